@@ -1,0 +1,570 @@
+//! The checked configuration: plain typed data, no strings left to interpret.
+//!
+//! Every value a later step can still refuse (a file that is missing, a name that does not
+//! exist on this machine) carries the [`Span`] it was written at.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// Where in the configuration text a value stands (byte offset and length).
+pub type Span = miette::SourceSpan;
+
+/// A value together with where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Worker cores; `None`: as many as the process may run on.
+    pub threads: Option<NonZeroUsize>,
+    /// Where the access log goes and in which form.
+    pub access_log: AccessLog,
+    /// The admin listener.
+    pub admin: Option<Admin>,
+    /// How long a graceful stop waits for what still runs.
+    pub drain_timeout: Duration,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` fields are believed.
+    pub trusted_peers: Vec<IpNet>,
+    /// DNS servers to ask; empty: those of the system.
+    pub resolvers: Vec<SocketAddr>,
+    /// Sites of the reverse face.
+    pub sites: Vec<Site>,
+    /// Named groups of servers. `to "http://…"` makes an unnamed one (`name` is then the
+    /// site and the route it stands in, for logs). Routes refer to them by index.
+    pub upstreams: Vec<Upstream>,
+    /// Named sets of users.
+    pub users: Vec<UserSet>,
+    /// Listeners of the forward face.
+    pub forwards: Vec<Forward>,
+}
+
+/// The access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where it goes.
+    pub target: LogTarget,
+    /// One line's form.
+    pub format: LogFormat,
+    /// Where the directive stands, if it was written.
+    pub span: Option<Span>,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Nowhere.
+    Off,
+    /// The standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// The form of one line of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// The NCSA combined form, followed by our own fields.
+    Combined,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Loopback, unless there is a token.
+    pub listen: SocketAddr,
+    /// Bearer token that every request must show.
+    pub token: Option<String>,
+    /// Where the directive stands.
+    pub span: Span,
+}
+
+/// The scheme that a listener, a site or a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// Which values of `Host` a site answers to. Names are in lower case, IDNA-encoded and
+/// without a trailing dot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// Any host (`http://*:8080`).
+    Any,
+    /// An address: the site listens on it, and answers every host that no other site of the
+    /// same listener claims.
+    Address(IpAddr),
+    /// This name and no other.
+    Exact(String),
+    /// Any name that ends in this suffix after at least one label; `*.example.com` is stored
+    /// as `.example.com`.
+    Wildcard(String),
+}
+
+/// One site of the reverse face.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// As written, for logs: the first name.
+    pub name: String,
+    /// Plain or TLS.
+    pub scheme: Scheme,
+    /// The hosts it answers to.
+    pub hosts: Vec<HostPattern>,
+    /// The sockets it is served on. Default: an address host listens on that address,
+    /// `localhost` on `127.0.0.1` and `[::1]`, any other name on `[::]` (both families).
+    pub listen: Vec<SocketAddr>,
+    /// Certificates and client authentication; always there when `scheme` is `Https`.
+    pub tls: Option<SiteTls>,
+    /// Routes in the order of the file. A site with a bare `to` has one, for `/*`.
+    pub routes: Vec<Route>,
+    /// Rules for the fields of every response.
+    pub response_fields: Vec<FieldRule>,
+    /// Rules for the fields of every request to an origin.
+    pub request_fields: Vec<FieldRule>,
+    /// Answers in place of ours or of the origin's, by status.
+    pub error_pages: Vec<ErrorPage>,
+    /// How `X-Forwarded-*` and `Forwarded` are made.
+    pub forwarded: Forwarded,
+    /// What a client may send.
+    pub limits: Limits,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// Where the directive stands.
+    pub span: Span,
+}
+
+/// TLS of a site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteTls {
+    /// At least one pair; which of them answers is decided by SNI against the names in the
+    /// certificates.
+    pub certificates: Vec<CertificateFiles>,
+    /// Whether clients show certificates.
+    pub client_auth: ClientAuth,
+    /// Lowest version accepted.
+    pub min_version: TlsVersion,
+    /// Where the directive stands.
+    pub span: Span,
+}
+
+/// A certificate chain and its key, PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Chain, leaf first.
+    pub cert: Spanned<PathBuf>,
+    /// Private key (PKCS#8, SEC1 or PKCS#1).
+    pub key: Spanned<PathBuf>,
+}
+
+/// TLS protocol versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// Client certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Not asked for.
+    Off,
+    /// Asked for; a client without one is served, one with a wrong one is refused.
+    Optional {
+        /// PEM file with the authorities.
+        ca: Spanned<PathBuf>,
+    },
+    /// Nobody is served without one.
+    Required {
+        /// PEM file with the authorities.
+        ca: Spanned<PathBuf>,
+    },
+}
+
+/// One route of a site.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// As written.
+    pub name: String,
+    /// Which paths it takes.
+    pub path: PathPattern,
+    /// Which methods it takes; empty: all.
+    pub methods: Vec<String>,
+    /// What becomes of the path before it goes to the origin.
+    pub path_rule: PathRule,
+    /// What it does.
+    pub action: Action,
+    /// Rules for the fields of the response, after those of the site.
+    pub response_fields: Vec<FieldRule>,
+    /// Rules for the fields of the request, after those of the site.
+    pub request_fields: Vec<FieldRule>,
+    /// Error pages of this route, before those of the site.
+    pub error_pages: Vec<ErrorPage>,
+    /// Largest request body, if it differs from the site's.
+    pub max_body: Option<ByteLimit>,
+    /// Where the directive stands.
+    pub span: Span,
+}
+
+/// Which paths a route takes. Compared with the canonical path of the request.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathPattern {
+    /// This path exactly: `/status`.
+    Exact(String),
+    /// `/api/*`: `/api`, `/api/` and everything below it, never `/apix`. Stored without the
+    /// `/*`; `/*` and `*` are stored as the empty string.
+    Prefix(String),
+}
+
+/// What becomes of the path before it goes to the origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathRule {
+    /// Goes on byte for byte.
+    Keep,
+    /// `strip-prefix "/api"`: this prefix, on a segment boundary, is taken off.
+    StripPrefix(String),
+    /// `rewrite "/v2/*"`: replaced by this; a final `*` stands for what the `*` of the
+    /// route's own pattern took.
+    Rewrite(PathTemplate),
+}
+
+/// A path that may end in what a `*` took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathTemplate {
+    /// The part before the `*`, or all of it.
+    pub text: String,
+    /// Whether what the pattern's `*` took is appended.
+    pub rest: bool,
+}
+
+/// What a route does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Relays to this upstream (index into [`Config::upstreams`]).
+    Relay {
+        /// Index into [`Config::upstreams`].
+        upstream: usize,
+    },
+    /// Sends the client elsewhere.
+    Redirect {
+        /// Path or absolute URL.
+        to: PathTemplate,
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+    },
+    /// Answers by itself.
+    Respond {
+        /// 200 to 599.
+        status: u16,
+        /// The body.
+        body: Vec<u8>,
+        /// Its `Content-Type`.
+        content_type: String,
+    },
+}
+
+/// A rule for one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldRule {
+    /// Replaces all fields of this name, or adds it. The name is kept as written.
+    Set {
+        /// Field name.
+        name: String,
+        /// Field value.
+        value: String,
+    },
+    /// Adds one more.
+    Add {
+        /// Field name.
+        name: String,
+        /// Field value.
+        value: String,
+    },
+    /// Removes all of this name; `X-Foo-*` removes by prefix.
+    Remove {
+        /// Field name, or prefix followed by `*`.
+        name: String,
+    },
+}
+
+/// An answer in place of another, by status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// The statuses it stands for.
+    pub statuses: Vec<u16>,
+    /// Also when the origin made the answer, not only when we did.
+    pub origin: bool,
+    /// The body, or the file it is read from when the configuration is built.
+    pub body: PageBody,
+    /// Its `Content-Type`.
+    pub content_type: String,
+}
+
+/// Where the body of an error page comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageBody {
+    /// Written in the configuration.
+    Text(Vec<u8>),
+    /// Read when the configuration is built.
+    File(Spanned<PathBuf>),
+}
+
+/// How the fields that tell an origin about the client are made. What an untrusted peer
+/// sent of them is always dropped first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// How `X-Forwarded-For`, `-Proto` and `-Host` are made.
+    pub x_forwarded: ForwardedMode,
+    /// How `Forwarded` (RFC 7239) is made.
+    pub forwarded: ForwardedMode,
+    /// Pseudonym in `Via` (RFC 9110 §7.6.3) of requests; `None`: no `Via` is added.
+    pub via: Option<String>,
+    /// Whether the client's `Host` goes to the origin (else that of the server's URL).
+    pub preserve_host: bool,
+}
+
+/// How one family of forwarding fields is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedMode {
+    /// None goes out, and what came in is dropped.
+    Off,
+    /// What a trusted peer said stays; else ours.
+    Set,
+    /// What a trusted peer said, and ours behind it.
+    Append,
+    /// Ours only.
+    Replace,
+}
+
+/// A limit in bytes that can be lifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteLimit {
+    /// At most so many.
+    Bytes(u64),
+    /// As many as come.
+    Unlimited,
+}
+
+/// What a client may send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request or response head, and of trailers. Default 32 KiB.
+    pub head_bytes: usize,
+    /// Fields in a head, and in trailers. Default 128.
+    pub fields: usize,
+    /// Bytes of a request body. Default unlimited.
+    pub body: ByteLimit,
+    /// Lowest mean rate in bytes per second at which a peer must take or give while we wait
+    /// for it, measured past `min_rate_grace`. `None`: not enforced. Default 240 B/s.
+    pub min_rate: Option<u64>,
+    /// How long a peer may be slower than `min_rate`. Default 20 s.
+    pub min_rate_grace: Duration,
+    /// Connections at once from one client address. Default: no limit.
+    pub connections_per_client: Option<u32>,
+    /// Requests on one connection, after which it is closed. Default 10 000.
+    pub requests_per_connection: u32,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a head to its end; also a TLS or SOCKS handshake and, on a new
+    /// connection, the time to the first byte. Default 15 s.
+    pub header: Duration,
+    /// A kept-alive connection without a request. Default 75 s.
+    pub idle: Duration,
+    /// A tunnel without a byte in either direction. Default 1 h.
+    pub tunnel_idle: Duration,
+    /// Connecting to one server, with its TLS handshake. Default 5 s.
+    pub connect: Duration,
+    /// From the end of the request to the head of the response. Default 60 s.
+    pub response: Duration,
+}
+
+/// A group of servers that serve the same content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Its name, or the route it was written in.
+    pub name: String,
+    /// At least one.
+    pub servers: Vec<Server>,
+    /// How TLS to its servers is done.
+    pub tls: UpstreamTls,
+    /// Idle connections kept per server and core. Default 64.
+    pub keep_idle: usize,
+    /// How long one is kept. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One server of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Plain or TLS.
+    pub scheme: Scheme,
+    /// Name or address.
+    pub host: ServerHost,
+    /// Port.
+    pub port: u16,
+    /// The path of the URL, without a trailing slash; put before the path of each request.
+    pub base_path: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// The host of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ServerHost {
+    /// An address.
+    Address(IpAddr),
+    /// A name, resolved in the background.
+    Name(String),
+}
+
+/// TLS towards servers. Verified against the system's roots unless told otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpstreamTls {
+    /// Authorities to trust instead of the system's (PEM file).
+    pub ca: Option<Spanned<PathBuf>>,
+    /// Name to send and to verify instead of the URL's host.
+    pub sni: Option<String>,
+    /// Certificate to show.
+    pub client: Option<CertificateFiles>,
+    /// No verification at all.
+    pub insecure: bool,
+}
+
+/// A named set of users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserSet {
+    /// Its name.
+    pub name: String,
+    /// Users written in the configuration.
+    pub users: Vec<User>,
+    /// htpasswd files.
+    pub files: Vec<Spanned<PathBuf>>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Without a colon.
+    pub name: String,
+    /// How the password is checked.
+    pub password: Password,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// How a password is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// As it is.
+    Plain(String),
+    /// `$argon2id$…` (PHC string) or `$2y$…` (bcrypt).
+    Hash(String),
+}
+
+impl std::fmt::Debug for Password {
+    /// Never shows the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(…)",
+            Self::Hash(_) => "Hash(…)",
+        })
+    }
+}
+
+/// A listener of the forward face.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forward {
+    /// As written, for logs.
+    pub name: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// TLS to the proxy itself, besides plain: the first byte decides.
+    pub tls: Option<SiteTls>,
+    /// Who may use it (index into [`Config::users`]); `None`: no credentials are asked for.
+    pub users: Option<usize>,
+    /// Client addresses that may use it; empty: any.
+    pub clients: Vec<IpNet>,
+    /// What the far end learns.
+    pub anonymity: Anonymity,
+    /// Ports that CONNECT and SOCKS may reach, inclusive. Default: 80, 443, 1024-65535.
+    pub ports: Vec<(u16, u16)>,
+    /// Rules about targets, in the order of the file: the first that matches decides.
+    pub rules: Vec<TargetRule>,
+    /// What a client may send.
+    pub limits: Limits,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What the far end learns of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anonymity {
+    /// `Via`, and the address in `X-Forwarded-For`.
+    Transparent,
+    /// `Via`, but no address.
+    Anonymous,
+    /// Nothing tells that there is a proxy.
+    Elite,
+}
+
+/// Whether a rule lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Lets through, even into ranges that are closed by default.
+    Allow,
+    /// Refuses.
+    Deny,
+}
+
+/// A rule about targets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetRule {
+    /// What it says.
+    pub verdict: Verdict,
+    /// Any of these.
+    pub targets: Vec<TargetPattern>,
+    /// And any of these ports, inclusive; empty: all.
+    pub ports: Vec<(u16, u16)>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a rule matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetPattern {
+    /// Every target.
+    Any,
+    /// Addresses: compared with the target if it is one, and with what its name resolves to.
+    Net(IpNet),
+    /// `example.com`: the name and all its subdomains. Lower case, IDNA-encoded, no
+    /// trailing dot.
+    Domain(String),
+    /// `*.example.com`: the subdomains only. Stored as `.example.com`.
+    Subdomains(String),
+    /// A file of domains, one a line, or in the form of a hosts file.
+    List(Spanned<PathBuf>),
+}
