@@ -1,0 +1,75 @@
+//! Heads and trailers: back to bytes. Fields are written by [`message::Block::write_lines`].
+
+use message::Block;
+
+/// Writes a request line; the target is the concatenation of `target`. We speak HTTP/1.1
+/// whatever the client speaks (RFC 9110 §6.2).
+pub fn write_request_line(out: &mut Vec<u8>, method: &[u8], target: &[&[u8]]) {
+    out.extend_from_slice(method);
+    out.push(b' ');
+    for part in target {
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// Writes a status line. An empty `reason` is replaced by the usual one.
+pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(if reason.is_empty() { usual_reason(status) } else { reason });
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the last chunk, trailers (possibly none) and the end of a chunked body.
+pub fn write_trailers(out: &mut Vec<u8>, trailers: Option<&Block>) {
+    out.extend_from_slice(b"0\r\n");
+    if let Some(trailers) = trailers {
+        trailers.write_lines(out, |_| false);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn usual_reason(status: u16) -> &'static [u8] {
+    match status {
+        100 => b"Continue",
+        101 => b"Switching Protocols",
+        103 => b"Early Hints",
+        200 => b"OK",
+        201 => b"Created",
+        202 => b"Accepted",
+        204 => b"No Content",
+        206 => b"Partial Content",
+        301 => b"Moved Permanently",
+        302 => b"Found",
+        303 => b"See Other",
+        304 => b"Not Modified",
+        307 => b"Temporary Redirect",
+        308 => b"Permanent Redirect",
+        400 => b"Bad Request",
+        401 => b"Unauthorized",
+        403 => b"Forbidden",
+        404 => b"Not Found",
+        405 => b"Method Not Allowed",
+        407 => b"Proxy Authentication Required",
+        408 => b"Request Timeout",
+        411 => b"Length Required",
+        413 => b"Content Too Large",
+        414 => b"URI Too Long",
+        417 => b"Expectation Failed",
+        421 => b"Misdirected Request",
+        426 => b"Upgrade Required",
+        429 => b"Too Many Requests",
+        431 => b"Request Header Fields Too Large",
+        500 => b"Internal Server Error",
+        501 => b"Not Implemented",
+        502 => b"Bad Gateway",
+        503 => b"Service Unavailable",
+        504 => b"Gateway Timeout",
+        505 => b"HTTP Version Not Supported",
+        508 => b"Loop Detected",
+        // The reason phrase may be empty (RFC 9112 §4).
+        _ => b"",
+    }
+}
