@@ -1,1 +1,41 @@
-//! ...
+//! Who may use the proxy, and what may be reached through it.
+//!
+//! Everything here is built once from checked configuration, is immutable afterwards and
+//! answers with plain values. What a refusal looks like on the wire, and which addresses are
+//! special, is decided elsewhere: the classification of addresses is passed in.
+//!
+//! * [`basic`], [`Users`], [`VerifiedCache`]: credentials, and who they belong to.
+//! * [`Targets`]: ports, address and domain rules, lists, and our own listeners.
+//! * [`ClientNets`], [`TrustedPeers`]: who may connect, and whose word is taken.
+//! * [`ConnectionLimits`]: connections at once from one client.
+//!
+//! There are no sockets here, no clock and no source of randomness: time and secrets are
+//! parameters. Only building reads files.
+
+#![forbid(unsafe_code)]
+
+pub mod basic;
+mod clients;
+mod connections;
+mod domains;
+mod htpasswd;
+mod lists;
+mod nets;
+mod own;
+mod passwords;
+mod rules;
+mod targets;
+mod trusted;
+mod users;
+mod verified;
+
+pub use clients::ClientNets;
+pub use connections::{ConnectionLimits, ConnectionPermit};
+pub use domains::{DomainSet, Scope};
+pub use lists::{DomainList, Lists, SkippedLine};
+pub use own::OwnAddresses;
+pub use rules::RuleId;
+pub use targets::{Admission, Entry, HostRef, Reason, Targets};
+pub use trusted::TrustedPeers;
+pub use users::{Check, UserId, Users};
+pub use verified::{JobOutcome, PasswordJob, Secret, VerifiedCache};
