@@ -1,1 +1,21 @@
-//! ...
+//! Sockets, dialing, names, address classes, tunnels and splice.
+//!
+//! The floor of the house: it moves bytes and opens connections, and knows
+//! neither HTTP nor TLS. Everything runs on one current-thread runtime per core
+//! ([`runtime`]); futures hold `Rc` and `Cell` and are not `Send`.
+
+#![deny(unsafe_code)]
+
+pub mod buffer;
+pub mod pipe;
+pub mod runtime;
+pub mod splice;
+pub mod stream;
+pub mod tunnel;
+
+pub use buffer::{Buffer, BufferPool};
+pub use pipe::PipePool;
+pub use runtime::run_local;
+pub use splice::{SpliceError, splice_body};
+pub use stream::Stream;
+pub use tunnel::{Direction, Side, TunnelCounters, TunnelEnd, tunnel};

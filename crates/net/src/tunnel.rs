@@ -1,0 +1,109 @@
+//! A tunnel: bytes both ways between two streams until both have ended.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use crate::buffer::BufferPool;
+use crate::pipe::PipePool;
+use crate::stream::Stream;
+
+mod flow;
+
+#[cfg(test)]
+mod tests;
+
+use flow::{Flow, FlowError};
+
+/// Bytes that each direction of a tunnel has delivered.
+///
+/// They grow while the tunnel runs: quotas and idle watches look at them.
+#[derive(Debug, Default)]
+pub struct TunnelCounters {
+    /// Bytes read from a and taken by b.
+    pub a_to_b: Cell<u64>,
+    /// Bytes read from b and taken by a.
+    pub b_to_a: Cell<u64>,
+}
+
+/// One of the two streams of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The first stream.
+    A,
+    /// The second stream.
+    B,
+}
+
+/// One of the two ways through a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the first stream to the second.
+    AToB,
+    /// From the second stream to the first.
+    BToA,
+}
+
+/// How a tunnel ended.
+#[derive(Debug)]
+pub enum TunnelEnd {
+    /// Both sides ended their stream and everything was delivered.
+    Closed,
+    /// One side failed, which ends both directions.
+    Failed {
+        /// The stream that failed.
+        side: Side,
+        /// What it was doing: reading if it is the source of this direction.
+        direction: Direction,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+/// Moves bytes both ways until both directions have ended or one has failed.
+///
+/// The end of one stream is passed on as a half-close of the other, and the other
+/// direction goes on (RFC 9110 §9.3.6 wants at least what was read delivered).
+/// Bytes are spliced where both streams are plain sockets and copied otherwise;
+/// an idle tunnel holds neither pipe nor buffer. There is no deadline here: the
+/// caller watches `counters` and drops the future.
+pub async fn tunnel<A: Stream, B: Stream>(
+    a: &mut A,
+    b: &mut B,
+    pipes: &PipePool,
+    buffers: &BufferPool,
+    counters: &TunnelCounters,
+) -> TunnelEnd {
+    let mut a_to_b = Flow::new(pipes, buffers, &counters.a_to_b);
+    let mut b_to_a = Flow::new(pipes, buffers, &counters.b_to_a);
+    let ended = poll_fn(|cx| {
+        // Both are polled before either may wait, so each has its waker in place.
+        let first = poll_flow(&mut a_to_b, cx, a, b, Direction::AToB)?;
+        let second = poll_flow(&mut b_to_a, cx, b, a, Direction::BToA)?;
+        ready!(first);
+        ready!(second);
+        Poll::Ready(Ok(()))
+    });
+    match ended.await {
+        Ok(()) => TunnelEnd::Closed,
+        Err(failed) => failed,
+    }
+}
+
+fn poll_flow<F: Stream, T: Stream>(
+    flow: &mut Flow<'_>,
+    cx: &mut Context<'_>,
+    from: &mut F,
+    to: &mut T,
+    direction: Direction,
+) -> Poll<Result<(), TunnelEnd>> {
+    let (source, sink) = match direction {
+        Direction::AToB => (Side::A, Side::B),
+        Direction::BToA => (Side::B, Side::A),
+    };
+    flow.poll(cx, from, to).map_err(|error| match error {
+        FlowError::Read(error) => TunnelEnd::Failed { side: source, direction, error },
+        FlowError::Write(error) => TunnelEnd::Failed { side: sink, direction, error },
+    })
+}
