@@ -1,0 +1,108 @@
+//! The loads: each drives one proxy for a while and tells what came back.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::proxy::{Kind, Proxy};
+use super::scenario::{Face, Load};
+use crate::Result;
+
+mod bulk;
+mod handshakes;
+mod idle;
+mod open_loop;
+mod response;
+mod wrk;
+
+pub use idle::measure as idle;
+
+/// Connections of the keep-alive loads.
+const CONNECTIONS: usize = 64;
+/// Transfers at a time of the bulk loads.
+const TRANSFERS: usize = 8;
+
+/// What a browser sends besides `Host`.
+const BROWSER_FIELDS: [(&str, &str); 10] = [
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+    ),
+    (
+        "Accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    ),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.7"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Referer", "http://www.example.com/products/overview?page=2"),
+    ("Cookie", "session=0123456789abcdef0123456789abcdef; theme=dark; consent=1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Upgrade-Insecure-Requests", "1"),
+];
+
+/// What came back during one measurement.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Requests answered, or bytes of body for the bulk loads.
+    pub units: u64,
+    /// How long it took.
+    pub wall: Duration,
+    /// Median latency.
+    pub p50: Option<Duration>,
+    /// 99th percentile of the latency.
+    pub p99: Option<Duration>,
+    /// Everything that makes the measurement worthless.
+    pub faults: Vec<String>,
+}
+
+/// Drives `proxy` for `length`. `rate` is the schedule of [`Load::HalfOfNginx`], requests a
+/// second.
+///
+/// # Errors
+/// The load generator itself cannot run.
+pub fn drive(
+    load: Load,
+    face: Face,
+    proxy: &Proxy,
+    origin: SocketAddr,
+    length: Duration,
+    rate: f64,
+    dir: &Path,
+) -> Result<Outcome> {
+    let address = proxy.address;
+    match load {
+        Load::KeepAlive | Load::NewConnections => {
+            let mut wrk = wrk::Wrk::new(address, face == Face::ReverseTls, CONNECTIONS);
+            if face == Face::Forward {
+                wrk.absolute_form(origin);
+            }
+            if load == Load::NewConnections {
+                wrk.field("Connection", "close");
+            }
+            wrk.run(length, dir)
+        }
+        Load::Handshakes => handshakes::run(address, length),
+        Load::Bulk => bulk::run(address, &bulk::Way::Relayed, length),
+        // HAProxy relays TCP to the one origin; the others are asked for it.
+        Load::Tunnels if matches!(proxy.kind, Kind::Haproxy | Kind::HaproxySplicing) => {
+            bulk::run(address, &bulk::Way::RelayedOnce, length)
+        }
+        Load::Tunnels => bulk::run(address, &bulk::Way::Connect(origin), length),
+        Load::HalfOfNginx => open_loop::run(address, rate, length),
+        Load::Idle { .. } => Err("idle connections are measured, not driven".into()),
+    }
+}
+
+/// nginx's highest rate of [`Load::KeepAlive`], requests a second, less is not asked of it.
+///
+/// # Errors
+/// The load generator cannot run, or the proxy answered errors.
+pub fn highest_rate(proxy: &Proxy, length: Duration, dir: &Path) -> Result<f64> {
+    let outcome = wrk::Wrk::new(proxy.address, false, CONNECTIONS).run(length, dir)?;
+    match outcome.faults.first() {
+        Some(fault) => Err(format!("nginx's highest rate is not known: {fault}").into()),
+        None => Ok(outcome.units as f64 / outcome.wall.as_secs_f64()),
+    }
+}

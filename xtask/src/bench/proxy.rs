@@ -1,0 +1,167 @@
+//! The proxies under test: how each is configured and started.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::process::Server;
+use super::scenario::Face;
+use crate::Result;
+
+mod bifrons;
+mod haproxy;
+mod nginx;
+mod squid;
+
+use haproxy::Splice;
+
+/// A proxy that can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Ours.
+    Bifrons,
+    /// nginx.
+    Nginx,
+    /// HAProxy.
+    Haproxy,
+    /// HAProxy, told to splice whatever the origin sends.
+    HaproxySplicing,
+    /// Squid.
+    Squid,
+}
+
+impl Kind {
+    /// Its name, as its own people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bifrons => "Bifrons",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::HaproxySplicing => "HAProxy (splice-response)",
+            Self::Squid => "Squid",
+        }
+    }
+}
+
+/// What stays the same for every proxy of a run.
+#[derive(Debug)]
+pub struct Bed {
+    /// Removed at the end.
+    pub dir: PathBuf,
+    /// The core of the proxies.
+    pub core: usize,
+    /// The origin.
+    pub origin: SocketAddr,
+    /// Our own binary.
+    pub bifrons: Option<PathBuf>,
+    /// P-256 certificate for 127.0.0.1 (PEM).
+    pub certificate: PathBuf,
+    /// Its key (PEM).
+    pub key: PathBuf,
+    /// How many connections each must be able to hold.
+    pub connections: u32,
+}
+
+/// Where one proxy stands.
+#[derive(Debug)]
+pub struct Place<'a> {
+    bed: &'a Bed,
+    face: Face,
+    dir: PathBuf,
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Which one.
+    pub kind: Kind,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its processes.
+    pub server: Server,
+}
+
+impl Proxy {
+    /// Configures and starts a proxy for a face, in a directory of its own.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(kind: Kind, face: Face, bed: &Bed) -> Result<Self> {
+        let (listen, admin) = (free_address()?, free_address()?);
+        let dir = bed.dir.join(format!("{kind:?}-{}", listen.port()));
+        fs::create_dir_all(&dir)?;
+        let place = Place { bed, face, dir, listen, admin };
+        let command = match kind {
+            Kind::Bifrons => bifrons::command(&place),
+            Kind::Nginx => nginx::command(&place),
+            Kind::Haproxy => haproxy::command(&place, Splice::Auto),
+            Kind::HaproxySplicing => haproxy::command(&place, Splice::Response),
+            Kind::Squid => squid::command(&place),
+        }?;
+        let server = Server::start(kind.name(), &command, bed.core, listen, &place.dir)?;
+        Ok(Self { kind, address: listen, server })
+    }
+}
+
+impl Place<'_> {
+    /// Writes a configuration file and gives its path.
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+}
+
+/// A port of loopback that nobody listens on.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// Makes the certificate of the TLS scenarios: P-256, self-signed.
+///
+/// # Errors
+/// `openssl` is missing or refuses.
+pub fn make_certificate(dir: &Path) -> Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        .args(["-nodes", "-days", "30", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()?;
+    if !made.status.success() {
+        return Err(format!(
+            "openssl made no certificate: {}",
+            String::from_utf8_lossy(&made.stderr)
+        )
+        .into());
+    }
+    Ok((certificate, key))
+}
+
+/// The versions of the rivals and of the load generators, one line each.
+pub fn versions() -> Vec<String> {
+    [
+        ("nginx", "-v", "nginx version: "),
+        ("haproxy", "-v", ""),
+        ("squid", "-v", ""),
+        ("wrk", "-v", ""),
+        ("openssl", "version", ""),
+    ]
+    .into_iter()
+    .filter_map(|(program, option, prefix)| {
+        let output = Command::new(program).arg(option).output().ok()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().next()?.trim_start_matches(prefix);
+        // The project's address and the copyright say nothing about the version.
+        Some(line.split(" - http").next()?.split(" Copyright").next()?.to_owned())
+    })
+    .collect()
+}

@@ -1,0 +1,205 @@
+//! What is measured, against whom, and what is aimed at.
+
+use super::proxy::Kind;
+
+/// One row group of the table.
+#[derive(Debug)]
+pub struct Scenario {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// What it is, for the table.
+    pub title: &'static str,
+    /// How each proxy is set up.
+    pub face: Face,
+    /// How it is loaded.
+    pub load: Load,
+    /// The figure that is compared.
+    pub measure: Measure,
+    /// Whether the proxy's core must have been busy: an idle core means that the load, not
+    /// the proxy, set the pace.
+    pub saturates: bool,
+    /// Who else is measured, besides ours.
+    pub rivals: &'static [Kind],
+    /// What is aimed at.
+    pub targets: &'static [Target],
+}
+
+/// How a proxy is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// Plain HTTP in front of one origin.
+    Reverse,
+    /// The same behind TLS with a P-256 certificate.
+    ReverseTls,
+    /// A forward proxy; HAProxy, which is none, relays TCP to the origin instead.
+    Forward,
+}
+
+/// How a proxy is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// wrk, 64 connections that stay open, a 1 KiB response, ten browser-like fields.
+    KeepAlive,
+    /// wrk, the same with one request per connection.
+    NewConnections,
+    /// `openssl s_time -new`: a full TLS 1.3 handshake and one request, over and over.
+    Handshakes,
+    /// Our client, 8 connections, GET of 10 MiB.
+    Bulk,
+    /// Our client, 8 tunnels at a time, 10 MiB through each.
+    Tunnels,
+    /// Our client, requests on a fixed schedule at half of nginx's highest rate.
+    HalfOfNginx,
+    /// wrk, so many connections that make one request and then wait.
+    Idle {
+        /// How many.
+        connections: u32,
+    },
+}
+
+/// The figure of a scenario; less is better in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// CPU time of the proxy per request, µs.
+    CpuPerRequest,
+    /// CPU time of the proxy per 10⁹ bytes of body, s.
+    CpuPerGigabyte,
+    /// Resident memory of the proxy per idle connection, KiB.
+    MemoryPerConnection,
+    /// 99th percentile of the latency, µs.
+    P99,
+}
+
+/// What our figure should not exceed.
+#[derive(Debug, Clone, Copy)]
+pub enum Target {
+    /// So many times the rival's figure.
+    Times(f64, Kind),
+    /// This much, in the unit of the measure.
+    AtMost(f64),
+}
+
+/// All scenarios, in the order of the table.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "reverse-1k",
+        title: "reverse, 1 KiB, keep-alive",
+        face: Face::Reverse,
+        load: Load::KeepAlive,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[Target::Times(0.88, Kind::Nginx), Target::Times(0.78, Kind::Haproxy)],
+    },
+    Scenario {
+        name: "reverse-1k-tls",
+        title: "reverse, 1 KiB, keep-alive, TLS 1.3",
+        face: Face::ReverseTls,
+        load: Load::KeepAlive,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[Target::Times(0.85, Kind::Nginx)],
+    },
+    Scenario {
+        name: "new-connection",
+        title: "reverse, 1 KiB, connection per request",
+        face: Face::Reverse,
+        load: Load::NewConnections,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[Target::Times(1.00, Kind::Nginx)],
+    },
+    // A client's half of a handshake costs more than the server's, so a core full of clients
+    // cannot fill the proxy's; CPU per handshake is what is compared.
+    Scenario {
+        name: "tls-handshake",
+        title: "full TLS 1.3 handshake (P-256) and one request",
+        face: Face::ReverseTls,
+        load: Load::Handshakes,
+        measure: Measure::CpuPerRequest,
+        saturates: false,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[Target::Times(0.80, Kind::Nginx)],
+    },
+    Scenario {
+        name: "reverse-10m",
+        title: "reverse, 10 MiB",
+        face: Face::Reverse,
+        load: Load::Bulk,
+        measure: Measure::CpuPerGigabyte,
+        saturates: true,
+        rivals: &[Kind::Nginx, Kind::Haproxy, Kind::HaproxySplicing],
+        targets: &[Target::Times(0.50, Kind::Nginx), Target::Times(0.70, Kind::Haproxy)],
+    },
+    Scenario {
+        name: "forward-1k",
+        title: "forward, absolute-form GET, 1 KiB, keep-alive",
+        face: Face::Forward,
+        load: Load::KeepAlive,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Squid],
+        targets: &[Target::Times(0.25, Kind::Squid)],
+    },
+    Scenario {
+        name: "connect-10m",
+        title: "CONNECT, 10 MiB through each tunnel (HAProxy: `mode tcp`)",
+        face: Face::Forward,
+        load: Load::Tunnels,
+        measure: Measure::CpuPerGigabyte,
+        saturates: true,
+        rivals: &[Kind::Haproxy, Kind::HaproxySplicing, Kind::Squid],
+        targets: &[Target::Times(1.05, Kind::Haproxy), Target::Times(0.65, Kind::Squid)],
+    },
+    Scenario {
+        name: "idle",
+        title: "4000 idle keep-alive connections",
+        face: Face::Reverse,
+        load: Load::Idle { connections: 4000 },
+        measure: Measure::MemoryPerConnection,
+        saturates: false,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[Target::AtMost(1.0)],
+    },
+    Scenario {
+        name: "idle-tls",
+        title: "2000 idle keep-alive connections, TLS 1.3",
+        face: Face::ReverseTls,
+        load: Load::Idle { connections: 2000 },
+        measure: Measure::MemoryPerConnection,
+        saturates: false,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[Target::Times(0.50, Kind::Nginx)],
+    },
+    Scenario {
+        name: "p99-half-rate",
+        title: "reverse, 1 KiB, at half of nginx's highest rate",
+        face: Face::Reverse,
+        load: Load::HalfOfNginx,
+        measure: Measure::P99,
+        saturates: false,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[Target::Times(1.00, Kind::Nginx)],
+    },
+];
+
+impl Scenario {
+    /// Who is measured, ours first if it takes part.
+    pub fn proxies(&self, with_ours: bool) -> impl Iterator<Item = Kind> {
+        with_ours.then_some(Kind::Bifrons).into_iter().chain(self.rivals.iter().copied())
+    }
+}
+
+impl Measure {
+    /// The unit of the figure.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::CpuPerRequest => "µs/req",
+            Self::CpuPerGigabyte => "s/GB",
+            Self::MemoryPerConnection => "KiB",
+            Self::P99 => "µs",
+        }
+    }
+}
