@@ -8,14 +8,14 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
-//pub mod counters;
-//pub mod metrics;
-//pub mod process_log;
+pub mod counters;
+pub mod metrics;
+pub mod process_log;
 
 pub use access::{AccessLog, AccessRecord, AccessTls, CoreLog};
-//pub use counters::{CoreCounters, FAILURE_NAMES, REFUSAL_NAMES, failure_index, refusal_index};
-//pub use metrics::{Build, Metrics, SiteLabel, UpstreamLabel};
-//pub use process_log::init_tracing;
+pub use counters::{CoreCounters, FAILURE_NAMES, REFUSAL_NAMES, failure_index, refusal_index};
+pub use metrics::{Build, Metrics, SiteLabel, UpstreamLabel};
+pub use process_log::init_tracing;
 
 /// Which of the two proxies a connection or a request belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,121 @@
+//! The words for what went wrong, in logs and labels alike.
+
+/// Kinds of failure: the error types of RFC 9209 §2.3, then ours for what happens between the
+/// client and the proxy. A kind is known by its index, see [`failure_index`].
+pub const FAILURE_NAMES: [&str; 45] = [
+    "dns_timeout",
+    "dns_error",
+    "destination_not_found",
+    "destination_unavailable",
+    "destination_ip_prohibited",
+    "destination_ip_unroutable",
+    "connection_refused",
+    "connection_terminated",
+    "connection_timeout",
+    "connection_read_timeout",
+    "connection_write_timeout",
+    "connection_limit_reached",
+    "tls_protocol_error",
+    "tls_certificate_error",
+    "tls_alert_received",
+    "http_request_error",
+    "http_request_denied",
+    "http_response_incomplete",
+    "http_response_header_section_size",
+    "http_response_header_size",
+    "http_response_body_size",
+    "http_response_trailer_section_size",
+    "http_response_trailer_size",
+    "http_response_transfer_coding",
+    "http_response_content_coding",
+    "http_response_timeout",
+    "http_upgrade_failed",
+    "http_protocol_error",
+    "proxy_internal_response",
+    "proxy_internal_error",
+    "proxy_configuration_error",
+    "proxy_loop_detected",
+    "client_closed",
+    "client_timeout",
+    "client_too_slow",
+    "client_tls_failed",
+    "request_head_too_large",
+    "request_body_too_large",
+    "no_route",
+    "misdirected_request",
+    "socks_error",
+    "tunnel_idle_timeout",
+    "draining",
+    "internal_panic",
+    "other",
+];
+
+/// Reasons for which policy refuses a connection or a request.
+pub const REFUSAL_NAMES: [&str; 12] = [
+    "client_address",
+    "credentials_missing",
+    "credentials_wrong",
+    "target_rule",
+    "target_address",
+    "target_port",
+    "own_listener",
+    "method",
+    "client_certificate",
+    "connection_limit",
+    "rate_limit",
+    "other",
+];
+
+/// The index of a name in [`FAILURE_NAMES`]. In a `const`, a name that is not there does not
+/// compile:
+///
+/// ```
+/// const REFUSED: u8 = telemetry::failure_index("connection_refused").unwrap();
+/// # assert_eq!(telemetry::FAILURE_NAMES[REFUSED as usize], "connection_refused");
+/// ```
+pub const fn failure_index(name: &str) -> Option<u8> {
+    index(&FAILURE_NAMES, name)
+}
+
+/// The index of a name in [`REFUSAL_NAMES`].
+pub const fn refusal_index(name: &str) -> Option<u8> {
+    index(&REFUSAL_NAMES, name)
+}
+
+const fn index(names: &[&str], name: &str) -> Option<u8> {
+    let mut i = 0;
+    while i < names.len() {
+        if is_same(names[i].as_bytes(), name.as_bytes()) {
+            return Some(i as u8);
+        }
+        i += 1;
+    }
+    None
+}
+
+/// `==` is not to be had in a `const fn`.
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_index() {
+        for (i, name) in FAILURE_NAMES.iter().enumerate() {
+            assert_eq!(failure_index(name), Some(i as u8));
+        }
+        for (i, name) in REFUSAL_NAMES.iter().enumerate() {
+            assert_eq!(refusal_index(name), Some(i as u8));
+        }
+        assert_eq!(failure_index("dns"), None);
+        assert_eq!(failure_index("dns_errors"), None);
+        assert_eq!((FAILURE_NAMES[44], REFUSAL_NAMES[11]), ("other", "other"));
+    }
+}
