@@ -109,8 +109,7 @@ fn measure(options: &Options) -> Result {
     }
 }
 
-/// Our own binary, built if need be. A tree in which it cannot be built or started is said
-/// to be one, and the rivals are measured alone.
+/// Our own binary, built if need be.
 fn ours(ours: &Ours) -> Result<Option<PathBuf>> {
     let path = match ours {
         Ours::Without => return Ok(None),

@@ -1,10 +1,13 @@
 //! The workspace's own tools: `cargo xtask test`, `tidy`, `bench` and `fuzz`.
 
+#![forbid(unsafe_code)]
+
 use std::error::Error;
 use std::process::ExitCode;
 
 mod bench;
 mod debian;
+mod tidy;
 mod workspace;
 
 /// What a tool gives: nothing, or why not, in words for a person.
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let (command, rest) = args.split_first().map_or(("--help", &[][..]), |(c, r)| (c, r));
     let done = match command {
         "bench" => bench::run(rest),
+        "tidy" => tidy::run(rest),
         "--help" | "-h" | "help" => {
             print!("{HELP}");
             Ok(())
