@@ -30,8 +30,8 @@ pub struct Metrics {
 pub struct Build {
     /// The version, `0.1.0`.
     pub version: &'static str,
-    /// The commit it was built from, if that is known.
-    pub revision: &'static str,
+    /// The commit, where that is known.
+    pub commit: Option<&'static str>,
 }
 
 impl Metrics {

@@ -24,7 +24,7 @@ pub(super) const BUFFERS_PER_CORE: usize = 16;
 
 /// The access log as one core sees it: a buffer of its own that goes to the writer's thread
 /// when it is full or [`flush`](Self::flush)ed. Nothing here waits; when the writer is behind
-/// by [`BUFFERS_PER_CORE`] buffers, lines are dropped and counted.
+/// by 1 MiB of one core's lines, further ones are dropped and counted.
 #[derive(Debug)]
 pub struct CoreLog {
     state: Option<RefCell<State>>,

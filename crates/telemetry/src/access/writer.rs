@@ -25,9 +25,9 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 const FULL_PIPE_PAUSE: Duration = Duration::from_millis(10);
 const FULL_PIPE_TRIES: u32 = 100;
 
-/// The access log of the process. It writes from a thread of its own, which ends when this
-/// and every [`CoreLog`] are gone.
-#[derive(Debug)]
+/// The access log of the process; clones are the same log. It writes from a thread of its own,
+/// which ends when all of them and every [`CoreLog`] are gone.
+#[derive(Debug, Clone)]
 pub struct AccessLog {
     format: LogFormat,
     /// What `reopen` opens.

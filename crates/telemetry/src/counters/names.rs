@@ -2,7 +2,7 @@
 
 /// Kinds of failure: the error types of RFC 9209 §2.3, then ours for what happens between the
 /// client and the proxy. A kind is known by its index, see [`failure_index`].
-pub const FAILURE_NAMES: [&str; 45] = [
+pub const FAILURE_NAMES: [&str; 47] = [
     "dns_timeout",
     "dns_error",
     "destination_not_found",
@@ -35,33 +35,35 @@ pub const FAILURE_NAMES: [&str; 45] = [
     "proxy_internal_error",
     "proxy_configuration_error",
     "proxy_loop_detected",
+    "request_header_section_size",
+    "request_target_size",
+    "request_body_size",
+    "request_timeout",
+    "expectation_failed",
+    "http_version",
+    "method_not_allowed",
+    "misdirected_request",
+    "authentication_required",
     "client_closed",
-    "client_timeout",
     "client_too_slow",
     "client_tls_failed",
-    "request_head_too_large",
-    "request_body_too_large",
-    "no_route",
-    "misdirected_request",
     "socks_error",
     "tunnel_idle_timeout",
-    "draining",
-    "internal_panic",
     "other",
 ];
 
 /// Reasons for which policy refuses a connection or a request.
 pub const REFUSAL_NAMES: [&str; 12] = [
-    "client_address",
+    "client_not_allowed",
+    "connections_per_client",
     "credentials_missing",
     "credentials_wrong",
-    "target_rule",
-    "target_address",
-    "target_port",
-    "own_listener",
-    "method",
     "client_certificate",
-    "connection_limit",
+    "port_not_allowed",
+    "denied_by_rule",
+    "address_closed",
+    "own_listener",
+    "admin_listener",
     "rate_limit",
     "other",
 ];
@@ -116,6 +118,6 @@ mod tests {
         }
         assert_eq!(failure_index("dns"), None);
         assert_eq!(failure_index("dns_errors"), None);
-        assert_eq!((FAILURE_NAMES[44], REFUSAL_NAMES[11]), ("other", "other"));
+        assert_eq!((FAILURE_NAMES[46], REFUSAL_NAMES[11]), ("other", "other"));
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
 
 fn process_families(out: &mut Exposition, metrics: &Metrics) {
     let build: Labels<'_> =
-        &[("version", metrics.build.version), ("revision", metrics.build.revision)];
+        &[("version", metrics.build.version), ("commit", metrics.build.commit.unwrap_or_default())];
     out.family("bifrons_build_info", Kind::Gauge, "What was built; the value is always 1.")
         .sample(build, 1);
     out.family("bifrons_config_generation", Kind::Gauge, "Generation of the configuration.")

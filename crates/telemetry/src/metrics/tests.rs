@@ -24,7 +24,7 @@ fn cores_add_up() {
         core.face(Face::Reverse).connections_closed.inc();
         core.face(Face::Reverse).requests_started.inc();
         core.failure(crate::failure_index("dns_error").unwrap()).inc();
-        core.refusal(crate::refusal_index("target_rule").unwrap()).inc();
+        core.refusal(crate::refusal_index("denied_by_rule").unwrap()).inc();
         core.tunnels_opened.add(2);
         core.upstream(metrics.upstream("app")).requests.inc();
     }
@@ -43,7 +43,7 @@ fn cores_add_up() {
         (r#"bifrons_request_duration_seconds_bucket{face="reverse",le="+Inf"}"#, "7"),
         (r#"bifrons_request_duration_seconds_sum{face="reverse"}"#, "0.007000"),
         (r#"bifrons_failures_total{kind="dns_error"}"#, "2"),
-        (r#"bifrons_refusals_total{reason="target_rule"}"#, "2"),
+        (r#"bifrons_refusals_total{reason="denied_by_rule"}"#, "2"),
         (r#"bifrons_site_requests_total{site="example.com",status="2xx"}"#, "7"),
         (r#"bifrons_site_requests_total{site="other",status="2xx"}"#, "0"),
         (r#"bifrons_site_sent_bytes_total{site="example.com"}"#, "700"),
@@ -53,7 +53,7 @@ fn cores_add_up() {
         ("bifrons_cores", "2"),
         ("bifrons_access_log_dropped_lines_total", "0"),
         ("process_start_time_seconds", "1767323045.000000"),
-        (r#"bifrons_build_info{version="1.2.3",revision="abc"}"#, "1"),
+        (r#"bifrons_build_info{version="1.2.3",commit="abc"}"#, "1"),
     ] {
         assert_eq!(samples.get(series).map(String::as_str), Some(value), "{series}");
     }
@@ -210,7 +210,7 @@ fn check_histogram(samples: &BTreeMap<String, String>) {
 
 fn metrics() -> Metrics {
     let log = AccessLog::open(&LogTarget::Off, LogFormat::Json).unwrap();
-    let build = Build { version: "1.2.3", revision: "abc" };
+    let build = Build { version: "1.2.3", commit: Some("abc") };
     Metrics::new(2, &log, build, UNIX_EPOCH + Duration::from_secs(1_767_323_045))
 }
 
