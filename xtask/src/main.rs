@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 mod bench;
 mod debian;
+mod fuzz;
+mod test;
 mod tidy;
 mod workspace;
 
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
     let (command, rest) = args.split_first().map_or(("--help", &[][..]), |(c, r)| (c, r));
     let done = match command {
         "bench" => bench::run(rest),
+        "fuzz" => fuzz::run(rest),
+        "test" => test::run(rest),
         "tidy" => tidy::run(rest),
         "--help" | "-h" | "help" => {
             print!("{HELP}");
