@@ -53,7 +53,8 @@ pub fn run(args: &[String]) -> Result {
 /// A target panicked.
 pub fn smoke(target: Option<&str>, seconds: u32) -> Result {
     let status = workspace::cargo()
-        .args(["run", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--bin", "smoke"])
+        .args(["run", "--quiet", "--manifest-path", "fuzz/Cargo.toml"])
+        .args(["--no-default-features", "--bin", "smoke"])
         .arg("--target-dir")
         .arg(workspace::target_dir()?.join("fuzz"))
         .args(["--", "--seconds", &seconds.to_string()])
