@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 /// The size that copies best: see `examples/relay.rs`.
-pub const DEFAULT_BUFFER_SIZE: usize = 64 * 1024;
+pub const DEFAULT_BUFFER_SIZE: usize = 32 * 1024;
 
 /// A free list of equally large buffers of one core.
 ///

@@ -6,13 +6,18 @@
 
 #![deny(unsafe_code)]
 
+pub mod address;
 pub mod buffer;
+pub mod listener;
+mod patience;
 pub mod pipe;
 pub mod runtime;
 pub mod splice;
 pub mod stream;
 pub mod tunnel;
+pub mod watchdog;
 
+pub use address::{AddressClass, AddressFilter, AllowAll, Refusal, canonical, class};
 pub use buffer::{Buffer, BufferPool};
 pub use pipe::PipePool;
 pub use runtime::run_local;

@@ -11,7 +11,10 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// The capacity asked of the kernel for each pipe, in bytes; see `examples/relay.rs`.
-pub const DEFAULT_PIPE_SIZE: usize = 512 * 1024;
+pub const DEFAULT_PIPE_SIZE: usize = 1024 * 1024;
+
+/// Asked if the kernel refuses that: the unprivileged have 64 MiB of pipes in all.
+const MODEST_PIPE_SIZE: usize = 256 * 1024;
 
 /// Below this, splicing costs more than copying through a buffer. The kernel
 /// gives pipes of one or two pages to a user over `pipe-user-pages-soft`.
@@ -29,8 +32,8 @@ struct Pipe {
 impl Pipe {
     fn open(size: usize) -> Result<Self, Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // The default of 64 KiB still serves when the user is out of pipe pages.
         let capacity = fcntl_setpipe_size(&write, size)
+            .or_else(|_| fcntl_setpipe_size(&write, size.min(MODEST_PIPE_SIZE)))
             .or_else(|_| rustix::pipe::fcntl_getpipe_size(&write))?;
         if capacity < USEFUL_PIPE_SIZE {
             return Err(Errno::NOBUFS);
@@ -144,16 +147,18 @@ impl LentPipe {
         Ok(moved)
     }
 
-    /// Moves bytes into the socket; `more` follow soon, so the last, short segment may wait.
+    /// Moves bytes into the socket.
+    ///
+    /// `SPLICE_F_MORE` was measured and gains nothing over large transfers, while it
+    /// may hold a short segment back for 200 ms.
     ///
     /// The pipe must hold some: then `WouldBlock` says that the socket is full.
     /// The caller ignores `SIGPIPE`, as Rust programs do: `splice` cannot be told to.
-    pub(crate) fn drain(&mut self, to: &TcpStream, more: bool) -> io::Result<usize> {
+    pub(crate) fn drain(&mut self, to: &TcpStream) -> io::Result<usize> {
         let pipe = self.pipe();
         debug_assert_ne!(pipe.held, 0, "EAGAIN on an empty pipe is ambiguous");
-        let flags = if more { flags() | SpliceFlags::MORE } else { flags() };
         let moved = to.try_io(Interest::WRITABLE, || {
-            uninterrupted(|| splice(&pipe.read, None, to, None, pipe.held, flags))
+            uninterrupted(|| splice(&pipe.read, None, to, None, pipe.held, flags()))
         })?;
         if moved == 0 {
             return Err(io::ErrorKind::WriteZero.into());

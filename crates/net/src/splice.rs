@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 
+use crate::patience::Patience;
 use crate::pipe::{LentPipe, PipePool};
 
 #[cfg(test)]
@@ -48,7 +49,9 @@ pub async fn splice_body(
     length: Option<u64>,
     progress: &Cell<u64>,
 ) -> Result<u64, SpliceError> {
-    let mut body = Body { pipes, from, to, length, progress, moved: 0, cargo: Cargo::Nothing };
+    let patience = Patience::new();
+    let cargo = Cargo::Nothing;
+    let mut body = Body { pipes, from, to, length, progress, moved: 0, cargo, patience };
     poll_fn(|cx| body.poll(cx)).await
 }
 
@@ -67,6 +70,7 @@ struct Body<'a> {
     /// Bytes the sink has taken.
     moved: u64,
     cargo: Cargo,
+    patience: Patience,
 }
 
 /// Bytes that left the source and wait for the sink. A vessel is held only while
@@ -109,6 +113,7 @@ impl Body<'_> {
         loop {
             match self.load(rest) {
                 Err(SpliceError::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.patience.before_wait(cx, self.from, self.moved, rest);
                     ready!(self.from.poll_read_ready(cx)).map_err(SpliceError::Read)?;
                 }
                 done => return Poll::Ready(done),
@@ -166,9 +171,7 @@ impl Body<'_> {
         let (taken, empty) = match &mut self.cargo {
             Cargo::Nothing => return Ok(()),
             Cargo::Pipe(pipe) => {
-                let ahead = self.moved.saturating_add(pipe.held() as u64);
-                let more = self.length.is_some_and(|length| length > ahead);
-                let taken = pipe.drain(self.to, more)?;
+                let taken = pipe.drain(self.to)?;
                 (taken, pipe.held() == 0)
             }
             Cargo::Buffer { bytes, start, end } => {
@@ -183,6 +186,12 @@ impl Body<'_> {
         self.moved += taken as u64;
         self.progress.set(self.progress.get() + taken as u64);
         Ok(())
+    }
+}
+
+impl Drop for Body<'_> {
+    fn drop(&mut self) {
+        self.patience.finish(self.from);
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::ReadBuf;
 
 use crate::buffer::{Buffer, BufferPool};
+use crate::patience::Patience;
 use crate::pipe::{LentPipe, PipePool};
 use crate::splice::is_unsupported;
 use crate::stream::Stream;
@@ -30,6 +31,8 @@ pub(super) struct Flow<'a> {
     stage: Stage,
     /// The sink may hold bytes back (a TLS record) until it is flushed.
     unflushed: bool,
+    /// Never ended: a tunnel is the last thing a connection does.
+    patience: Patience,
     /// The kernel said once that it cannot splice these sockets.
     copies_only: bool,
 }
@@ -54,8 +57,15 @@ impl<'a> Flow<'a> {
         buffers: &'a BufferPool,
         delivered: &'a Cell<u64>,
     ) -> Self {
-        let stage = Stage::Empty;
-        Self { pipes, buffers, delivered, stage, unflushed: false, copies_only: false }
+        Self {
+            pipes,
+            buffers,
+            delivered,
+            stage: Stage::Empty,
+            unflushed: false,
+            patience: Patience::new(),
+            copies_only: false,
+        }
     }
 
     /// Moves what can be moved now; ready once the end of the source has been passed on.
@@ -112,6 +122,8 @@ impl<'a> Flow<'a> {
                 Ok(0) => self.stage = Stage::Ending,
                 Ok(_) => self.stage = Stage::Piped(pipe),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let moved = self.delivered.get();
+                    self.patience.before_wait(cx, source, moved, u64::MAX);
                     ready!(source.poll_read_ready(cx))?;
                     continue;
                 }
@@ -190,7 +202,7 @@ fn poll_drain(
     sink: &tokio::net::TcpStream,
 ) -> Poll<io::Result<usize>> {
     loop {
-        match pipe.drain(sink, false) {
+        match pipe.drain(sink) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 ready!(sink.poll_write_ready(cx))?;
             }
