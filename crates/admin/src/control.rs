@@ -1,0 +1,94 @@
+//! What the admin listener asks of the proxy.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+/// The running proxy, as the admin listener sees it. Called on the admin thread, for each
+/// request once; it may take a lock but must not wait for anything long.
+pub trait Control: Send + Sync {
+    /// The text format of Prometheus.
+    fn metrics(&self) -> String;
+
+    /// What it is and does.
+    fn status(&self) -> Status;
+
+    /// Whether it has stopped to accept and only finishes what runs.
+    fn draining(&self) -> bool;
+}
+
+/// What a proxy is and does; its JSON is what `/api/v1/status` answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// Generation of the configuration.
+    pub generation: u64,
+    /// Worker cores.
+    pub threads: usize,
+    /// See [`Control::draining`].
+    pub draining: bool,
+    /// Connections of clients that are open.
+    pub connections: ByFace,
+    /// Requests that are being served.
+    pub requests_in_flight: ByFace,
+    /// Tunnels that are open.
+    pub tunnels: u64,
+    /// Sockets listened on.
+    pub listeners: Vec<ListenerStatus>,
+    /// Sites of the reverse face.
+    pub sites: Vec<SiteStatus>,
+    /// Groups of servers.
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// A number for each face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ByFace {
+    /// Of the reverse face.
+    pub reverse: u64,
+    /// Of the forward face.
+    pub forward: u64,
+}
+
+/// A socket listened on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListenerStatus {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// `reverse` or `forward`.
+    pub face: &'static str,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+/// A site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SiteStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it is served.
+    pub listen: Vec<SocketAddr>,
+    /// Its routes as written.
+    pub routes: Vec<String>,
+}
+
+/// A group of servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UpstreamStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its servers.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// One server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerStatus {
+    /// As in the configuration: `http://app.internal:8080`.
+    pub url: String,
+    /// What its name resolves to now; empty while that is not known.
+    pub addresses: Vec<SocketAddr>,
+}

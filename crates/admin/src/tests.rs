@@ -1,0 +1,357 @@
+//! The admin listener, spoken to over a plain socket.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::server::Limits;
+
+#[test]
+fn health_follows_the_drain() {
+    let (server, proxy) = start(None);
+    let answer = get(&server, "/healthz");
+    assert_eq!((answer.status, &*answer.body), (200, "ok\n"));
+    proxy.draining.store(true, Ordering::Relaxed);
+    let answer = get(&server, "/healthz");
+    assert_eq!((answer.status, &*answer.body), (503, "draining\n"));
+}
+
+#[test]
+fn metrics_are_what_control_gives() {
+    let (server, _proxy) = start(None);
+    let answer = get(&server, "/metrics?x=y");
+    assert_eq!((answer.status, &*answer.body), (200, "up 1\n"));
+    assert_eq!(answer.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+}
+
+#[test]
+fn status_as_json() {
+    let (server, _proxy) = start(None);
+    let answer = get(&server, "/api/v1/status");
+    assert_eq!((answer.status, answer.field("content-type")), (200, "application/json"));
+    let expected = json!({
+        "version": "1.2.3", "uptime_seconds": 61, "generation": 4, "threads": 2,
+        "draining": false,
+        "connections": { "reverse": 5, "forward": 6 },
+        "requests_in_flight": { "reverse": 1, "forward": 0 },
+        "tunnels": 3,
+        "listeners": [{ "address": "127.0.0.1:8080", "face": "reverse", "tls": true }],
+        "sites": [{ "name": "<b>example</b>", "listen": ["127.0.0.1:8080"], "routes": ["/*"] }],
+        "upstreams": [{
+            "name": "app",
+            "servers": [{ "url": "http://app:1", "addresses": ["[::1]:1"] }],
+        }],
+    });
+    assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), expected);
+}
+
+#[test]
+fn the_page_names_the_endpoints_and_escapes() {
+    let (server, _proxy) = start(None);
+    let answer = get(&server, "/");
+    assert_eq!((answer.status, answer.field("content-type")), (200, "text/html; charset=utf-8"));
+    for part in ["/metrics", "/healthz", "/api/v1/status", "serving, for 1 min 1 s", "http://app:1"]
+    {
+        assert!(answer.body.contains(part), "{part}");
+    }
+    assert!(answer.body.contains("&lt;b&gt;example&lt;/b&gt;"));
+    assert!(!answer.body.contains("<b>"));
+}
+
+#[test]
+fn every_answer_is_hardened() {
+    let (server, _proxy) = start(Some("s3cret"));
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\n",
+        "GET / HTTP/1.1\r\nHost: evil.example\r\n",
+    ] {
+        let answer = ask(&server, request);
+        assert_eq!(answer.field("x-content-type-options"), "nosniff");
+        assert_eq!(answer.field("x-frame-options"), "DENY");
+        assert_eq!(answer.field("cache-control"), "no-store");
+        assert_eq!(answer.field("referrer-policy"), "no-referrer");
+        assert_eq!(answer.field("cross-origin-resource-policy"), "same-origin");
+        let policy = answer.field("content-security-policy");
+        assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    }
+}
+
+#[test]
+fn only_reading_is_possible() {
+    let (server, _proxy) = start(None);
+    for path in ["/", "/metrics", "/healthz", "/api/v1/status"] {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get"] {
+            let answer = ask(&server, &format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n"));
+            assert_eq!((answer.status, answer.field("allow")), (405, "GET, HEAD"));
+            assert_eq!(answer.error(), "method_not_allowed");
+        }
+        let head = ask(&server, &format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\n"));
+        assert_eq!((head.status, &*head.body), (200, ""));
+        let length: usize = head.field("content-length").parse().unwrap();
+        assert_eq!(length, get(&server, path).body.len());
+    }
+    for path in ["/nothing", "/metrics/", "//metrics", "/%6detrics", "/api/v1/../v1/status"] {
+        let answer = get(&server, path);
+        assert_eq!((answer.status, &*answer.error()), (404, "not_found"));
+    }
+}
+
+#[test]
+fn foreign_names_are_not_answered() {
+    let (server, _proxy) = start(None);
+    let own = server.address();
+    for (head, status) in [
+        (format!("GET /metrics HTTP/1.1\r\nHost: {own}\r\n"), 200),
+        ("GET /metrics HTTP/1.1\r\nHost: [::1]:9901\r\n".into(), 200),
+        ("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n".into(), 421),
+        (format!("GET http://evil.example/metrics HTTP/1.1\r\nHost: {own}\r\n"), 421),
+        ("GET http://localhost/metrics HTTP/1.1\r\nHost: evil.example\r\n".into(), 421),
+        ("GET http://localhost/metrics HTTP/1.1\r\nHost: localhost\r\n".into(), 200),
+        ("GET /metrics HTTP/1.1\r\n".into(), 400),
+        ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n".into(), 400),
+        ("GET /metrics HTTP/1.0\r\n".into(), 200),
+        ("GET /metrics HTTP/1.0\r\nHost: evil.example\r\n".into(), 421),
+    ] {
+        assert_eq!(ask(&server, &head).status, status, "{head}");
+    }
+}
+
+#[test]
+fn with_a_token_every_request_needs_it() {
+    let (server, _proxy) = start(Some("s3cret"));
+    for path in ["/", "/healthz", "/metrics", "/api/v1/status", "/nothing"] {
+        let answer = get(&server, path);
+        assert_eq!((answer.status, &*answer.error()), (401, "unauthorized"));
+        assert_eq!(answer.field("www-authenticate"), "Bearer realm=\"bifrons admin\"");
+    }
+    for (credentials, status) in [
+        ("Authorization: Bearer s3cret\r\n", 200),
+        ("Authorization: bearer  s3cret\r\n", 200),
+        ("Authorization: Bearer s3cre\r\n", 401),
+        ("Authorization: Bearer s3crets\r\n", 401),
+        ("Authorization: Bearer \r\n", 401),
+        ("Authorization: Bearer\r\n", 401),
+        ("Authorization: Basic s3cret\r\n", 401),
+        ("Authorization: s3cret\r\n", 401),
+        ("Authorization: Bearer s3cret\r\nAuthorization: Bearer s3cret\r\n", 401),
+    ] {
+        let answer =
+            ask(&server, &format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{credentials}"));
+        assert_eq!(answer.status, status, "{credentials}");
+    }
+}
+
+#[test]
+fn connections_are_kept() {
+    let (server, _proxy) = start(None);
+    let mut client = Client::connect(&server);
+    for _ in 0..3 {
+        client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(client.read_answer(true).body, "ok\n");
+    }
+}
+
+#[test]
+fn a_large_head_is_refused() {
+    let (server, _proxy) = start(None);
+    let long = "x".repeat(20_000);
+    let answer = ask(&server, &format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {long}\r\n"));
+    assert_eq!(answer.status, 431);
+    let many: String = (0..100).map(|i| format!("X-{i}: y\r\n")).collect();
+    let answer = ask(&server, &format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}"));
+    assert_eq!(answer.status, 431);
+}
+
+#[test]
+fn slow_and_idle_clients_are_let_go() {
+    let limits = Limits { header_timeout: Duration::from_millis(50), ..Limits::default() };
+    let (server, _proxy) = start_within(None, limits);
+    for beginning in ["", "GET / HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let mut client = Client::connect(&server);
+        client.send(beginning);
+        let mut rest = Vec::new();
+        // A connection that is only idle is closed; a head cut short may be answered first.
+        client.stream.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest.starts_with(b"HTTP/1.1 200 OK"), beginning.ends_with("\n\r\n"));
+    }
+}
+
+#[test]
+fn a_connection_ends_with_its_lifetime() {
+    let limits = Limits { lifetime: Duration::from_millis(50), ..Limits::default() };
+    let (server, _proxy) = start_within(None, limits);
+    let mut client = Client::connect(&server);
+    assert_eq!(client.stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn more_connections_than_slots_wait() {
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let (server, _proxy) = start_within(None, limits);
+    let mut first = Client::connect(&server);
+    first.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(first.read_answer(true).status, 200);
+    let mut second = Client::connect(&server);
+    second.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    second.stream.get_ref().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let error = second.stream.fill_buf().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    drop(first);
+    second.stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(second.read_answer(true).status, 200);
+}
+
+#[test]
+fn a_stop_ends_idle_connections_and_frees_the_port() {
+    let (server, proxy) = start(None);
+    let address = server.address();
+    let mut client = Client::connect(&server);
+    client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.read_answer(true);
+    server.stop();
+    assert_eq!(client.stream.read(&mut [0]).unwrap(), 0);
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    // Nothing of the server is left that would hold it.
+    assert_eq!(Arc::strong_count(&proxy), 1);
+}
+
+#[test]
+fn a_panic_costs_one_connection() {
+    let (server, proxy) = start(None);
+    proxy.broken.store(true, Ordering::Relaxed);
+    let mut client = Client::connect(&server);
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(matches!(client.stream.read(&mut [0]), Ok(0) | Err(_)));
+    assert_eq!(get(&server, "/healthz").status, 200);
+}
+
+/// So long a test waits for what should come at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct Proxy {
+    draining: AtomicBool,
+    broken: AtomicBool,
+}
+
+impl Control for Proxy {
+    fn metrics(&self) -> String {
+        assert!(!self.broken.load(Ordering::Relaxed), "broken on purpose");
+        "up 1\n".into()
+    }
+
+    fn status(&self) -> Status {
+        let address: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+        Status {
+            version: "1.2.3".into(),
+            uptime_seconds: 61,
+            generation: 4,
+            threads: 2,
+            draining: self.draining(),
+            connections: ByFace { reverse: 5, forward: 6 },
+            requests_in_flight: ByFace { reverse: 1, forward: 0 },
+            tunnels: 3,
+            listeners: vec![ListenerStatus { address, face: "reverse", tls: true }],
+            sites: vec![SiteStatus {
+                name: "<b>example</b>".into(),
+                listen: vec![address],
+                routes: vec!["/*".into()],
+            }],
+            upstreams: vec![UpstreamStatus {
+                name: "app".into(),
+                servers: vec![ServerStatus {
+                    url: "http://app:1".into(),
+                    addresses: vec!["[::1]:1".parse().unwrap()],
+                }],
+            }],
+        }
+    }
+
+    fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+struct Answer {
+    status: u16,
+    fields: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn field(&self, name: &str) -> &str {
+        let found = self.fields.iter().find(|field| field.0.eq_ignore_ascii_case(name));
+        found.map_or("", |field| &field.1)
+    }
+
+    fn error(&self) -> String {
+        assert_eq!(self.field("content-type"), "application/json");
+        let value: Value = serde_json::from_str(&self.body).unwrap();
+        value["error"].as_str().unwrap().to_owned()
+    }
+}
+
+struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(server: &AdminServer) -> Self {
+        let stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    fn send(&mut self, text: &str) {
+        // The server may have answered and closed before it has seen everything.
+        let _ = self.stream.get_mut().write_all(text.as_bytes());
+    }
+
+    fn read_answer(&mut self, has_body: bool) -> Answer {
+        let mut line = || {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            line.strip_suffix("\r\n").unwrap().to_owned()
+        };
+        let status = line().split(' ').nth(1).unwrap().parse().unwrap();
+        let mut answer = Answer { status, fields: Vec::new(), body: String::new() };
+        loop {
+            let line = line();
+            let Some((name, value)) = line.split_once(": ") else { break };
+            answer.fields.push((name.to_owned(), value.to_owned()));
+        }
+        let length = if has_body { answer.field("content-length").parse().unwrap_or(0) } else { 0 };
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).unwrap();
+        answer.body = String::from_utf8(body).unwrap();
+        answer
+    }
+}
+
+fn start(token: Option<&str>) -> (AdminServer, Arc<Proxy>) {
+    start_within(token, Limits::default())
+}
+
+fn start_within(token: Option<&str>, limits: Limits) -> (AdminServer, Arc<Proxy>) {
+    let proxy = Arc::new(Proxy::default());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let control = Arc::clone(&proxy) as Arc<dyn Control>;
+    (AdminServer::start_within(listener, token, control, limits).unwrap(), proxy)
+}
+
+fn get(server: &AdminServer, path: &str) -> Answer {
+    ask(server, &format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", server.address()))
+}
+
+/// Sends a head on a connection of its own.
+fn ask(server: &AdminServer, head: &str) -> Answer {
+    let mut client = Client::connect(server);
+    client.send(&format!("{head}Connection: close\r\n\r\n"));
+    client.read_answer(!head.starts_with("HEAD"))
+}
