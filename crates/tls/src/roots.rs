@@ -1,0 +1,56 @@
+//! The authorities of the system, read at most once and only if somebody needs them.
+
+use std::sync::{Arc, OnceLock};
+
+use config::ConfigError;
+use rustls::RootCertStore;
+
+/// The authorities that servers are verified against when none are named.
+#[derive(Debug, Default)]
+pub struct Roots {
+    loaded: OnceLock<Result<Arc<RootCertStore>, String>>,
+}
+
+impl Roots {
+    /// Those of the system: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or where distributions keep them.
+    /// Read when first needed.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// These.
+    pub fn of(store: RootCertStore) -> Self {
+        Self { loaded: OnceLock::from(Ok(Arc::new(store))) }
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    ///
+    /// When the system has none that can be used.
+    pub(crate) fn get(&self) -> Result<Arc<RootCertStore>, ConfigError> {
+        self.loaded.get_or_init(load).clone().map_err(|why| {
+            ConfigError::whole(format!("there are no authorities to verify servers against: {why}"))
+                .help(
+                    "install the system's authorities (Debian: apt install ca-certificates), or \
+                     name a PEM file with `ca`",
+                )
+        })
+    }
+}
+
+fn load() -> Result<Arc<RootCertStore>, String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(found.certs);
+    if !store.is_empty() {
+        for error in &found.errors {
+            tracing::warn!(%error, "some authorities of the system cannot be read");
+        }
+        return Ok(Arc::new(store));
+    }
+    match found.errors.first() {
+        Some(error) => Err(error.to_string()),
+        None => Err("the system has no store of authorities".into()),
+    }
+}
