@@ -5,7 +5,7 @@ mod process;
 mod render;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use crate::counters::{CoreCounters, LABELS};
@@ -137,7 +137,7 @@ const OTHER: &str = "other";
 /// Names in the order they came; the first has index 1, 0 is for those that came too late.
 /// Locked only while a configuration is built and while metrics are rendered.
 #[derive(Debug, Default)]
-struct Names(RwLock<Vec<String>>);
+struct Names(Mutex<Vec<String>>);
 
 impl Names {
     fn index(&self, name: &str) -> u16 {
@@ -145,7 +145,7 @@ impl Names {
             return 0;
         }
         // A panic between two pushes leaves whole names.
-        let mut names = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut names = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let known = names.iter().position(|known| known == name);
         let index = known.unwrap_or(names.len());
         if index >= LABELS {
@@ -158,7 +158,7 @@ impl Names {
     }
 
     fn all(&self) -> Vec<String> {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }
 

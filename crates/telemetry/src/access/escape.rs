@@ -17,6 +17,9 @@ pub(super) enum Style {
 /// `...+N`, where N counts the bytes left out.
 pub(super) fn push_text(out: &mut Vec<u8>, text: &[u8], limit: usize, style: Style) {
     if text.len() <= limit {
+        if style != Style::Bare && is_all_plain(text) {
+            return out.extend_from_slice(text);
+        }
         return push_whole(out, text, style);
     }
     let cut = character_boundary(text, limit);
@@ -67,9 +70,6 @@ fn plain_run(text: &[u8], style: Style) -> usize {
     if style == Style::Bare {
         let special = |byte: &u8| !is_plain(*byte) || *byte == b' ';
         return text.iter().position(special).unwrap_or(text.len());
-    }
-    if is_all_plain(text) {
-        return text.len();
     }
     let mut run = 0;
     while text[run..].first_chunk().is_some_and(is_plain_block::<16>) {

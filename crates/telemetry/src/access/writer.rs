@@ -122,6 +122,10 @@ impl AccessLog {
     }
 
     /// Queues `message`, waiting for a place until [`PATIENCE`] has passed since `start`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "called on the control thread, and std has no `send_timeout`"
+    )]
     fn send(&self, mut message: Message, start: Instant) -> io::Result<()> {
         let Some(queue) = &self.queue else { return Ok(()) };
         loop {
@@ -234,6 +238,10 @@ impl Writer {
 }
 
 /// Like `write_all`, but tells how far it got, and bears with a full pipe for a while.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the writer has a thread of its own and nothing else to wait for"
+)]
 fn write_some(sink: &mut Sink, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     let mut tries = 0;
