@@ -6,6 +6,7 @@
 //! different ways are how requests are smuggled.
 #![forbid(unsafe_code)]
 
+mod body;
 mod chunked;
 mod error;
 mod fields;
@@ -13,6 +14,7 @@ mod parse;
 mod scan;
 mod write;
 
+pub use body::{BodyDecoder, BodyEncoder};
 pub use chunked::{ChunkHeader, ChunkedDecoder, LAST_CHUNK, Piece};
 pub use error::{ParseError, Part};
 pub use parse::{Completeness, HeadLimits, completeness, parse_request, parse_response};

@@ -18,10 +18,12 @@ mod head;
 pub mod hop;
 pub mod list;
 mod method;
+mod pool;
 pub mod target;
 
-pub use authority::{Authority, Host};
+pub use authority::{Authority, AuthorityError, Host};
 pub use block::{Block, Field};
 pub use field::FieldId;
 pub use head::{RequestHead, ResponseHead, Version};
 pub use method::Method;
+pub use pool::BlockPool;

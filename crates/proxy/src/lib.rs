@@ -1,1 +1,29 @@
-//! ...
+//! The life of a request and of a tunnel: the one place where listening, policy, routing,
+//! upstreams and exits meet.
+//!
+//! Begin reading at [`exchange`]. Not here: processes, threads, signals, files.
+#![forbid(unsafe_code)]
+
+mod client;
+mod core;
+mod downstream;
+mod exchange;
+mod failure;
+mod forward;
+mod mapping;
+mod patience;
+mod peer;
+mod pump;
+mod record;
+mod relay;
+mod respond;
+mod reverse;
+mod rules;
+mod site;
+mod snapshot;
+mod tunnel;
+
+pub use crate::core::{Core, CoreParts, View};
+pub use downstream::{serve_connection, socks_wire};
+pub use failure::{Failure, Kind, Side};
+pub use snapshot::{Face, Listener, Snapshot};

@@ -1,1 +1,13 @@
-//! ...
+//! The process: threads, sockets, start and stop.
+//!
+//! Each core is a thread with a runtime and a listening socket of its own for every address;
+//! the kernel spreads connections over them. The cores share the snapshot of the configuration
+//! and nothing else. Not here: what HTTP is.
+#![forbid(unsafe_code)]
+
+mod bind;
+mod control;
+mod worker;
+
+pub use bind::{BoundAddress, StartError};
+pub use control::{Server, check, start};

@@ -1,0 +1,55 @@
+//! Who is at the other end of a downstream connection.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+/// The client of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    /// Whether it is one of the peers that are believed about clients before them.
+    pub(crate) trusted: bool,
+    /// Whether it speaks TLS with us.
+    pub(crate) secure: bool,
+}
+
+impl Client {
+    pub(crate) fn new(peer: SocketAddr, trusted: bool) -> Self {
+        Self { address: peer.ip().to_canonical(), port: peer.port(), trusted, secure: false }
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}
+
+/// An address as text, without an allocation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AddressText {
+    text: [u8; 46],
+    length: usize,
+}
+
+impl AddressText {
+    pub(crate) fn new(address: IpAddr) -> Self {
+        let mut text = Self { text: [0; 46], length: 0 };
+        // 39 characters are the most an address has.
+        let _ = write!(text, "{address}");
+        text
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+    }
+}
+
+impl Write for AddressText {
+    fn write_str(&mut self, piece: &str) -> std::fmt::Result {
+        let end = self.length + piece.len();
+        let room = self.text.get_mut(self.length..end).ok_or(std::fmt::Error)?;
+        room.copy_from_slice(piece.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}

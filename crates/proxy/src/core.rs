@@ -1,0 +1,192 @@
+//! What one core owns. Nothing here is shared, so nothing here is locked.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use message::BlockPool;
+use net::resolver::Resolver;
+use net::watchdog::Watchdog;
+use net::{BufferPool, PipePool};
+use policy::{ConnectionLimits, VerifiedCache};
+use slab::Slab;
+use telemetry::{CoreCounters, CoreLog};
+use upstream::{Cluster, OriginPool};
+
+use crate::snapshot::Snapshot;
+
+/// Free buffers of each kind that a core keeps.
+const FREE_BUFFERS: usize = 256;
+/// Pipes that a core has at most; bodies that get none are copied.
+const PIPES: usize = 128;
+
+/// Password hashes that one core has worked out at the same time.
+const PASSWORDS_AT_ONCE: usize = 2;
+
+/// One core.
+#[derive(Debug)]
+pub struct Core {
+    /// The configuration as this core sees it. An exchange keeps the one it began with.
+    view: RefCell<Rc<View>>,
+    /// Deadlines, and a clock that costs nothing.
+    pub clock: Rc<Watchdog>,
+    /// Names.
+    pub resolver: Resolver,
+    /// What is counted.
+    pub counters: Arc<CoreCounters>,
+    /// The access log.
+    pub log: CoreLog,
+    pub(crate) blocks: BlockPool,
+    pub(crate) buffers: BufferPool,
+    pub(crate) pipes: PipePool,
+    pub(crate) verified: VerifiedCache,
+    pub(crate) origins: OriginPool,
+    pub(crate) connection_limits: ConnectionLimits,
+    /// Passwords that are worked out at once.
+    pub(crate) password_turns: tokio::sync::Semaphore,
+    draining: Cell<bool>,
+    connections: Cell<usize>,
+    /// Who waits for the last of them to end.
+    last: RefCell<Option<Waker>>,
+    /// Tasks that wait without work and want to know of a drain.
+    idle: RefCell<Slab<Waker>>,
+}
+
+/// A snapshot on one core: with its connections.
+#[derive(Debug)]
+pub struct View {
+    /// What all cores share.
+    pub snapshot: Arc<Snapshot>,
+    pub(crate) clusters: Vec<Rc<Cluster>>,
+}
+
+/// What a core is made of that outlives a configuration.
+#[derive(Debug)]
+pub struct CoreParts {
+    /// The clock.
+    pub clock: Rc<Watchdog>,
+    /// Names.
+    pub resolver: Resolver,
+    /// Counters.
+    pub counters: Arc<CoreCounters>,
+    /// Access log.
+    pub log: CoreLog,
+    /// Passwords that were found right.
+    pub verified: VerifiedCache,
+    /// Connections per client, shared by all cores.
+    pub connection_limits: ConnectionLimits,
+}
+
+impl Core {
+    /// A core that serves this snapshot.
+    #[must_use]
+    pub fn new(parts: CoreParts, snapshot: Arc<Snapshot>) -> Rc<Self> {
+        let view = View::new(snapshot, &parts.resolver, &parts.clock);
+        Rc::new(Self {
+            view: RefCell::new(Rc::new(view)),
+            origins: OriginPool::new(Rc::clone(&parts.clock)),
+            clock: parts.clock,
+            resolver: parts.resolver,
+            counters: parts.counters,
+            log: parts.log,
+            blocks: BlockPool::new(FREE_BUFFERS),
+            buffers: BufferPool::new(net::buffer::DEFAULT_BUFFER_SIZE, FREE_BUFFERS),
+            pipes: PipePool::new(PIPES),
+            verified: parts.verified,
+            connection_limits: parts.connection_limits,
+            password_turns: tokio::sync::Semaphore::new(PASSWORDS_AT_ONCE),
+            draining: Cell::new(false),
+            connections: Cell::new(0),
+            last: RefCell::default(),
+            idle: RefCell::default(),
+        })
+    }
+
+    /// The configuration of now.
+    #[must_use]
+    pub fn view(&self) -> Rc<View> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Closes idle connections from now on, and others as soon as what runs on them is over.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for (_, waker) in &*self.idle.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the core finishes what runs and begins nothing.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Connections of clients that are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.get()
+    }
+
+    /// Returns when the last connection has ended.
+    pub async fn drained(&self) {
+        std::future::poll_fn(|cx| {
+            if self.connections.get() == 0 {
+                return std::task::Poll::Ready(());
+            }
+            self.last.replace(Some(cx.waker().clone()));
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+
+    pub(crate) fn count_connection(self: &Rc<Self>) -> Counted {
+        self.connections.set(self.connections.get() + 1);
+        Counted(Rc::clone(self))
+    }
+
+    /// Looks after what nobody uses at the moment. Called about once a second.
+    pub fn tidy(&self) {
+        for cluster in &self.view.borrow().clusters {
+            cluster.tidy();
+        }
+        self.origins.tidy();
+        self.log.flush();
+    }
+
+    /// Remembers whom to wake on a drain, until the returned note is dropped.
+    pub(crate) fn note_idle(&self, waker: &Waker) -> usize {
+        self.idle.borrow_mut().insert(waker.clone())
+    }
+
+    pub(crate) fn forget_idle(&self, key: usize) {
+        self.idle.borrow_mut().remove(key);
+    }
+}
+
+/// A connection that is counted as open.
+#[derive(Debug)]
+pub(crate) struct Counted(Rc<Core>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+        if self.0.connections.get() == 0
+            && let Some(waker) = self.0.last.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl View {
+    fn new(snapshot: Arc<Snapshot>, resolver: &Resolver, clock: &Rc<Watchdog>) -> Self {
+        let clusters = snapshot
+            .clusters
+            .iter()
+            .map(|plan| Rc::new(Cluster::new(Arc::clone(plan), resolver, Rc::clone(clock))))
+            .collect();
+        Self { snapshot, clusters }
+    }
+}

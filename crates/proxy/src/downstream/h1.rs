@@ -1,0 +1,196 @@
+//! A connection on which a client speaks HTTP/1.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use message::framing::BodyLength;
+use message::{Method, RequestHead, Version, hop};
+use upstream::Wire;
+use upstream::wire::HeadError;
+
+use super::{Accepted, linger};
+use crate::core::{Core, View};
+use crate::exchange::{self, Exchange, Next};
+use crate::failure::{Failure, Kind};
+use crate::peer::H1Peer;
+use crate::record::Record;
+use crate::snapshot::Face;
+
+/// Serves requests until the connection ends. Between requests it holds no buffer, and its
+/// future is small: what a request needs is boxed and goes with it.
+pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
+    let mut connection = Connection { accepted, wire: Some(wire), requests: 0 };
+    loop {
+        if !connection.wait(core).await {
+            return;
+        }
+        if Box::pin(connection.request(core)).await == Next::Close {
+            return;
+        }
+    }
+}
+
+struct Connection {
+    accepted: Accepted,
+    /// Not here while a request has it.
+    wire: Option<Wire>,
+    requests: u32,
+}
+
+impl Connection {
+    /// Waits for the beginning of a request; `false`: there will be none.
+    async fn wait(&mut self, core: &Rc<Core>) -> bool {
+        let Some(wire) = &mut self.wire else { return false };
+        if !wire.received().is_empty() {
+            return !core.is_draining() || self.requests == 0;
+        }
+        let timeouts = timeouts(&self.accepted);
+        // A new connection has to say something soon.
+        let patience = if self.requests == 0 { timeouts.header } else { timeouts.idle };
+        let guard = &self.accepted.guard;
+        guard.set(patience);
+        let mut note = Idle { core, key: None };
+        poll_fn(|cx| {
+            if core.is_draining() && self.requests > 0 {
+                return Poll::Ready(false);
+            }
+            if let Poll::Ready(outcome) = wire.poll_readable(cx) {
+                return Poll::Ready(outcome.is_ok());
+            }
+            if note.key.is_none() {
+                note.key = Some(core.note_idle(cx.waker()));
+            }
+            guard.poll_expired(cx).map(|()| false)
+        })
+        .await
+    }
+
+    /// Reads one request and serves it.
+    async fn request(&mut self, core: &Rc<Core>) -> Next {
+        let Some(wire) = self.wire.take() else { return Next::Close };
+        let started = Instant::now();
+        let mut down = H1Peer::new(wire);
+        let head = self.read_head(core, &mut down).await;
+        let (request, failure) = match head {
+            Ok(request) => (request, None),
+            Err(None) => return Next::Close,
+            Err(Some(failure)) => (unknown(core), Some(failure)),
+        };
+        self.requests += 1;
+        let view = core.view();
+        let next = {
+            let mut x = self.exchange(core, &view, &mut down, request, started);
+            x.keep_alive = self.requests < limits(&self.accepted).requests_per_connection;
+            exchange::run(x, failure).await
+        };
+        if next == Next::Close {
+            linger(&self.accepted.guard, &mut down.wire).await;
+            return next;
+        }
+        down.release(&core.blocks);
+        self.wire = Some(down.wire);
+        next
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        core: &'a Core,
+        view: &'a View,
+        down: &'a mut H1Peer,
+        request: RequestHead,
+        started: Instant,
+    ) -> Exchange<'a> {
+        Exchange {
+            core,
+            view,
+            listener: &self.accepted.listener,
+            client: self.accepted.client,
+            tls_site: down.wire.io.info().map(|info| info.site),
+            down,
+            guard: &self.accepted.guard,
+            request,
+            body: BodyLength::None,
+            said: hop::Connection::default(),
+            keep_alive: true,
+            awaits_continue: false,
+            head_sent: false,
+            record: Record::new(started),
+        }
+    }
+
+    /// `Err(None)`: the client closed the connection, as it may between two requests.
+    async fn read_head(
+        &self,
+        core: &Core,
+        down: &mut H1Peer,
+    ) -> Result<RequestHead, Option<Failure>> {
+        let heads = match &self.accepted.listener.face {
+            Face::Reverse(face) => face.heads,
+            Face::Forward(face) => face.heads,
+        };
+        let mut skipped = false;
+        let head = poll_fn(|cx| {
+            loop {
+                let outcome = down.wire.poll_head(cx, heads, &core.blocks);
+                if !skipped && down.wire.received().starts_with(b"\r\n") {
+                    down.wire.skip_empty_line();
+                    skipped = true;
+                    continue;
+                }
+                return outcome;
+            }
+        });
+        let header = timeouts(&self.accepted).header;
+        match self.accepted.guard.within(header, head).await {
+            Ok(Ok(block)) => {
+                h1::parse_request(block, heads).map_err(|error| Some(Failure::of_request(error)))
+            }
+            Ok(Err(HeadError::Closed)) => Err(None),
+            Ok(Err(error)) => Err(Some(Failure::of_request_head(error))),
+            // Whoever sent nothing at all is not told that it came late.
+            Err(_) if down.wire.received().is_empty() => Err(None),
+            Err(_) => Err(Some(Failure::new(Kind::RequestTimeout))),
+        }
+    }
+}
+
+/// A request of which nothing is known but that it is wrong.
+fn unknown(core: &Core) -> RequestHead {
+    RequestHead {
+        fields: core.blocks.block_over(Vec::new()),
+        method: Method::Other,
+        version: Version::Http11,
+        method_at: 0..0,
+        target_at: 0..0,
+    }
+}
+
+/// A task that waits without work and is told of a drain.
+struct Idle<'a> {
+    core: &'a Core,
+    key: Option<usize>,
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.core.forget_idle(key);
+        }
+    }
+}
+
+pub(super) fn timeouts(accepted: &Accepted) -> &config::Timeouts {
+    match &accepted.listener.face {
+        Face::Reverse(face) => &face.timeouts,
+        Face::Forward(face) => &face.config.timeouts,
+    }
+}
+
+fn limits(accepted: &Accepted) -> &config::Limits {
+    match &accepted.listener.face {
+        Face::Reverse(face) => &face.limits,
+        Face::Forward(face) => &face.config.limits,
+    }
+}

@@ -1,0 +1,263 @@
+//! A connection on which a client speaks SOCKS.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::time::Instant;
+
+use message::framing::BodyLength;
+use message::{Host, Method, RequestHead, Version, hop};
+use policy::Entry;
+use upstream::Wire;
+
+use super::socks_wire::{Incomplete, Request, methods, password, request4, request5};
+use super::{Accepted, linger};
+use crate::core::{Core, View};
+use crate::exchange::Exchange;
+use crate::failure::{Failure, Kind};
+use crate::forward::{check_password, reach};
+use crate::peer::H1Peer;
+use crate::record::Record;
+use crate::snapshot::{Face, Forward};
+use crate::tunnel;
+
+/// Longer than every message of the protocol.
+const MAX_MESSAGE: usize = 1024;
+
+/// Reply codes of SOCKS5 (RFC 1928 §6).
+mod reply5 {
+    pub(super) const GENERAL: u8 = 1;
+    pub(super) const NOT_ALLOWED: u8 = 2;
+    pub(super) const NETWORK_UNREACHABLE: u8 = 3;
+    pub(super) const HOST_UNREACHABLE: u8 = 4;
+    pub(super) const REFUSED: u8 = 5;
+    pub(super) const TTL_EXPIRED: u8 = 6;
+    pub(super) const COMMAND: u8 = 7;
+    pub(super) const ADDRESS_TYPE: u8 = 8;
+}
+
+/// Why a handshake ended without a tunnel.
+enum Refusal {
+    /// The client went away or was too slow: nobody is told.
+    Silent,
+    /// These bytes say it.
+    Told(Vec<u8>, Failure),
+}
+
+/// Serves the one request of a SOCKS connection.
+pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
+    let Face::Forward(face) = &accepted.listener.face else { return };
+    let view = core.view();
+    let mut down = H1Peer::new(wire);
+    {
+        let mut x = exchange(core, &view, &accepted, &mut down);
+        let version = match next_bytes(&mut x).await {
+            true => x.down.wire.received().first().copied(),
+            false => None,
+        };
+        let outcome = match version {
+            Some(5) => serve5(&mut x, face).await,
+            Some(4) => serve4(&mut x, face).await,
+            _ => Err(Refusal::Silent),
+        };
+        if let Err(Refusal::Told(reply, failure)) = outcome {
+            x.record.note_failure(&failure);
+            x.record.status = failure.kind.status();
+            // The connection closes whether this arrives or not.
+            let _ = x.guard.within(face.config.timeouts.header, x.down.wire.send(&reply)).await;
+        }
+        if x.record.protocol.is_some() {
+            x.record();
+        }
+    }
+    linger(&accepted.guard, &mut down.wire).await;
+}
+
+fn exchange<'a>(
+    core: &'a Core,
+    view: &'a View,
+    accepted: &'a Accepted,
+    down: &'a mut H1Peer,
+) -> Exchange<'a> {
+    Exchange {
+        core,
+        view,
+        listener: &accepted.listener,
+        client: accepted.client,
+        tls_site: None,
+        down,
+        guard: &accepted.guard,
+        request: RequestHead {
+            fields: core.blocks.block(),
+            method: Method::Connect,
+            version: Version::Http11,
+            method_at: 0..0,
+            target_at: 0..0,
+        },
+        body: BodyLength::None,
+        said: hop::Connection::default(),
+        keep_alive: false,
+        awaits_continue: false,
+        head_sent: false,
+        record: Record::new(Instant::now()),
+    }
+}
+
+async fn serve5(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
+    greet(x, face).await?;
+    let request = receive(x, request5).await.map_err(|problem| match problem {
+        Some(Incomplete::AddressType) => told5(reply5::ADDRESS_TYPE, malformed()),
+        Some(_) => told5(reply5::GENERAL, malformed()),
+        None => Refusal::Silent,
+    })?;
+    if request.command != 1 {
+        return Err(told5(reply5::COMMAND, Failure::with(Kind::Denied, "only CONNECT")));
+    }
+    let refuse = |failure: Failure| told5(code_of(failure.kind), failure);
+    tunnel(x, face, &request, "SOCKS5", refuse, &reply5_with(0)).await
+}
+
+/// Agrees upon a method, and checks the password where there are users.
+async fn greet(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
+    let wanted = if face.users.is_some() { 2 } else { 0 };
+    let offered = receive(x, |bytes| {
+        methods(bytes).map(|(methods, length)| (methods.contains(&wanted), length))
+    });
+    let (acceptable, length) = offered.await.map_err(|_| Refusal::Silent)?;
+    x.down.wire.consume(length);
+    if !acceptable {
+        x.record.protocol = Some("SOCKS5");
+        let failure = Failure::with(Kind::Unauthenticated, "no acceptable method");
+        return Err(Refusal::Told(vec![5, 0xff], failure));
+    }
+    send(x, &[5, wanted]).await?;
+    if wanted == 0 {
+        return Ok(());
+    }
+    let login = receive(x, |bytes| {
+        password(bytes).map(|(user, password, length)| (user.to_vec(), password.to_vec(), length))
+    });
+    let (user, password, length) = login.await.map_err(|_| Refusal::Silent)?;
+    x.down.wire.consume(length);
+    if !check_password(x, face, &user, &password).await {
+        x.record.protocol = Some("SOCKS5");
+        let failure = Failure::with(Kind::Unauthenticated, "unknown user or wrong password");
+        return Err(Refusal::Told(vec![1, 1], failure));
+    }
+    send(x, &[1, 0]).await
+}
+
+async fn serve4(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
+    let parse = |bytes: &[u8]| request4(bytes).map(|(request, _)| request);
+    let request = receive(x, parse).await.map_err(|problem| match problem {
+        Some(_) => Refusal::Told(reply4(91), malformed()),
+        None => Refusal::Silent,
+    })?;
+    let refuse = |failure: Failure| Refusal::Told(reply4(91), failure);
+    x.record.protocol = Some("SOCKS4");
+    if face.users.is_some() {
+        // Its user names come without a password.
+        let words = "SOCKS4 has no passwords";
+        return Err(Refusal::Told(reply4(93), Failure::with(Kind::Unauthenticated, words)));
+    }
+    if request.command != 1 {
+        return Err(refuse(Failure::with(Kind::Denied, "only CONNECT")));
+    }
+    tunnel(x, face, &request, "SOCKS4", refuse, &reply4(90)).await
+}
+
+async fn tunnel(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    request: &Request,
+    protocol: &'static str,
+    refuse: impl Fn(Failure) -> Refusal,
+    granted: &[u8],
+) -> Result<(), Refusal> {
+    x.record.protocol = Some(protocol);
+    x.down.wire.consume(request.length);
+    let host = request.host.clone().map_err(|_| refuse(malformed()))?;
+    name_target(&mut x.request, &host, request.port);
+    let connection = reach(x, face, &host, request.port, Entry::Socks).await.map_err(&refuse)?;
+    send(x, granted).await?;
+    x.record.status = 200;
+    if let Err(failure) = tunnel::run(x, connection.wire, face.config.timeouts.tunnel_idle).await {
+        x.record.note_failure(&failure);
+    }
+    Ok(())
+}
+
+/// The target as CONNECT would name it, for the log.
+fn name_target(request: &mut RequestHead, host: &Host<'_>, port: u16) {
+    let text = format!("CONNECT {host}:{port}");
+    let bytes = request.fields.bytes_mut();
+    bytes.clear();
+    bytes.extend_from_slice(text.as_bytes());
+    request.method_at = 0..7;
+    request.target_at = 8..text.len();
+}
+
+/// Receives until a message can be parsed; `Err(None)`: the client went away or was too slow.
+async fn receive<T>(
+    x: &mut Exchange<'_>,
+    parse: impl Fn(&[u8]) -> Result<T, Incomplete>,
+) -> Result<T, Option<Incomplete>> {
+    loop {
+        match parse(x.down.wire.received()) {
+            Ok(message) => return Ok(message),
+            Err(Incomplete::More) if x.down.wire.received().len() < MAX_MESSAGE => {}
+            Err(problem) => return Err(Some(problem)),
+        }
+        let before = x.down.wire.received().len();
+        let received = poll_fn(|cx| x.down.wire.poll_receive(cx));
+        match x.guard.run(received).await {
+            Ok(Ok(_)) if x.down.wire.received().len() > before => {}
+            _ => return Err(None),
+        }
+    }
+}
+
+/// Sees to it that at least one byte is there.
+async fn next_bytes(x: &mut Exchange<'_>) -> bool {
+    if !x.down.wire.has_buffer() {
+        let buffer = x.core.blocks.buffer();
+        x.down.wire.lend(buffer);
+    }
+    let first = receive(x, |bytes| if bytes.is_empty() { Err(Incomplete::More) } else { Ok(()) });
+    first.await.is_ok()
+}
+
+async fn send(x: &mut Exchange<'_>, bytes: &[u8]) -> Result<(), Refusal> {
+    match x.guard.run(x.down.wire.send(bytes)).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Refusal::Silent),
+    }
+}
+
+fn malformed() -> Failure {
+    Failure::with(Kind::RequestError, "malformed SOCKS request")
+}
+
+fn told5(code: u8, failure: Failure) -> Refusal {
+    Refusal::Told(reply5_with(code).to_vec(), failure)
+}
+
+/// Our address is nobody's business: it is told as 0.0.0.0:0, which the RFC lets clients of
+/// CONNECT ignore.
+fn reply5_with(code: u8) -> [u8; 10] {
+    [5, code, 0, 1, 0, 0, 0, 0, 0, 0]
+}
+
+fn reply4(code: u8) -> Vec<u8> {
+    vec![0, code, 0, 0, 0, 0, 0, 0]
+}
+
+fn code_of(kind: Kind) -> u8 {
+    match kind {
+        Kind::Denied | Kind::IpProhibited => reply5::NOT_ALLOWED,
+        Kind::IpUnroutable => reply5::NETWORK_UNREACHABLE,
+        Kind::DnsError | Kind::DnsTimeout | Kind::Unavailable => reply5::HOST_UNREACHABLE,
+        Kind::ConnectionRefused => reply5::REFUSED,
+        Kind::ConnectionTimeout => reply5::TTL_EXPIRED,
+        _ => reply5::GENERAL,
+    }
+}

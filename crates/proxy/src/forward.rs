@@ -1,0 +1,351 @@
+//! The forward face: from a request to whatever it asks for, if its user may.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use config::Anonymity;
+use egress::Exit;
+use message::framing::BodyLength;
+use message::target::{PathAndQuery, Target};
+use message::{FieldId, Host, Method, ResponseHead, forwarding};
+use net::address::{AddressFilter, Refusal};
+use policy::{Admission, Check, Entry, HostRef, Reason, Targets, basic};
+use tls::Io;
+use upstream::{Connection, OriginKey};
+
+use crate::client::AddressText;
+use crate::exchange::{Aim, Exchange};
+use crate::failure::{Failure, Kind, Retry};
+use crate::peer::H1Peer;
+use crate::relay::{self, Outcome, Terms};
+use crate::reverse::{finish_connection_fields, passes_upgrade};
+use crate::snapshot::Forward;
+use crate::tunnel;
+
+/// Fields by which proxies and their clients tell who is behind them.
+const TELLTALE: [&[u8]; 10] = [
+    b"client-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-originating-ip",
+    b"x-remote-ip",
+    b"x-remote-addr",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"x-proxyuser-ip",
+    b"x-proxy-id",
+];
+
+/// Serves a request on a listener of the forward face.
+pub(crate) async fn serve<'a>(
+    x: &mut Exchange<'a>,
+    face: &'a Forward,
+    aim: Aim,
+) -> Result<(), Failure> {
+    authenticate(x, face).await?;
+    if forwarding::via_names(&x.request.fields, &x.view.snapshot.pseudonym) {
+        return Err(Failure::new(Kind::Loop));
+    }
+    match &aim.target {
+        Target::Authority => connect(x, face, &aim).await,
+        Target::Absolute { secure: false, path, .. } => {
+            let path = path.clone();
+            Plain { face, aim: &aim, path }.serve(x).await
+        }
+        Target::Absolute { secure: true, .. } => {
+            Err(Failure::with(Kind::RequestError, "https through a proxy needs CONNECT"))
+        }
+        Target::Origin(_) => Err(Failure::with(
+            Kind::RequestError,
+            "this is a forward proxy; the request target must be an absolute URL",
+        )),
+        Target::Asterisk => x.answer_as_last().await,
+    }
+}
+
+/// Who the client is (RFC 9110 §11.7). Each request is judged by itself: a connection may
+/// carry those of several users.
+async fn authenticate(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Failure> {
+    let shown = x.request.fields.get(FieldId::ProxyAuthorization).map(basic::parse);
+    // It is meant for us and goes no further.
+    x.request.fields.remove(FieldId::ProxyAuthorization);
+    x.request.fields.remove_aliases(b"proxy-authorization");
+    if face.users.is_none() {
+        return Ok(());
+    }
+    let unauthenticated = |words: &'static str| Failure::with(Kind::Unauthenticated, words);
+    let credentials = match shown {
+        None => return Err(unauthenticated("no credentials were sent")),
+        Some(Err(error)) => return Err(unauthenticated(error.as_str())),
+        Some(Ok(credentials)) => credentials,
+    };
+    match check_password(x, face, credentials.user(), credentials.password()).await {
+        true => Ok(()),
+        false => Err(unauthenticated("unknown user or wrong password")),
+    }
+}
+
+/// Whether these are the name and the password of a user, who is then the user of the request.
+pub(crate) async fn check_password(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    user: &[u8],
+    password: &[u8],
+) -> bool {
+    let Some(users) = &face.users else { return true };
+    let core = x.core;
+    let granted = match users.check(user, password, &core.verified, Instant::now()) {
+        Check::Granted(user) => Some(user),
+        Check::Refused => None,
+        Check::Work(job) => {
+            // Hashes are made to be slow: they are worked out beside the cores, a few at once.
+            let Ok(_turn) = core.password_turns.acquire().await else { return false };
+            match tokio::task::spawn_blocking(move || job.run()).await {
+                Ok(outcome) => {
+                    core.verified.remember(&outcome, Instant::now());
+                    outcome.granted()
+                }
+                Err(_) => None,
+            }
+        }
+    };
+    x.record.user = Some(match granted {
+        Some(user) => users.name(user).to_owned(),
+        None => String::from_utf8_lossy(user).into_owned(),
+    });
+    granted.is_some()
+}
+
+/// What an address has to pass before it is connected to.
+struct Filter<'a> {
+    targets: &'a Targets,
+    host: HostRef<'a>,
+}
+
+impl AddressFilter for Filter<'_> {
+    fn check(&self, address: SocketAddr) -> Result<(), Refusal> {
+        self.targets.check(self.host, address).map_err(|reason| Refusal { reason: reason.as_str() })
+    }
+}
+
+fn host_ref<'h>(host: &'h Host<'_>) -> HostRef<'h> {
+    match host {
+        Host::Name(name) => HostRef::Name(name),
+        Host::Address(address) => HostRef::Address(*address),
+    }
+}
+
+/// Connects to a target that the rules let through, by name and by address.
+pub(crate) async fn reach(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    host: &Host<'_>,
+    port: u16,
+    entry: Entry,
+) -> Result<Connection, Failure> {
+    admit(face, host, port, entry)?;
+    let filter = Filter { targets: &face.targets, host: host_ref(host) };
+    let timeout = face.config.timeouts.connect;
+    let started = Instant::now();
+    let outcome = Exit::default().reach(&x.core.resolver, host, port, &filter, timeout).await;
+    x.record.connect = Some(started.elapsed());
+    x.record.attempts += 1;
+    match outcome {
+        Ok((stream, address)) => {
+            x.record.server = Some(address);
+            x.core.counters.upstream_opened.inc();
+            Ok(Connection::new(Io::Tcp(stream), address))
+        }
+        Err(error) => {
+            x.core.counters.upstream_failed.inc();
+            Err(Failure::of_exit(&error))
+        }
+    }
+}
+
+fn admit(face: &Forward, host: &Host<'_>, port: u16, entry: Entry) -> Result<(), Failure> {
+    match face.targets.admit(host_ref(host), port, entry) {
+        Admission::Allowed | Admission::AfterResolution => Ok(()),
+        Admission::Refused(reason) => {
+            let kind = match reason {
+                Reason::PortNotAllowed | Reason::DeniedByRule(_) => Kind::Denied,
+                _ => Kind::IpProhibited,
+            };
+            Err(Failure::with(kind, reason.as_str()))
+        }
+    }
+}
+
+/// CONNECT (RFC 9110 §9.3.6).
+async fn connect(x: &mut Exchange<'_>, face: &Forward, aim: &Aim) -> Result<(), Failure> {
+    let bad = |words: &'static str| Failure::with(Kind::RequestError, words);
+    let authority = aim.authority.as_ref().ok_or_else(|| bad("no target"))?;
+    let port = authority.port.ok_or_else(|| bad("CONNECT needs a port"))?;
+    if x.body != BodyLength::None {
+        return Err(bad("CONNECT with a body"));
+    }
+    let connection = reach(x, face, &authority.host, port, Entry::Connect).await?;
+    x.down.lend_output(&x.core.blocks);
+    let out = x.down.begin(h1::BodyEncoder::Identity);
+    out.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
+    x.record.status = 200;
+    x.head_sent = true;
+    x.flush_answer().await?;
+    tunnel::run(x, connection.wire, face.config.timeouts.tunnel_idle).await
+}
+
+/// A request in absolute form.
+struct Plain<'a, 'b> {
+    face: &'a Forward,
+    aim: &'b Aim,
+    path: PathAndQuery,
+}
+
+impl<'a> Plain<'a, '_> {
+    async fn serve(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
+        if let BodyLength::Known(length) = x.body
+            && length > self.face.max_body
+        {
+            return Err(Failure::new(Kind::RequestBodyTooLarge));
+        }
+        if x.count_forward()? {
+            return x.answer_as_last().await;
+        }
+        let Some(authority) = &self.aim.authority else {
+            return Err(Failure::with(Kind::RequestError, "no host"));
+        };
+        let port = authority.port.unwrap_or(80);
+        admit(self.face, &authority.host, port, Entry::Plain)?;
+        let upgrade = self.prepare(x);
+        let key = OriginKey {
+            listener: x.listener.address,
+            user: x.record.user.clone(),
+            host: authority.host.clone(),
+            port,
+        };
+        // Once over a connection that was kept, and once more over a new one.
+        if let Some(connection) = x.core.origins.take(&key) {
+            x.core.counters.upstream_reused.inc();
+            x.record.attempts += 1;
+            match self.attempt(x, connection, &key, upgrade).await {
+                Err(failure)
+                    if !x.head_sent
+                        && failure.retry == Retry::Stale
+                        && relay::may_repeat(x.request.method, &failure, x.body) =>
+                {
+                    x.core.counters.retries.inc();
+                    x.record.note_failure(&failure);
+                }
+                done => return done,
+            }
+        }
+        let connection = reach(x, self.face, &authority.host, port, Entry::Plain).await?;
+        self.attempt(x, connection, &key, upgrade).await
+    }
+
+    async fn attempt(
+        &self,
+        x: &mut Exchange<'a>,
+        mut connection: Connection,
+        key: &OriginKey,
+        upgrade: bool,
+    ) -> Result<(), Failure> {
+        x.record.server = Some(connection.server);
+        let terms = Terms {
+            max_body: self.face.max_body,
+            heads: self.face.heads,
+            limits: &self.face.config.limits,
+            timeouts: &self.face.config.timeouts,
+            upgrade,
+            reused: connection.reused,
+        };
+        let mut up = H1Peer::new(connection.wire);
+        up.lend_output(&x.core.blocks);
+        self.write_request(x, &mut up);
+        let outcome = relay::run(x, &mut up, &terms, |x, head| self.edit_response(x, head)).await?;
+        match outcome {
+            Outcome::Complete { reusable } => {
+                up.release(&x.core.blocks);
+                if reusable {
+                    connection.wire = up.wire;
+                    x.core.origins.keep(key, connection);
+                }
+                Ok(())
+            }
+            Outcome::Upgraded => {
+                tunnel::run(x, up.wire, self.face.config.timeouts.tunnel_idle).await
+            }
+        }
+    }
+
+    /// Makes the head of the request what the origin shall see of the client.
+    fn prepare(&self, x: &mut Exchange<'a>) -> bool {
+        let upgrade = passes_upgrade(x);
+        let address = AddressText::new(x.client.address);
+        let number = x.request.version.number();
+        let pseudonym = &x.view.snapshot.pseudonym;
+        let fields = &mut x.request.fields;
+        let anonymity = self.face.config.anonymity;
+        fields.remove(FieldId::Proxy);
+        if anonymity != Anonymity::Transparent {
+            forwarding::distrust(fields, false);
+            fields.remove_where(|id, name| {
+                id == FieldId::Other && TELLTALE.iter().any(|t| name.eq_ignore_ascii_case(t))
+            });
+        }
+        match anonymity {
+            Anonymity::Transparent => {
+                let text = address.as_str().as_bytes();
+                forwarding::append(fields, FieldId::XForwardedFor, b"X-Forwarded-For", text);
+                forwarding::add_via(fields, number, pseudonym);
+            }
+            Anonymity::Anonymous => forwarding::add_via(fields, number, pseudonym),
+            Anonymity::Elite => {
+                fields.remove(FieldId::Via);
+                fields.remove(FieldId::MaxForwards);
+            }
+        }
+        finish_connection_fields(x, upgrade);
+        upgrade
+    }
+
+    fn write_request(&self, x: &mut Exchange<'a>, up: &mut H1Peer) {
+        let chunked = x.body == BodyLength::Chunked;
+        let coding = if chunked { h1::BodyEncoder::Chunked } else { h1::BodyEncoder::Identity };
+        let out = up.begin(coding);
+        let target = x.request.target();
+        let (path, query) = (&target[self.path.path.clone()], &target[self.path.query.clone()]);
+        let path = match path {
+            // It asks about the whole server (RFC 9112 §3.2.4).
+            b"" if query.is_empty() && x.request.method == Method::Options => b"*",
+            b"" => b"/",
+            path => path,
+        };
+        h1::write_request_line(out, x.request.method_text(), &[path, query]);
+        let fields = &x.request.fields;
+        let Target::Absolute { authority, .. } = &self.aim.target else { return };
+        let host = &target[authority.clone()];
+        if fields.get(FieldId::Host) == Some(host) {
+            fields.write_lines(out, |_| false);
+        } else {
+            out.extend_from_slice(b"Host: ");
+            out.extend_from_slice(host);
+            out.extend_from_slice(b"\r\n");
+            fields.write_lines(out, |field| field.id == FieldId::Host);
+        }
+        if chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn edit_response(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {
+        if self.face.config.anonymity != Anonymity::Elite {
+            let number = head.version.number();
+            forwarding::add_via(&mut head.fields, number, &x.view.snapshot.pseudonym);
+        }
+    }
+}
+
+/// What a client without good credentials is asked for (RFC 9110 §11.7.1).
+pub(crate) const CHALLENGE: &str = "Basic realm=\"proxy\", charset=\"UTF-8\"";

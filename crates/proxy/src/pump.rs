@@ -1,0 +1,91 @@
+//! One direction of an exchange: a body from one side to the other.
+
+use std::task::{Context, Poll, ready};
+
+use message::BlockPool;
+
+use crate::peer::{Peer, PeerError};
+
+/// A body on its way.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    /// Bytes of the body moved so far.
+    pub(crate) moved: u64,
+    /// More than this is too much.
+    pub(crate) limit: u64,
+    /// What it waits for.
+    pub(crate) waiting: Waiting,
+    finished: bool,
+}
+
+/// What a pump waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// Nothing: it is done, or not begun.
+    Nobody,
+    /// The side that the body comes from.
+    Source,
+    /// The side that the body goes to.
+    Sink,
+}
+
+/// Why a body did not get there.
+#[derive(Debug)]
+pub(crate) enum PumpError {
+    /// The side it comes from failed.
+    Source(PeerError),
+    /// The side it goes to failed.
+    Sink(PeerError),
+    /// It is larger than is allowed.
+    TooLarge,
+}
+
+impl Pump {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { moved: 0, limit, waiting: Waiting::Nobody, finished: false }
+    }
+
+    /// Whether the whole body was taken and sent.
+    pub(crate) fn is_done(&self) -> bool {
+        self.finished && self.waiting == Waiting::Nobody
+    }
+
+    /// Moves as much as can be moved now; ready when all of the body is.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut impl Peer,
+        sink: &mut impl Peer,
+        pool: &BlockPool,
+    ) -> Poll<Result<(), PumpError>> {
+        loop {
+            if !self.finished {
+                let piece = source.available().map_err(PumpError::Source)?;
+                if !piece.is_empty() {
+                    self.waiting = Waiting::Sink;
+                    let taken = ready!(sink.poll_send(cx, piece)).map_err(PumpError::Sink)?;
+                    source.consume(taken);
+                    self.moved += taken as u64;
+                    if self.moved > self.limit {
+                        return Poll::Ready(Err(PumpError::TooLarge));
+                    }
+                    continue;
+                }
+                if source.is_done() {
+                    let trailers = source.trailers().map_err(PumpError::Source)?;
+                    sink.finish(trailers.as_ref());
+                    self.finished = true;
+                }
+            }
+            // Nothing is at hand: what was gathered goes out before we wait.
+            self.waiting = Waiting::Sink;
+            ready!(sink.poll_flush(cx)).map_err(PumpError::Sink)?;
+            if self.finished {
+                self.waiting = Waiting::Nobody;
+                return Poll::Ready(Ok(()));
+            }
+            self.waiting = Waiting::Source;
+            ready!(source.poll_more(cx, pool)).map_err(PumpError::Source)?;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What is remembered of a request, for the access log and the counters.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use message::FieldId;
+use telemetry::counters::Finished;
+use telemetry::{AccessRecord, AccessTls};
+
+use crate::core::View;
+use crate::exchange::Exchange;
+use crate::failure::{Failure, Kind};
+use crate::respond::ErrorPages;
+use crate::snapshot::{Face, Listener};
+
+/// What is remembered of one request.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) started: Instant,
+    /// Index of the site in its listener.
+    pub(crate) site: Option<usize>,
+    /// Index of the route in its site.
+    pub(crate) route: Option<usize>,
+    /// Index of the upstream.
+    pub(crate) upstream: Option<usize>,
+    pub(crate) server: Option<SocketAddr>,
+    pub(crate) attempts: u8,
+    pub(crate) status: u16,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) connect: Option<Duration>,
+    first_byte: Option<Duration>,
+    pub(crate) user: Option<String>,
+    /// For `Allow`, when the method is refused.
+    pub(crate) allow: String,
+    /// `SOCKS5` and the like, where it is no HTTP.
+    pub(crate) protocol: Option<&'static str>,
+    failure: Option<Failure>,
+}
+
+impl Record {
+    pub(crate) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            site: None,
+            route: None,
+            upstream: None,
+            server: None,
+            attempts: 0,
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            connect: None,
+            first_byte: None,
+            user: None,
+            allow: String::new(),
+            protocol: None,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn note_failure(&mut self, failure: &Failure) {
+        self.failure = Some(failure.clone());
+    }
+
+    /// The failure of the last attempt, when there is nobody left to try.
+    pub(crate) fn last_failure(&self) -> Failure {
+        self.failure.clone().unwrap_or_else(|| Failure::new(Kind::Unavailable))
+    }
+
+    /// An earlier attempt failed, this one did not.
+    pub(crate) fn note_first_byte(&mut self) {
+        self.failure = None;
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.started.elapsed());
+        }
+    }
+
+    /// The error pages of where the request got to.
+    pub(crate) fn error_pages<'a>(
+        &self,
+        _view: &View,
+        listener: &'a Listener,
+    ) -> Option<&'a ErrorPages> {
+        let Face::Reverse(face) = &listener.face else { return None };
+        let site = face.table.sites.get(self.site?)?;
+        match self.route.and_then(|index| site.routes.routes.get(index)) {
+            Some(route) => Some(&route.error_pages),
+            None => Some(&site.error_pages),
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Writes the line of the access log and counts.
+    pub(crate) fn record(&self) {
+        let record = &self.record;
+        let (face, site, route) = self.names();
+        let upstream = record.upstream.map_or("", |index| self.view.clusters[index].name());
+        let duration = record.started.elapsed();
+        let info = self.down.wire.io.info();
+        let line = AccessRecord {
+            face,
+            client: self.client.address,
+            client_port: self.client.port,
+            user: record.user.as_deref(),
+            method: self.request.method_text(),
+            target: self.request.target(),
+            host: self.request.fields.received(FieldId::Host).unwrap_or_default(),
+            version: record.protocol.unwrap_or(self.request.version.as_str()),
+            status: record.status,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            site,
+            route,
+            upstream,
+            server: record.server,
+            attempts: record.attempts,
+            duration,
+            connect: record.connect,
+            first_byte: record.first_byte,
+            tls: info.map(|info| AccessTls {
+                version: info.version,
+                cipher: info.cipher,
+                sni: info.sni.as_deref(),
+                resumed: info.resumed,
+            }),
+            referer: self.request.fields.received(FieldId::Referer),
+            user_agent: self.request.fields.received(FieldId::UserAgent),
+            failure: record.failure.as_ref().map(|failure| failure.kind.name()),
+            detail: record.failure.as_ref().map_or("", |failure| &*failure.detail),
+            generation: self.view.snapshot.generation,
+        };
+        self.core.log.record(&line, std::time::SystemTime::now());
+        let finished = Finished {
+            status: record.status,
+            duration,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+        };
+        let counters = &self.core.counters;
+        counters.request_finished(face, self.site_label(), &finished);
+        if let Some(failure) = &record.failure {
+            let index = telemetry::failure_index(failure.kind.name()).unwrap_or(u8::MAX);
+            counters.failure(index).inc();
+        }
+    }
+
+    fn site_label(&self) -> Option<telemetry::SiteLabel> {
+        let Face::Reverse(face) = &self.listener.face else { return None };
+        face.table.sites.get(self.record.site?).map(|site| site.label)
+    }
+
+    fn names(&self) -> (telemetry::Face, &str, &str) {
+        match &self.listener.face {
+            Face::Reverse(face) => {
+                let site = self.record.site.and_then(|index| face.table.sites.get(index));
+                let route = site
+                    .zip(self.record.route)
+                    .and_then(|(site, index)| site.routes.routes.get(index));
+                (
+                    telemetry::Face::Reverse,
+                    site.map_or("", |site| &site.config.name),
+                    route.map_or("", |route| &route.config.name),
+                )
+            }
+            Face::Forward(face) => (telemetry::Face::Forward, &face.config.name, ""),
+        }
+    }
+}

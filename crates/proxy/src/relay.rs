@@ -1,0 +1,378 @@
+//! A request to a server and its response back, both bodies at once.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use h1::{BodyEncoder, HeadLimits};
+use message::framing::{BodyLength, response_body};
+use message::{FieldId, Method, ResponseHead, Version, hop};
+use net::SpliceError;
+use upstream::wire::HeadError;
+
+use crate::exchange::{Exchange, client_gone};
+use crate::failure::{Failure, Kind, Retry, io_words};
+use crate::patience::{Patience, Stage};
+use crate::peer::{H1Peer, PeerError};
+use crate::pump::{Pump, PumpError};
+
+/// Interim responses that one request may have.
+const MAX_INTERIM: u32 = 16;
+
+/// Bodies of which so much is still to come go past us, from socket to socket.
+const SPLICE_FROM: u64 = 64 * 1024;
+
+/// What a relay has to know of its route.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    /// Largest request body.
+    pub(crate) max_body: u64,
+    /// Limits of response heads.
+    pub(crate) heads: HeadLimits,
+    pub(crate) limits: &'a config::Limits,
+    pub(crate) timeouts: &'a config::Timeouts,
+    /// The client asked for another protocol, and the server was told.
+    pub(crate) upgrade: bool,
+    /// The connection carried a request before.
+    pub(crate) reused: bool,
+}
+
+/// What a relay came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The response is with the client.
+    Complete {
+        /// The connection to the server can carry another request.
+        reusable: bool,
+    },
+    /// The server switched protocols; the client has been told.
+    Upgraded,
+}
+
+/// Relays a request whose head is in the output of `up`. `edit` is shown the head of the
+/// response before it goes to the client.
+pub(crate) async fn run(
+    x: &mut Exchange<'_>,
+    up: &mut H1Peer,
+    terms: &Terms<'_>,
+    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
+) -> Result<Outcome, Failure> {
+    let mut upload = Pump::new(terms.max_body);
+    let mut patience = Patience::new(x.guard, terms.limits, terms.timeouts);
+    let outcome = exchange(x, up, terms, &mut upload, &mut patience, edit).await;
+    x.record.bytes_in += upload.moved;
+    outcome
+}
+
+async fn exchange(
+    x: &mut Exchange<'_>,
+    up: &mut H1Peer,
+    terms: &Terms<'_>,
+    upload: &mut Pump,
+    patience: &mut Patience<'_>,
+    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
+) -> Result<Outcome, Failure> {
+    let mut head = final_head(x, up, terms, upload, patience).await?;
+    let length = response_body(&head, x.request.method)
+        .map_err(|error| Failure::with(Kind::ProtocolError, error.as_str()))?;
+    let said = hop::strip(&mut head.fields);
+    if head.status == 101 {
+        return switch(x, head, terms, edit).await;
+    }
+    let sure_end = length != BodyLength::UntilClose && head.version == Version::Http11;
+    let reusable = sure_end && !said.close;
+    up.expect(length, terms.heads);
+    edit(x, &mut head);
+    begin_response(x, upload, head, length);
+    download(x, up, upload, patience).await?;
+    Ok(Outcome::Complete { reusable: reusable && upload.is_done() })
+}
+
+/// Sends the request and waits for a response that is not an interim one.
+async fn final_head(
+    x: &mut Exchange<'_>,
+    up: &mut H1Peer,
+    terms: &Terms<'_>,
+    upload: &mut Pump,
+    patience: &mut Patience<'_>,
+) -> Result<ResponseHead, Failure> {
+    for _ in 0..=MAX_INTERIM {
+        let block = next_head(x, up, terms, upload, patience).await?;
+        x.record.note_first_byte();
+        let head = h1::parse_response(block, terms.heads).map_err(Failure::of_response)?;
+        if !head.is_interim() {
+            return Ok(head);
+        }
+        pass_interim(x, head).await?;
+    }
+    Err(Failure::with(Kind::ProtocolError, "too many interim responses"))
+}
+
+async fn next_head(
+    x: &mut Exchange<'_>,
+    up: &mut H1Peer,
+    terms: &Terms<'_>,
+    upload: &mut Pump,
+    patience: &mut Patience<'_>,
+) -> Result<message::Block, Failure> {
+    let pool = &x.core.blocks;
+    let down = &mut *x.down;
+    // A server may answer and close while we still write to it: its answer counts.
+    let mut refused: Option<PeerError> = None;
+    poll_fn(|cx| {
+        if !upload.is_done() && refused.is_none() {
+            match upload.poll(cx, down, up, pool) {
+                Poll::Ready(Err(PumpError::Sink(error))) => refused = Some(error),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(upload_failure(&error))),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        match up.wire.poll_head(cx, terms.heads, pool) {
+            Poll::Ready(Ok(block)) => return Poll::Ready(Ok(block)),
+            Poll::Ready(Err(error)) => {
+                let untouched = terms.reused && upload.moved == 0;
+                return Poll::Ready(Err(head_failure(error, refused.take(), untouched)));
+            }
+            Poll::Pending => {}
+        }
+        patience.poll(cx, upload, Stage::Waiting).map(Err)
+    })
+    .await
+}
+
+fn head_failure(error: HeadError, refused: Option<PeerError>, untouched: bool) -> Failure {
+    match (error, refused) {
+        (HeadError::Closed | HeadError::Io(_), Some(PeerError::Io(error))) => {
+            let retry = if untouched { Retry::Stale } else { Retry::Never };
+            Failure::with(Kind::ConnectionTerminated, io_words(&error)).retry(retry)
+        }
+        (error, _) => Failure::of_response_head(error, untouched),
+    }
+}
+
+fn upload_failure(error: &PumpError) -> Failure {
+    match error {
+        PumpError::Source(error) => client_gone(error),
+        PumpError::Sink(PeerError::Io(error)) => {
+            Failure::with(Kind::ConnectionTerminated, io_words(error))
+        }
+        PumpError::Sink(_) => Failure::new(Kind::ConnectionTerminated),
+        PumpError::TooLarge => Failure::new(Kind::RequestBodyTooLarge),
+    }
+}
+
+/// Passes an interim response on to a client that can read it (RFC 9110 §15.2).
+async fn pass_interim(x: &mut Exchange<'_>, mut head: ResponseHead) -> Result<(), Failure> {
+    if x.request.version == Version::Http10 {
+        return Ok(());
+    }
+    if head.status == 100 {
+        x.awaits_continue = false;
+    }
+    hop::strip(&mut head.fields);
+    head.fields.remove(FieldId::ContentLength);
+    x.down.lend_output(&x.core.blocks);
+    let out = x.down.begin(BodyEncoder::Identity);
+    h1::write_status_line(out, head.status, head.reason());
+    head.fields.write_lines(out, |_| false);
+    out.extend_from_slice(b"\r\n");
+    x.core.blocks.give(head.fields);
+    x.flush_answer().await
+}
+
+/// Tells the client that the server switched protocols.
+async fn switch(
+    x: &mut Exchange<'_>,
+    mut head: ResponseHead,
+    terms: &Terms<'_>,
+    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
+) -> Result<Outcome, Failure> {
+    if !terms.upgrade {
+        return Err(Failure::new(Kind::UpgradeFailed));
+    }
+    let protocol = head.fields.received(FieldId::Upgrade).map(<[u8]>::to_vec);
+    edit(x, &mut head);
+    head.fields.remove(FieldId::ContentLength);
+    x.down.lend_output(&x.core.blocks);
+    let out = x.down.begin(BodyEncoder::Identity);
+    h1::write_status_line(out, 101, head.reason());
+    head.fields.write_lines(out, |_| false);
+    out.extend_from_slice(b"Connection: upgrade\r\n");
+    if let Some(protocol) = protocol {
+        out.extend_from_slice(b"Upgrade: ");
+        out.extend_from_slice(&protocol);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    x.record.status = 101;
+    x.head_sent = true;
+    x.core.blocks.give(head.fields);
+    x.flush_answer().await?;
+    Ok(Outcome::Upgraded)
+}
+
+/// Puts the head of the response into the output, in the framing that suits the client.
+fn begin_response(x: &mut Exchange<'_>, upload: &Pump, mut head: ResponseHead, length: BodyLength) {
+    let modern = x.request.version == Version::Http11;
+    // Whether the body will still be sent is known to the client alone.
+    x.keep_alive &= !(x.awaits_continue && !upload.is_done());
+    let encoder = match length {
+        BodyLength::None | BodyLength::Known(_) => BodyEncoder::Identity,
+        BodyLength::Chunked | BodyLength::UntilClose if modern => BodyEncoder::Chunked,
+        BodyLength::Chunked | BodyLength::UntilClose => {
+            x.keep_alive = false;
+            BodyEncoder::Identity
+        }
+    };
+    if matches!(head.status, 204) {
+        head.fields.remove(FieldId::ContentLength);
+    }
+    x.down.lend_output(&x.core.blocks);
+    let keep_alive = x.keep_alive && !x.core.is_draining();
+    x.keep_alive = keep_alive;
+    let out = x.down.begin(encoder);
+    h1::write_status_line(out, head.status, head.reason());
+    head.fields.write_lines(out, |_| false);
+    if encoder == BodyEncoder::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    if !keep_alive {
+        out.extend_from_slice(b"Connection: close\r\n");
+    } else if !modern {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    x.record.status = head.status;
+    x.head_sent = true;
+    x.core.blocks.give(head.fields);
+}
+
+/// Moves the body of the response, and what is left of that of the request.
+async fn download(
+    x: &mut Exchange<'_>,
+    up: &mut H1Peer,
+    upload: &mut Pump,
+    patience: &mut Patience<'_>,
+) -> Result<(), Failure> {
+    let mut pump = Pump::new(u64::MAX);
+    let outcome = loop {
+        match pump_both(x, up, upload, &mut pump, patience).await {
+            Ok(Step::Done) => break Ok(()),
+            Ok(Step::Splice(length)) => {
+                if let Err(failure) = splice(x, up, length, &mut pump, patience).await {
+                    break Err(failure);
+                }
+            }
+            Err(failure) => break Err(failure),
+        }
+    };
+    x.record.bytes_out += pump.moved;
+    outcome
+}
+
+enum Step {
+    Done,
+    /// So many bytes can go from socket to socket; `u64::MAX`: all until the end.
+    Splice(u64),
+}
+
+async fn pump_both(
+    x: &mut Exchange<'_>,
+    up: &mut H1Peer,
+    upload: &mut Pump,
+    pump: &mut Pump,
+    patience: &mut Patience<'_>,
+) -> Result<Step, Failure> {
+    let pool = &x.core.blocks;
+    let down = &mut *x.down;
+    let mut upload_failed = false;
+    poll_fn(|cx| {
+        if !upload.is_done() && !upload_failed {
+            match upload.poll(cx, down, up, pool) {
+                // The server wants no more of it; its answer goes on.
+                Poll::Ready(Err(PumpError::Sink(_) | PumpError::TooLarge)) => upload_failed = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(upload_failure(&error))),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        match pump.poll(cx, up, down, pool) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(Step::Done)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(download_failure(&error))),
+            Poll::Pending => {}
+        }
+        if (upload.is_done() || upload_failed)
+            && up.opaque() >= SPLICE_FROM
+            && down.raw_output().is_some()
+        {
+            return Poll::Ready(Ok(Step::Splice(up.opaque())));
+        }
+        patience.poll(cx, upload, Stage::Responding(pump)).map(Err)
+    })
+    .await
+}
+
+fn download_failure(error: &PumpError) -> Failure {
+    match error {
+        PumpError::Sink(error) => client_gone(error),
+        PumpError::Source(PeerError::Parse(error)) => Failure::of_response(*error),
+        PumpError::Source(PeerError::Io(error)) => {
+            Failure::with(Kind::ResponseIncomplete, io_words(error))
+        }
+        PumpError::Source(PeerError::Incomplete) | PumpError::TooLarge => {
+            Failure::new(Kind::ResponseIncomplete)
+        }
+    }
+}
+
+/// Moves bytes of the response from socket to socket.
+async fn splice(
+    x: &mut Exchange<'_>,
+    up: &mut H1Peer,
+    length: u64,
+    pump: &mut Pump,
+    patience: &mut Patience<'_>,
+) -> Result<(), Failure> {
+    let progress = Cell::new(0);
+    let outcome = {
+        let (Some(from), Some(to)) = (net::Stream::raw(&up.wire.io), x.down.raw_output()) else {
+            return Ok(());
+        };
+        let known = (length != u64::MAX).then_some(length);
+        let mut moving =
+            std::pin::pin!(net::splice_body(&x.core.pipes, from, to, known, &progress));
+        let already = pump.moved;
+        poll_fn(|cx: &mut Context<'_>| {
+            if let Poll::Ready(outcome) = moving.as_mut().poll(cx) {
+                return Poll::Ready(Ok(outcome));
+            }
+            let stage = Stage::Splicing { moved: already + progress.get(), to };
+            patience.poll(cx, pump, stage).map(Err)
+        })
+        .await
+    };
+    pump.moved += progress.get();
+    match outcome? {
+        Ok(moved) => {
+            up.skip(moved, length == u64::MAX);
+            Ok(())
+        }
+        Err(SpliceError::Unsupported) => {
+            up.never_opaque();
+            Ok(())
+        }
+        Err(SpliceError::Read(error)) => {
+            Err(Failure::with(Kind::ResponseIncomplete, io_words(&error)))
+        }
+        Err(SpliceError::Eof { .. }) => Err(Failure::new(Kind::ResponseIncomplete)),
+        Err(SpliceError::Write(error)) => Err(Failure::with(Kind::ClientGone, io_words(&error))),
+    }
+}
+
+/// Whether a request of this method may be sent again when nobody knows what became of it.
+pub(crate) fn may_repeat(method: Method, failure: &Failure, body: BodyLength) -> bool {
+    match failure.retry {
+        Retry::Never => false,
+        Retry::Unseen => true,
+        Retry::Stale => method.is_idempotent() && body == BodyLength::None,
+    }
+}

@@ -1,0 +1,375 @@
+//! The reverse face: from a request to one of the servers behind a site.
+
+use std::time::Instant;
+
+use config::{Action, Scheme};
+use message::target::{CanonicalPath, PathAndQuery, PathError, Target};
+use message::{Authority, FieldId, Host, Method, ResponseHead, Version, forwarding};
+use upstream::{Cluster, Connection, Endpoint, Tried};
+
+use crate::client::AddressText;
+use crate::exchange::{Aim, Exchange};
+use crate::failure::{Failure, Kind, Retry, Side};
+use crate::mapping::{Mapping, map_back};
+use crate::peer::H1Peer;
+use crate::relay::{self, Outcome, Terms};
+use crate::respond::Answer;
+use crate::site::{Found, Route, Site};
+use crate::snapshot::Reverse;
+use crate::tunnel;
+
+/// Servers that one request is tried on.
+const MAX_ATTEMPTS: u8 = 8;
+
+/// Serves a request on a listener of sites.
+pub(crate) async fn serve<'a>(
+    x: &mut Exchange<'a>,
+    face: &'a Reverse,
+    aim: Aim,
+) -> Result<(), Failure> {
+    let site = find_site(x, face, &aim)?;
+    if x.request.method == Method::Connect {
+        return Err(Failure::with(Kind::MethodNotAllowed, "CONNECT is for forward proxies"));
+    }
+    if x.count_forward()? {
+        return x.answer_as_last().await;
+    }
+    let Some(path) = x.path_of(&aim.target) else {
+        // `OPTIONS *` asks about the server as a whole, which is us.
+        return x.answer_as_last().await;
+    };
+    let route = find_route(x, site, &path)?;
+    if let Some(upstream) = route.upstream() {
+        return Forwarding { site, route, aim: &aim, path }.relay(x, upstream).await;
+    }
+    let query = x.request.target()[path.query.clone()].to_vec();
+    match &route.config.action {
+        Action::Redirect { to, status } => {
+            let received = x.request.target()[path.path].to_vec();
+            let mut location = route.fill(to, &received).concat();
+            // What the client asked with goes along, unless the rule says otherwise.
+            if !location.contains(&b'?') {
+                location.extend_from_slice(&query);
+            }
+            let location = String::from_utf8_lossy(&location).into_owned();
+            x.answer(Answer::text(*status, format!("See {location}\n")).field("Location", location))
+                .await
+        }
+        Action::Respond { status, body, content_type } => {
+            let answer =
+                Answer { content_type, body: body.as_slice().into(), ..Answer::new(*status) };
+            x.answer(answer).await
+        }
+        Action::Relay { .. } => Err(Failure::internal("a relay without an upstream")),
+    }
+}
+
+/// The site of the request's host, which must be the one that TLS was made for.
+fn find_site<'a>(x: &mut Exchange<'a>, face: &'a Reverse, aim: &Aim) -> Result<&'a Site, Failure> {
+    let host = aim.authority.as_ref().map(|authority| &authority.host);
+    let index = face.table.find(host).ok_or_else(|| Failure::new(Kind::Misdirected))?;
+    x.record.site = Some(index);
+    if x.tls_site.is_some_and(|made_for| made_for != index) {
+        return Err(Failure::with(Kind::Misdirected, "the TLS connection is for another site"));
+    }
+    let site = &face.table.sites[index];
+    // Limits of the listener were those of its most generous site.
+    if x.request.fields.bytes().len() > site.heads.bytes
+        || x.request.fields.len() > site.heads.fields
+    {
+        return Err(Failure::new(Kind::RequestHeadTooLarge));
+    }
+    Ok(site)
+}
+
+fn find_route<'a>(
+    x: &mut Exchange<'a>,
+    site: &'a Site,
+    path: &PathAndQuery,
+) -> Result<&'a Route, Failure> {
+    let canonical = CanonicalPath::of(&x.request.target()[path.path.clone()]).map_err(|error| {
+        Failure::with(
+            Kind::RequestError,
+            match error {
+                PathError::DotSegment => "dot segment in the path",
+                PathError::BadEncoding => "path is not encoded well",
+            },
+        )
+    })?;
+    match site.routes.find(&canonical, x.request.method_text()) {
+        Ok(Found::Route(index)) => {
+            x.record.route = Some(index);
+            Ok(&site.routes.routes[index])
+        }
+        Ok(Found::OtherMethods) => {
+            x.record.allow = site
+                .routes
+                .methods(&canonical)
+                .iter()
+                .map(|method| String::from_utf8_lossy(method))
+                .collect::<Vec<_>>()
+                .join(", ");
+            Err(Failure::new(Kind::MethodNotAllowed))
+        }
+        Ok(Found::Nothing) => Err(Failure::new(Kind::NoRoute)),
+        Err(()) => Err(Failure::with(Kind::RequestError, "the path can be read in two ways")),
+    }
+}
+
+/// A request that goes to a server.
+struct Forwarding<'a, 'b> {
+    site: &'a Site,
+    route: &'a Route,
+    aim: &'b Aim,
+    path: PathAndQuery,
+}
+
+impl<'a> Forwarding<'a, '_> {
+    async fn relay(&self, x: &mut Exchange<'a>, upstream: usize) -> Result<(), Failure> {
+        if let message::framing::BodyLength::Known(length) = x.body
+            && length > self.route.max_body
+        {
+            return Err(Failure::new(Kind::RequestBodyTooLarge));
+        }
+        let cluster = &x.view.clusters[upstream];
+        x.record.upstream = Some(upstream);
+        let upgrade = self.prepare(x);
+        let mut tried = Tried::default();
+        let mut again: Option<usize> = None;
+        loop {
+            // A server that only closed a kept connection is asked again, on a new one.
+            let fresh = again.is_some();
+            let Some(index) = again.take().or_else(|| cluster.pick(&mut tried)) else {
+                return Err(x.record.last_failure());
+            };
+            x.record.attempts += 1;
+            let counters = x.core.counters.upstream(x.view.snapshot.cluster_labels[upstream]);
+            counters.requests.inc();
+            let outcome = self.attempt(x, cluster, index, fresh, upgrade).await;
+            if outcome.as_ref().is_err_and(|failure| failure.kind.side() == Side::Upstream) {
+                counters.failures.inc();
+            }
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(failure) if x.head_sent || x.record.attempts >= MAX_ATTEMPTS => {
+                    return Err(failure);
+                }
+                Err(failure) if relay::may_repeat(x.request.method, &failure, x.body) => {
+                    x.core.counters.retries.inc();
+                    again = (failure.retry == Retry::Stale).then_some(index);
+                    x.record.note_failure(&failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Makes the head of the request what the server shall see; returns whether it asks for
+    /// another protocol.
+    fn prepare(&self, x: &mut Exchange<'a>) -> bool {
+        let rule = &self.site.config.forwarded;
+        let upgrade = passes_upgrade(x);
+        let address = AddressText::new(x.client.address);
+        let host = x.request.fields.received(FieldId::Host).unwrap_or_default().to_vec();
+        let client = forwarding::Client {
+            address: x.client.address,
+            address_text: address.as_str(),
+            trusted: x.client.trusted,
+            scheme: x.client.scheme(),
+            host: &host,
+        };
+        let fields = &mut x.request.fields;
+        forwarding::distrust(fields, x.client.trusted);
+        fields.remove(FieldId::ProxyAuthorization);
+        forwarding::apply(fields, rule, &client);
+        if let Some(pseudonym) = &rule.via {
+            forwarding::add_via(fields, x.request.version.number(), pseudonym);
+        }
+        self.route.request_rules.apply(fields);
+        finish_connection_fields(x, upgrade);
+        upgrade
+    }
+
+    async fn attempt(
+        &self,
+        x: &mut Exchange<'a>,
+        cluster: &Cluster,
+        index: usize,
+        fresh: bool,
+        upgrade: bool,
+    ) -> Result<(), Failure> {
+        let reused = if fresh { None } else { cluster.reuse(index) };
+        let mut connection = match reused {
+            Some(connection) => {
+                x.core.counters.upstream_reused.inc();
+                connection
+            }
+            None => connect(x, cluster, index).await?,
+        };
+        x.record.server = Some(connection.server);
+        let endpoint = &cluster.endpoints()[index];
+        let terms = Terms {
+            max_body: self.route.max_body,
+            heads: self.site.heads,
+            limits: &self.site.config.limits,
+            timeouts: &self.site.config.timeouts,
+            upgrade,
+            reused: connection.reused,
+        };
+        let mut up = H1Peer::new(connection.wire);
+        up.lend_output(&x.core.blocks);
+        self.write_request(x, endpoint, &mut up);
+        let outcome =
+            relay::run(x, &mut up, &terms, |x, head| self.edit_response(x, endpoint, head)).await?;
+        match outcome {
+            Outcome::Complete { reusable } => {
+                up.release(&x.core.blocks);
+                connection.wire = up.wire;
+                if reusable {
+                    cluster.keep(index, connection);
+                }
+                Ok(())
+            }
+            Outcome::Upgraded => {
+                let idle = self.site.config.timeouts.tunnel_idle;
+                tunnel::run(x, up.wire, idle).await
+            }
+        }
+    }
+
+    fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Endpoint, up: &mut H1Peer) {
+        let coding = if x.body == message::framing::BodyLength::Chunked {
+            h1::BodyEncoder::Chunked
+        } else {
+            h1::BodyEncoder::Identity
+        };
+        let out = up.begin(coding);
+        let target = x.request.target();
+        let path = self.route.path_out(&target[self.path.path.clone()]);
+        let base = endpoint.server.base_path.as_bytes();
+        let query = &target[self.path.query.clone()];
+        let parts: &[&[u8]] = if x.request.method == Method::Options && self.asks_all() {
+            &[b"*"]
+        } else {
+            &[base, path[0], path[1], query]
+        };
+        h1::write_request_line(out, x.request.method_text(), parts);
+        let fields = &x.request.fields;
+        match self.host_out(x, endpoint) {
+            None => fields.write_lines(out, |_| false),
+            Some(host) => {
+                out.extend_from_slice(b"Host: ");
+                out.extend_from_slice(host);
+                out.extend_from_slice(b"\r\n");
+                fields.write_lines(out, |field| field.id == FieldId::Host);
+            }
+        }
+        if coding == h1::BodyEncoder::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// `OPTIONS http://host` without a path asks about the whole server (RFC 9112 §3.2.4).
+    fn asks_all(&self) -> bool {
+        self.path.path.is_empty() && self.path.query.is_empty()
+    }
+
+    /// The `Host` that the server gets, unless it is the field as received.
+    fn host_out<'x>(&self, x: &'x Exchange<'a>, endpoint: &'x Endpoint) -> Option<&'x [u8]> {
+        if !self.site.config.forwarded.preserve_host {
+            return Some(endpoint.authority.as_bytes());
+        }
+        match &self.aim.target {
+            Target::Absolute { authority, .. } => Some(&x.request.target()[authority.clone()]),
+            _ if x.request.fields.get(FieldId::Host).is_none_or(<[u8]>::is_empty) => {
+                Some(endpoint.authority.as_bytes())
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes the head of the response what the client shall see.
+    fn edit_response(&self, x: &mut Exchange<'_>, endpoint: &Endpoint, head: &mut ResponseHead) {
+        // What the origin says about itself stays here.
+        head.fields.remove(FieldId::Server);
+        head.fields.remove(FieldId::XPoweredBy);
+        head.fields.remove(FieldId::ProxyStatus);
+        if head.fields.has_any(&[FieldId::Location, FieldId::ContentLocation, FieldId::SetCookie]) {
+            let host = x.request.fields.received(FieldId::Host).unwrap_or_default().to_vec();
+            let mapping =
+                Mapping { scheme: x.client.scheme(), host: &host, route: self.route, endpoint };
+            map_back(&mut head.fields, &mapping);
+        }
+        self.route.response_rules.apply(&mut head.fields);
+    }
+}
+
+async fn connect(
+    x: &mut Exchange<'_>,
+    cluster: &Cluster,
+    index: usize,
+) -> Result<Connection, Failure> {
+    let started = Instant::now();
+    let outcome = cluster.connect(index).await;
+    x.record.connect = Some(started.elapsed());
+    match outcome {
+        Ok(connection) => {
+            x.core.counters.upstream_opened.inc();
+            if let Some(upstream) = x.record.upstream {
+                let label = x.view.snapshot.cluster_labels[upstream];
+                x.core.counters.upstream(label).connects.inc();
+            }
+            Ok(connection)
+        }
+        Err(error) => {
+            x.core.counters.upstream_failed.inc();
+            Err(Failure::of_connect(&error))
+        }
+    }
+}
+
+/// Whether the request for another protocol goes on to the server.
+pub(crate) fn passes_upgrade(x: &Exchange<'_>) -> bool {
+    let allowed = x.said.upgrade
+        && x.request.version == Version::Http11
+        && x.request.method == Method::Get
+        && x.body == message::framing::BodyLength::None;
+    // Those would hide further requests from us (h2c smuggling).
+    allowed
+        && x.request.fields.received(FieldId::Upgrade).is_some_and(|value| {
+            message::list::elements(value).all(|protocol| {
+                let name = protocol.split(|byte| *byte == b'/').next().unwrap_or(protocol);
+                ![&b"h2c"[..], b"h2", b"http", b"tls"]
+                    .iter()
+                    .any(|hidden| name.eq_ignore_ascii_case(hidden))
+            })
+        })
+}
+
+/// Puts back what belongs to the connection to the server.
+pub(crate) fn finish_connection_fields(x: &mut Exchange<'_>, upgrade: bool) {
+    let trailers = x.said.trailers;
+    let fields = &mut x.request.fields;
+    if upgrade && let Some(protocol) = fields.received(FieldId::Upgrade).map(<[u8]>::to_vec) {
+        fields.push(b"Connection", &[if trailers { b"upgrade, te" } else { b"upgrade" }]);
+        fields.push(b"Upgrade", &[&protocol]);
+    } else if trailers {
+        fields.push(b"Connection", &[b"te"]);
+    }
+    if trailers {
+        fields.push(b"TE", &[b"trailers"]);
+    }
+}
+
+/// A host and port as text, for comparison.
+pub(crate) fn same_origin(authority: &[u8], endpoint: &Endpoint) -> bool {
+    let Ok(found) = Authority::parse(authority) else { return false };
+    let secure = endpoint.server.scheme == Scheme::Https;
+    let port = found.port.unwrap_or(if secure { 443 } else { 80 });
+    let host = match &endpoint.server.host {
+        config::ServerHost::Address(ip) => Host::Address(*ip),
+        config::ServerHost::Name(name) => Host::Name(name.as_str().into()),
+    };
+    found.host == host && port == endpoint.server.port
+}

@@ -1,0 +1,263 @@
+//! Sites and routes as they are looked up: which of them a request belongs to.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use config::{Action, ByteLimit, HostPattern, PathPattern, PathRule};
+use h1::HeadLimits;
+use message::target::CanonicalPath;
+use message::{Host, Method};
+
+use crate::respond::ErrorPages;
+use crate::rules::FieldRules;
+
+/// All sites of one listener.
+#[derive(Debug, Default)]
+pub(crate) struct SiteTable {
+    pub(crate) sites: Vec<Site>,
+    exact: HashMap<String, usize>,
+    /// By the suffix behind the `*`, with its dot.
+    wildcard: HashMap<String, usize>,
+    addresses: HashMap<IpAddr, usize>,
+    default: Option<usize>,
+}
+
+/// One site.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) config: config::Site,
+    pub(crate) routes: RouteTable,
+    pub(crate) heads: HeadLimits,
+    pub(crate) error_pages: ErrorPages,
+    pub(crate) label: telemetry::SiteLabel,
+}
+
+/// One route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) config: config::Route,
+    pub(crate) methods: Vec<Box<[u8]>>,
+    pub(crate) request_rules: FieldRules,
+    pub(crate) response_rules: FieldRules,
+    pub(crate) error_pages: ErrorPages,
+    pub(crate) max_body: u64,
+}
+
+/// The routes of one site, found by path.
+#[derive(Debug, Default)]
+pub(crate) struct RouteTable {
+    pub(crate) routes: Vec<Route>,
+    exact: HashMap<Box<[u8]>, Vec<usize>>,
+    prefix: HashMap<Box<[u8]>, Vec<usize>>,
+    /// The longest prefix in bytes: nothing longer needs to be looked up.
+    longest: usize,
+}
+
+/// What a path and a method lead to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// This route.
+    Route(usize),
+    /// Routes for this path take other methods only.
+    OtherMethods,
+    /// None.
+    Nothing,
+}
+
+impl SiteTable {
+    pub(crate) fn add(&mut self, site: Site) {
+        let index = self.sites.len();
+        for host in &site.config.hosts {
+            match host {
+                HostPattern::Any => self.default = Some(index),
+                HostPattern::Address(address) => {
+                    self.addresses.insert(*address, index);
+                    // Only where no `*` site takes what nobody else does.
+                    if !self.sites.iter().any(|site| site.config.hosts.contains(&HostPattern::Any))
+                        && self.default.is_none()
+                    {
+                        self.default = Some(index);
+                    }
+                }
+                HostPattern::Exact(name) => {
+                    self.exact.insert(name.clone(), index);
+                }
+                HostPattern::Wildcard(suffix) => {
+                    self.wildcard.insert(suffix.clone(), index);
+                }
+            }
+        }
+        self.sites.push(site);
+    }
+
+    /// The site that a host belongs to; `None` for the host is a request without one.
+    pub(crate) fn find(&self, host: Option<&Host<'_>>) -> Option<usize> {
+        match host {
+            Some(Host::Name(name)) => {
+                if let Some(index) = self.exact.get(name.as_ref()) {
+                    return Some(*index);
+                }
+                if !self.wildcard.is_empty() {
+                    let dots = name.bytes().enumerate().filter(|(at, b)| *b == b'.' && *at > 0);
+                    for (at, _) in dots {
+                        if let Some(index) = self.wildcard.get(&name[at..]) {
+                            return Some(*index);
+                        }
+                    }
+                }
+                self.default
+            }
+            Some(Host::Address(address)) => self.addresses.get(address).copied().or(self.default),
+            None => self.default,
+        }
+    }
+}
+
+impl RouteTable {
+    pub(crate) fn add(&mut self, route: Route) {
+        let index = self.routes.len();
+        match &route.config.path {
+            PathPattern::Exact(path) => {
+                self.exact.entry(path.as_bytes().into()).or_default().push(index);
+            }
+            PathPattern::Prefix(path) => {
+                self.longest = self.longest.max(path.len());
+                self.prefix.entry(path.as_bytes().into()).or_default().push(index);
+            }
+        }
+        self.routes.push(route);
+    }
+
+    /// The route of a path, the same in both readings of it; `Err` where they differ.
+    pub(crate) fn find(&self, path: &CanonicalPath<'_>, method: &[u8]) -> Result<Found, ()> {
+        let strict = self.find_in(&path.strict, method);
+        match &path.loose {
+            Some(loose) if self.find_in(loose, method) != strict => Err(()),
+            _ => Ok(strict),
+        }
+    }
+
+    fn find_in(&self, path: &[u8], method: &[u8]) -> Found {
+        let mut other_methods = false;
+        let mut look = |routes: Option<&Vec<usize>>| {
+            let routes = routes?;
+            let found = routes.iter().find(|index| self.routes[**index].takes(method));
+            other_methods |= found.is_none();
+            found.copied()
+        };
+        if !self.exact.is_empty()
+            && let Some(index) = look(self.exact.get(path))
+        {
+            return Found::Route(index);
+        }
+        // From the whole path down to the root, one segment less each time.
+        let mut end = path.len();
+        loop {
+            if end <= self.longest
+                && let Some(index) = look(self.prefix.get(&path[..end]))
+            {
+                return Found::Route(index);
+            }
+            match memchr_last_slash(&path[..end]) {
+                Some(at) => end = at,
+                None => break,
+            }
+        }
+        if other_methods { Found::OtherMethods } else { Found::Nothing }
+    }
+
+    /// The methods that routes of this path take, for `Allow`.
+    pub(crate) fn methods(&self, path: &CanonicalPath<'_>) -> Vec<&[u8]> {
+        let candidates = self.routes.iter().filter(|route| match &route.config.path {
+            PathPattern::Exact(exact) => exact.as_bytes() == &*path.strict,
+            PathPattern::Prefix(prefix) => path
+                .strict
+                .strip_prefix(prefix.as_bytes())
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/'),
+        });
+        let mut methods: Vec<&[u8]> = Vec::new();
+        for method in candidates.flat_map(|route| &route.methods) {
+            if !methods.contains(&&**method) {
+                methods.push(method);
+            }
+        }
+        methods
+    }
+}
+
+fn memchr_last_slash(path: &[u8]) -> Option<usize> {
+    path.iter().rposition(|&byte| byte == b'/')
+}
+
+impl Route {
+    /// Compiles a route of a site.
+    pub(crate) fn build(
+        config: &config::Route,
+        site: &config::Site,
+    ) -> Result<Self, Vec<config::ConfigError>> {
+        let limit = config.max_body.unwrap_or(site.limits.body);
+        Ok(Self {
+            methods: config.methods.iter().map(|method| method.as_bytes().into()).collect(),
+            request_rules: FieldRules::build(&site.request_fields, &config.request_fields),
+            response_rules: FieldRules::build(&site.response_fields, &config.response_fields),
+            error_pages: ErrorPages::build(&config.error_pages, &site.error_pages)?,
+            max_body: match limit {
+                ByteLimit::Bytes(bytes) => bytes,
+                ByteLimit::Unlimited => u64::MAX,
+            },
+            config: config.clone(),
+        })
+    }
+
+    fn takes(&self, method: &[u8]) -> bool {
+        self.methods.is_empty()
+            || self.methods.iter().any(|taken| {
+                // Whoever takes GET takes HEAD (RFC 9110 §9.3.2).
+                **taken == *method || (Method::of(method) == Method::Head && **taken == *b"GET")
+            })
+    }
+
+    /// The upstream it relays to.
+    pub(crate) fn upstream(&self) -> Option<usize> {
+        match self.config.action {
+            Action::Relay { upstream } => Some(upstream),
+            Action::Redirect { .. } | Action::Respond { .. } => None,
+        }
+    }
+
+    /// The path that goes to the origin, as pieces of what was received and of the rule.
+    pub(crate) fn path_out<'a>(&'a self, received: &'a [u8]) -> [&'a [u8]; 2] {
+        let received = if received.is_empty() { b"/" } else { received };
+        match &self.config.path_rule {
+            PathRule::Keep => [received, b""],
+            PathRule::StripPrefix(prefix) => {
+                match message::target::strip_segments(received, prefix) {
+                    b"" => [b"/", b""],
+                    rest => [rest, b""],
+                }
+            }
+            PathRule::Rewrite(template) => self.fill(template, received),
+        }
+    }
+
+    /// A template, filled with what the `*` of the route's pattern took.
+    pub(crate) fn fill<'a>(
+        &self,
+        template: &'a config::PathTemplate,
+        received: &'a [u8],
+    ) -> [&'a [u8]; 2] {
+        let (true, PathPattern::Prefix(prefix)) = (template.rest, &self.config.path) else {
+            return [template.text.as_bytes(), b""];
+        };
+        let rest = message::target::strip_segments(received, prefix);
+        let text = template.text.as_bytes();
+        // The slash before the `*` belongs to the template.
+        match (text.ends_with(b"/"), rest) {
+            (true, [b'/', rest @ ..]) => [text, rest],
+            _ => [text, rest],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+use super::*;
+
+fn path(text: &str) -> CanonicalPath<'_> {
+    CanonicalPath::of(text.as_bytes()).unwrap()
+}
+
+/// A table with these patterns and methods, all answering by themselves.
+fn table(routes: &[(&str, &[&str])]) -> RouteTable {
+    let mut text = "site \"http://127.0.0.1:1\" {\n".to_owned();
+    for (pattern, methods) in routes {
+        text.push_str(&format!("route \"{pattern}\" {{\n"));
+        if !methods.is_empty() {
+            let methods: Vec<String> = methods.iter().map(|m| format!("\"{m}\"")).collect();
+            text.push_str(&format!("method {}\n", methods.join(" ")));
+        }
+        text.push_str("respond 200 \"x\"\n}\n");
+    }
+    text.push('}');
+    let config = config::parse("test", &text, std::path::Path::new("")).unwrap();
+    let mut table = RouteTable::default();
+    for route in &config.sites[0].routes {
+        table.add(Route::build(route, &config.sites[0]).unwrap());
+    }
+    table
+}
+
+#[test]
+fn the_longest_path_wins_and_prefixes_end_at_segments() {
+    let table = table(&[("/*", &[]), ("/api/*", &[]), ("/api/v2/*", &[]), ("/api", &[])]);
+    for (text, route) in [
+        ("/", 0),
+        ("/apix", 0),
+        ("/ap", 0),
+        ("/api/", 1),
+        ("/api/x", 1),
+        ("/api/v2", 2),
+        ("/api/v2/x/y", 2),
+        ("/api/v22", 1),
+        ("/api", 3),
+        ("/%61pi/x", 1),
+    ] {
+        assert_eq!(table.find(&path(text), b"GET"), Ok(Found::Route(route)), "{text}");
+    }
+}
+
+#[test]
+fn methods_choose_among_routes_of_a_path() {
+    let table = table(&[("/a/*", &["GET"]), ("/a/b", &["POST"]), ("/c", &["PUT"])]);
+    assert_eq!(table.find(&path("/a/b"), b"POST"), Ok(Found::Route(1)));
+    assert_eq!(table.find(&path("/a/b"), b"GET"), Ok(Found::Route(0)));
+    assert_eq!(table.find(&path("/a/b"), b"HEAD"), Ok(Found::Route(0)));
+    assert_eq!(table.find(&path("/a/b"), b"PUT"), Ok(Found::OtherMethods));
+    assert_eq!(table.find(&path("/x"), b"PUT"), Ok(Found::Nothing));
+    assert_eq!(table.methods(&path("/a/b")), [&b"GET"[..], b"POST"]);
+}
+
+#[test]
+fn a_path_that_can_be_read_in_two_ways_has_to_lead_to_one_route() {
+    let table = table(&[("/*", &[]), ("/admin/*", &[])]);
+    for text in ["//admin/x", "/admin%2fx", "/x%2f..", "/admin\\x", "/admin;a=b/x", "/%5cadmin/x"] {
+        let found = CanonicalPath::of(text.as_bytes()).map(|path| table.find(&path, b"GET"));
+        assert!(matches!(found, Err(_) | Ok(Err(()))), "{text}: {found:?}");
+    }
+    for text in ["//x", "/a%2fb", "/x;a=b", "/admin/a%2fb", "/admin//x"] {
+        assert!(table.find(&path(text), b"GET").is_ok(), "{text}");
+    }
+}

@@ -1,0 +1,297 @@
+//! One generation of the configuration, built: what every core looks things up in.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Config, ConfigError, Scheme};
+use h1::HeadLimits;
+use policy::{OwnAddresses, Targets, TrustedPeers, Users};
+use telemetry::{Metrics, UpstreamLabel};
+use tls::{Roots, ServerSite, ServerTls};
+use upstream::ClusterPlan;
+
+use crate::respond::ErrorPages;
+use crate::site::{Route, RouteTable, Site, SiteTable};
+
+/// Everything that requests are served by, immutable and shared by all cores.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts up with every reload.
+    pub generation: u64,
+    /// What it was built from.
+    pub config: Config,
+    /// One for each address that is listened on.
+    pub listeners: Vec<Arc<Listener>>,
+    /// As [`Config::upstreams`].
+    pub clusters: Vec<Arc<ClusterPlan>>,
+    /// As [`Config::upstreams`].
+    pub(crate) cluster_labels: Vec<UpstreamLabel>,
+    pub(crate) trusted: TrustedPeers,
+    /// How this process calls itself in `Via` on the forward face: no other process has the
+    /// name, so that a request that names it has been here.
+    pub(crate) pseudonym: String,
+}
+
+/// One address that is listened on.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// What is served on it.
+    pub face: Face,
+    /// TLS, where it is spoken.
+    pub tls: Option<ServerTls>,
+}
+
+/// What is served on an address.
+#[derive(Debug)]
+pub enum Face {
+    /// Sites.
+    Reverse(Reverse),
+    /// The world, for those who may.
+    Forward(Box<Forward>),
+}
+
+/// Sites of one listener.
+#[derive(Debug)]
+pub struct Reverse {
+    pub(crate) table: SiteTable,
+    /// The most generous limits of its sites, for as long as the site is not known.
+    pub(crate) heads: HeadLimits,
+    pub(crate) timeouts: config::Timeouts,
+    pub(crate) limits: config::Limits,
+    pub(crate) connections_per_client: Option<u32>,
+}
+
+/// The forward face of one listener.
+#[derive(Debug)]
+pub struct Forward {
+    pub(crate) config: config::Forward,
+    pub(crate) heads: HeadLimits,
+    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) targets: Targets,
+    /// Whose connections are taken at all.
+    pub(crate) clients: policy::ClientNets,
+    pub(crate) max_body: u64,
+}
+
+impl Snapshot {
+    /// Builds everything a configuration names.
+    ///
+    /// `local` are the addresses of this machine, which the forward face does not reach unless
+    /// it is told to.
+    ///
+    /// # Errors
+    /// All that is missing or wrong; nothing is half built.
+    pub fn build(
+        config: Config,
+        generation: u64,
+        local: Vec<IpAddr>,
+        metrics: &Metrics,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let clusters = build_clusters(&config, &mut errors);
+        let users: Vec<_> = config
+            .users
+            .iter()
+            .map(|set| keep(Users::build(set), &mut errors).map(Arc::new))
+            .collect();
+        let own = own_addresses(&config, local);
+        let mut lists = policy::Lists::new();
+        let mut listeners = Vec::new();
+        for address in site_addresses(&config) {
+            let face = keep(build_reverse(&config, address, metrics), &mut errors);
+            let tls = keep(build_tls(&config, address), &mut errors);
+            if let (Some(face), Some(tls)) = (face, tls) {
+                listeners.push(Arc::new(Listener { address, face: Face::Reverse(face), tls }));
+            }
+        }
+        for forward in &config.forwards {
+            let targets =
+                keep(Targets::build(forward, &own, closed_by_default, &mut lists), &mut errors);
+            let tls = match &forward.tls {
+                Some(tls) => {
+                    let site = ServerSite { hosts: &[config::HostPattern::Any], tls };
+                    keep(ServerTls::build(&[site], &[b"http/1.1"]).map(Some), &mut errors)
+                }
+                None => Some(None),
+            };
+            let users = match forward.users {
+                Some(index) => users[index].clone().map(Some),
+                None => Some(None),
+            };
+            if let (Some(targets), Some(tls), Some(users)) = (targets, tls, users) {
+                let face = Face::Forward(Box::new(Forward {
+                    heads: head_limits(&forward.limits),
+                    max_body: body_limit(&forward.limits),
+                    clients: policy::ClientNets::build(&forward.clients),
+                    config: forward.clone(),
+                    users,
+                    targets,
+                }));
+                listeners.push(Arc::new(Listener { address: forward.listen, face, tls }));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        for warning in lists.opened().filter_map(policy::DomainList::warning) {
+            tracing::warn!("{warning}");
+        }
+        let trusted = TrustedPeers::build(&config.trusted_peers);
+        let cluster_labels =
+            config.upstreams.iter().map(|upstream| metrics.upstream(&upstream.name)).collect();
+        let pseudonym = format!("bifrons-{:08x}", instance());
+        Ok(Self { generation, listeners, clusters, cluster_labels, trusted, pseudonym, config })
+    }
+
+    /// The shortest time that anything may take: the clock must be finer.
+    #[must_use]
+    pub fn shortest_timeout(&self) -> Duration {
+        let sites = self.config.sites.iter().map(|site| (&site.timeouts, &site.limits));
+        let forwards = self.config.forwards.iter().map(|face| (&face.timeouts, &face.limits));
+        sites
+            .chain(forwards)
+            .flat_map(|(times, limits)| {
+                [times.header, times.idle, times.tunnel_idle, times.response, limits.min_rate_grace]
+            })
+            .min()
+            .unwrap_or(Duration::from_secs(10))
+    }
+}
+
+/// A number that other processes are not likely to have.
+fn instance() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    static INSTANCE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *INSTANCE.get_or_init(|| RandomState::new().hash_one(std::process::id()) as u32)
+}
+
+fn keep<T>(outcome: Result<T, Vec<ConfigError>>, errors: &mut Vec<ConfigError>) -> Option<T> {
+    outcome.map_err(|found| errors.extend(found)).ok()
+}
+
+fn closed_by_default(address: IpAddr) -> bool {
+    net::address::class(address).is_closed_by_default()
+}
+
+fn build_clusters(config: &Config, errors: &mut Vec<ConfigError>) -> Vec<Arc<ClusterPlan>> {
+    let roots = Roots::system();
+    let build = |(index, upstream)| {
+        // An upstream connects as fast as the first site that uses it wants.
+        let used = |site: &&config::Site| {
+            site.routes.iter().any(|route| {
+                matches!(route.action, config::Action::Relay { upstream } if upstream == index)
+            })
+        };
+        let timeout = config
+            .sites
+            .iter()
+            .find(used)
+            .map_or(Duration::from_secs(5), |site| site.timeouts.connect);
+        ClusterPlan::build(upstream, timeout, &roots)
+    };
+    let built = config.upstreams.iter().enumerate().map(build);
+    built.filter_map(|cluster| keep(cluster, errors).map(Arc::new)).collect()
+}
+
+/// The addresses that sites are served on, each once.
+fn site_addresses(config: &Config) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for address in config.sites.iter().flat_map(|site| &site.listen) {
+        if !addresses.contains(address) {
+            addresses.push(*address);
+        }
+    }
+    addresses
+}
+
+/// The sites that answer on an address: those that listen on it, and those that listen on the
+/// same port of every address.
+fn sites_on(config: &Config, address: SocketAddr) -> impl Iterator<Item = &config::Site> {
+    config.sites.iter().filter(move |site| {
+        site.listen.iter().any(|listen| {
+            *listen == address || (listen.port() == address.port() && listen.ip().is_unspecified())
+        })
+    })
+}
+
+fn build_reverse(
+    config: &Config,
+    address: SocketAddr,
+    metrics: &Metrics,
+) -> Result<Reverse, Vec<ConfigError>> {
+    let mut table = SiteTable::default();
+    let mut errors = Vec::new();
+    let mut heads = HeadLimits { bytes: 0, fields: 0 };
+    let mut timeouts: Option<config::Timeouts> = None;
+    let mut limits_of_first: Option<config::Limits> = None;
+    let mut connections = None;
+    for site in sites_on(config, address) {
+        let limits = head_limits(&site.limits);
+        limits_of_first.get_or_insert_with(|| site.limits.clone());
+        heads.bytes = heads.bytes.max(limits.bytes);
+        heads.fields = heads.fields.max(limits.fields);
+        connections = match (connections, site.limits.connections_per_client) {
+            (Some(a), Some(b)) => Some(u32::max(a, b)),
+            (a, b) => a.or(b),
+        };
+        timeouts = Some(match timeouts {
+            Some(mut times) => {
+                times.header = times.header.max(site.timeouts.header);
+                times.idle = times.idle.max(site.timeouts.idle);
+                times
+            }
+            None => site.timeouts.clone(),
+        });
+        let mut routes = RouteTable::default();
+        for route in &site.routes {
+            if let Some(route) = keep(Route::build(route, site), &mut errors) {
+                routes.add(route);
+            }
+        }
+        if let Some(error_pages) = keep(ErrorPages::build(&[], &site.error_pages), &mut errors) {
+            let label = metrics.site(&site.name);
+            table.add(Site { config: site.clone(), routes, heads: limits, error_pages, label });
+        }
+    }
+    match (timeouts, limits_of_first) {
+        _ if !errors.is_empty() => Err(errors),
+        (Some(timeouts), Some(limits)) => {
+            Ok(Reverse { table, heads, timeouts, limits, connections_per_client: connections })
+        }
+        _ => Err(Vec::new()),
+    }
+}
+
+fn build_tls(config: &Config, address: SocketAddr) -> Result<Option<ServerTls>, Vec<ConfigError>> {
+    let sites: Vec<_> = sites_on(config, address)
+        .filter(|site| site.scheme == Scheme::Https)
+        .filter_map(|site| site.tls.as_ref().map(|tls| ServerSite { hosts: &site.hosts, tls }))
+        .collect();
+    if sites.is_empty() {
+        return Ok(None);
+    }
+    ServerTls::build(&sites, &[b"http/1.1"]).map(Some)
+}
+
+fn own_addresses(config: &Config, local: Vec<IpAddr>) -> OwnAddresses {
+    OwnAddresses {
+        admin: config.admin.iter().map(|admin| admin.listen).collect(),
+        forwards: config.forwards.iter().map(|forward| forward.listen).collect(),
+        sites: site_addresses(config),
+        local,
+    }
+}
+
+fn head_limits(limits: &config::Limits) -> HeadLimits {
+    HeadLimits { bytes: limits.head_bytes, fields: limits.fields }
+}
+
+fn body_limit(limits: &config::Limits) -> u64 {
+    match limits.body {
+        config::ByteLimit::Bytes(bytes) => bytes,
+        config::ByteLimit::Unlimited => u64::MAX,
+    }
+}
