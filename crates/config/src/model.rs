@@ -80,7 +80,7 @@ pub enum LogFormat {
 }
 
 /// The admin listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Loopback, unless there is a token.
     pub listen: SocketAddr,
@@ -88,6 +88,17 @@ pub struct Admin {
     pub token: Option<String>,
     /// Where the directive stands.
     pub span: Span,
+}
+
+impl std::fmt::Debug for Admin {
+    /// Never shows the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin")
+            .field("listen", &self.listen)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("span", &self.span)
+            .finish()
+    }
 }
 
 /// The scheme that a listener, a site or a server speaks.
@@ -118,13 +129,14 @@ pub enum HostPattern {
 /// One site of the reverse face.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
-    /// As written, for logs: the first name.
+    /// The first name as written, for logs.
     pub name: String,
     /// Plain or TLS.
     pub scheme: Scheme,
     /// The hosts it answers to.
     pub hosts: Vec<HostPattern>,
-    /// The sockets it is served on. Default: an address host listens on that address,
+    /// The sockets it is served on; port 0 is a free port and a socket of its own each time.
+    /// Default: an address host listens on that address,
     /// `localhost` on `127.0.0.1` and `[::1]`, any other name on `[::]` (both families).
     pub listen: Vec<SocketAddr>,
     /// Certificates and client authentication; always there when `scheme` is `Https`.
@@ -246,7 +258,7 @@ pub enum PathRule {
 /// A path that may end in what a `*` took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate {
-    /// The part before the `*`, or all of it.
+    /// The part before the `*`, with the slash before it (`/v2/*` is `/v2/`), or all of it.
     pub text: String,
     /// Whether what the pattern's `*` took is appended.
     pub rest: bool,

@@ -1,0 +1,5 @@
+//! Prints the reference manual: `cargo run -p config --example reference > docs/reference.md`.
+
+fn main() {
+    print!("{}", config::reference());
+}

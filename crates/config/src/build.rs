@@ -1,0 +1,163 @@
+//! From items to the model: the top of the configuration, and what its parts share.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::model::{AccessLog, Admin, Config, LogFormat, LogTarget, Upstream};
+use crate::settings::Defaults;
+use crate::suggest::{listed, nearest};
+use crate::walk::Item;
+use crate::{ConfigError, Spanned, forward, listeners, site, upstream, users};
+
+/// What the parts share while they are built.
+pub(crate) struct Context<'a> {
+    pub errors: &'a mut Vec<ConfigError>,
+    pub defaults: Defaults,
+    /// Named ones first, in the order of [`Context::upstream_names`]; those of `to` behind
+    /// them. Only where there are no errors do indexes count.
+    pub upstreams: Vec<Upstream>,
+    pub upstream_names: Vec<Spanned<String>>,
+    pub user_names: Vec<Spanned<String>>,
+}
+
+impl Context<'_> {
+    pub(crate) fn error(&mut self, error: ConfigError) {
+        self.errors.push(error);
+    }
+}
+
+/// Builds the whole configuration. What is wrong is left out and reported.
+pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
+    let named = |name: &'static str| items.iter().filter(move |item| item.directive.name == name);
+    let only = |name: &'static str| named(name).next();
+    let flawed = !errors.is_empty();
+    let upstream_names = names(named("upstream"), errors);
+    let user_names = names(named("users"), errors);
+    let mut context = Context {
+        errors,
+        defaults: Defaults::new(items),
+        upstreams: Vec::new(),
+        upstream_names,
+        user_names,
+    };
+    for item in named("upstream") {
+        upstream::named(item, &mut context);
+    }
+    let admin = only("admin").and_then(|item| admin(item, &mut context));
+    let users = named("users").filter_map(|item| users::set(item, &mut context)).collect();
+    let sites: Vec<_> = named("site").filter_map(|item| site::site(item, &mut context)).collect();
+    let forwards: Vec<_> =
+        named("forward").filter_map(|item| forward::forward(item, &mut context)).collect();
+    listeners::check(admin.as_ref(), only("admin"), &sites, &forwards, context.errors);
+    if only("site").is_none() && only("forward").is_none() && !flawed {
+        context.error(nothing_to_do());
+    }
+    Config {
+        threads: only("threads")
+            .and_then(|item| std::num::NonZeroUsize::new(item.get::<u64>("count")? as usize)),
+        access_log: access_log(only("access-log")),
+        admin,
+        drain_timeout: only("drain-timeout")
+            .and_then(|item| item.get("time"))
+            .unwrap_or(Duration::from_secs(30)),
+        trusted_peers: named("trust").flat_map(|item| values(item, "peer")).collect(),
+        resolvers: named("resolver").flat_map(|item| values(item, "server")).collect(),
+        sites: sites.into_iter().map(|site| site.site).collect(),
+        upstreams: context.upstreams,
+        users,
+        forwards: forwards.into_iter().map(|forward| forward.forward).collect(),
+    }
+}
+
+/// All values of a parameter, without their places.
+pub(crate) fn values<T: crate::kind::FromTyped>(item: &Item, name: &str) -> Vec<T> {
+    item.all(name).into_iter().map(|found| found.value).collect()
+}
+
+fn nothing_to_do() -> ConfigError {
+    ConfigError::whole("nothing to do: there is neither a `site` nor a `forward`").help(
+        "a reverse proxy: site \"http://localhost:8080\" { to \"http://127.0.0.1:9000\" }\n\
+         a forward proxy: forward \"127.0.0.1:3128\"",
+    )
+}
+
+fn access_log(item: Option<&Item>) -> AccessLog {
+    let target = item.and_then(|item| item.get("target")).unwrap_or(LogTarget::Off);
+    let format = item.and_then(|item| item.get::<String>("format"));
+    let format = match format.as_deref() {
+        Some("json") => LogFormat::Json,
+        _ => LogFormat::Combined,
+    };
+    AccessLog { target, format, span: item.map(|item| item.span) }
+}
+
+fn admin(item: &Item, context: &mut Context<'_>) -> Option<Admin> {
+    let listen = item.one::<std::net::SocketAddr>("address")?;
+    if !listen.value.ip().is_loopback() && item.written("token").is_none() {
+        context.error(
+            ConfigError::at(
+                listen.span,
+                "an admin listener that anybody can reach",
+                "not a loopback address, and there is no token",
+            )
+            .help(format!("listen on \"127.0.0.1:{}\", or add token=\"…\"", listen.value.port())),
+        );
+    }
+    Some(Admin { listen: listen.value, token: item.get("token"), span: item.span })
+}
+
+/// The names of named things, in the order of the file. Each may stand once.
+fn names<'a>(
+    items: impl Iterator<Item = &'a Item>,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Spanned<String>> {
+    let mut seen = HashMap::new();
+    let mut names = Vec::new();
+    for item in items {
+        let Some(name) = item.one::<String>("name") else { continue };
+        let what = item.directive.name;
+        if let Some(first) = seen.insert(name.value.clone(), name.span) {
+            errors.push(
+                ConfigError::at(
+                    name.span,
+                    format!("two `{what}` are named \"{}\"", name.value),
+                    "the second",
+                )
+                .also(first, "the first")
+                .help("give one of them another name, or put both together"),
+            );
+        }
+        names.push(name);
+    }
+    names
+}
+
+/// Where in `names` a reference points.
+pub(crate) fn resolve(
+    reference: &Spanned<String>,
+    names: &[Spanned<String>],
+    what: &str,
+    errors: &mut Vec<ConfigError>,
+) -> Option<usize> {
+    if let Some(at) = names.iter().position(|name| name.value == reference.value) {
+        return Some(at);
+    }
+    let known: Vec<_> = names.iter().map(|name| format!("\"{}\"", name.value)).collect();
+    let meant = nearest(&reference.value, names.iter().map(|name| name.value.as_str()));
+    let help = match meant {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None if known.is_empty() => {
+            format!("add `{what} {} {{ … }}` at the top", crate::quote(&reference.value))
+        }
+        None => format!("there is {}", listed(&known, "and")),
+    };
+    errors.push(
+        ConfigError::at(
+            reference.span,
+            format!("there is no `{what}` named \"{}\"", reference.value),
+            "not known",
+        )
+        .help(help),
+    );
+    None
+}

@@ -1,0 +1,109 @@
+//! Who listens where: no two things may claim one socket, and no two sites one host on it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use crate::forward::PlacedForward;
+use crate::model::{Admin, HostPattern, Scheme};
+use crate::site::PlacedSite;
+use crate::walk::Item;
+use crate::{ConfigError, Span};
+
+/// What a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Admin,
+    Site(Scheme),
+    Forward,
+}
+
+impl Use {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Admin => "the admin listener",
+            Self::Site(Scheme::Http) => "a plain site",
+            Self::Site(Scheme::Https) => "a TLS site",
+            Self::Forward => "a forward listener",
+        }
+    }
+}
+
+/// Reports collisions. Port 0 never collides: each use of it is a socket of its own.
+pub(crate) fn check(
+    admin: Option<&Admin>,
+    admin_item: Option<&Item>,
+    sites: &[PlacedSite],
+    forwards: &[PlacedForward],
+    errors: &mut Vec<ConfigError>,
+) {
+    let mut uses: HashMap<SocketAddr, (Use, Span)> = HashMap::new();
+    let mut claim = |socket: SocketAddr, what: Use, span: Span| {
+        if socket.port() == 0 {
+            return;
+        }
+        let (first, first_span) = *uses.entry(socket).or_insert((what, span));
+        let shared = first == what && matches!(what, Use::Site(_));
+        if span != first_span && !shared {
+            errors.push(collision(socket, (first, first_span), (what, span)));
+        }
+    };
+    if let (Some(admin), Some(item)) = (admin, admin_item) {
+        claim(admin.listen, Use::Admin, item.written("address").unwrap_or(admin.span));
+    }
+    for site in sites {
+        for socket in &site.listen {
+            claim(socket.value, Use::Site(site.site.scheme), socket.span);
+        }
+    }
+    for forward in forwards {
+        claim(forward.forward.listen, Use::Forward, forward.listen_span);
+    }
+    check_hosts(sites, errors);
+}
+
+fn collision(socket: SocketAddr, first: (Use, Span), second: (Use, Span)) -> ConfigError {
+    let (what, first_what) = (second.0.describe(), first.0.describe());
+    let message = if what == first_what {
+        format!("{socket} is taken twice")
+    } else {
+        format!("{what} on {socket}, where {first_what} is")
+    };
+    ConfigError::at(second.1, message, what)
+        .also(first.1, first_what)
+        .help("give one of the two another port or another address")
+}
+
+fn check_hosts(sites: &[PlacedSite], errors: &mut Vec<ConfigError>) {
+    let mut claims: HashMap<(SocketAddr, Scheme, &HostPattern), Span> = HashMap::new();
+    let mut reported = Vec::new();
+    for site in sites {
+        for name in &site.names {
+            for socket in site.listen.iter().filter(|socket| socket.value.port() != 0) {
+                let key = (socket.value, site.site.scheme, &name.value.host);
+                let first = *claims.entry(key).or_insert(name.span);
+                if first == name.span
+                    || reported.contains(&name.span)
+                    || sits_in(site, first, name.value.port)
+                {
+                    continue;
+                }
+                reported.push(name.span);
+                errors.push(
+                    ConfigError::at(
+                        name.span,
+                        format!("two names answer to the same host on {}", socket.value),
+                        "the second",
+                    )
+                    .also(first, "the first")
+                    .help("put the routes of both into one site, or give one another name or port"),
+                );
+            }
+        }
+    }
+}
+
+/// Whether the first claim is by another name of this very site with another port, which is
+/// one host on two sockets and not a collision.
+fn sits_in(site: &PlacedSite, first: Span, port: u16) -> bool {
+    site.names.iter().any(|name| name.span == first && name.value.port != port)
+}

@@ -1,0 +1,149 @@
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::*;
+
+/// A configuration in which something stands in a place.
+fn around(place: Place, inner: &str) -> String {
+    let site = |inner: &str| format!("site \"http://localhost:8080\" {{\n{inner}\n}}");
+    let route = |inner: &str| site(&format!("route \"/api/*\" {{\n{inner}\n}}"));
+    let to = "to \"https://127.0.0.1:9\"";
+    let acts = |inner: &str| {
+        ["to ", "redirect ", "respond "].iter().any(|action| inner.trim_start().starts_with(action))
+    };
+    let with_action =
+        |inner: &str| if acts(inner) { inner.to_owned() } else { format!("{inner}\n{to}") };
+    match place {
+        Place::Top => format!("{inner}\nforward \"127.0.0.1:3129\"\n"),
+        Place::Site => {
+            let routed = inner.starts_with("route");
+            let inner = if routed { inner.to_owned() } else { with_action(inner) };
+            if inner.contains("tls ") {
+                site(&inner).replace("http://localhost", "https://localhost")
+            } else {
+                site(&inner)
+            }
+        }
+        Place::SiteTls => around(Place::Site, &format!("tls cert=\"c\" key=\"k\" {{\n{inner}\n}}")),
+        Place::Route => route(&with_action(inner)),
+        Place::To => route(&format!("{to} {{\n{inner}\n}}")),
+        Place::Upstream => {
+            let server = if inner.starts_with("server") { "" } else { "server \"https://a\"" };
+            around(Place::Top, &format!("upstream \"u\" {{\n{server}\n{inner}\n}}"))
+        }
+        Place::FieldRules => around(Place::Site, &format!("header {{\n{inner}\n}}")),
+        Place::Forwarded => around(Place::Site, &format!("forwarded {{\n{inner}\n}}")),
+        Place::Limits => around(Place::Site, &format!("limits {{\n{inner}\n}}")),
+        Place::RouteLimits => around(Place::Route, &format!("limits {{\n{inner}\n}}")),
+        Place::Timeouts => around(Place::Forward, &format!("timeouts {{\n{inner}\n}}")),
+        Place::Users => around(Place::Top, &format!("users \"u\" {{\n{inner}\n}}")),
+        Place::Forward => {
+            format!("users \"staff\" file=\"f\"\nforward \"127.0.0.1:3128\" {{\n{inner}\n}}")
+        }
+    }
+}
+
+#[test]
+fn every_example_is_a_configuration() {
+    for directive in DIRECTIVES.iter().filter(|entry| entry.since != Since::Planned) {
+        for place in directive.places {
+            let text = around(*place, directive.example);
+            if let Err(errors) = crate::parse("example", &text, Path::new("")) {
+                panic!("{}\n{text}\n{errors}", directive.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_planned_directive_says_so_by_name() {
+    let planned = DIRECTIVES.iter().filter(|entry| entry.since == Since::Planned);
+    let mut count = 0;
+    for directive in planned {
+        for place in directive.places {
+            let text = around(*place, &format!("{} \"x\" y=1 {{ z }}", directive.name));
+            let errors = crate::parse("planned", &text, Path::new("")).unwrap_err();
+            let wanted = format!("`{}` is not available in this version", directive.name);
+            let messages: Vec<_> = errors.errors.iter().map(|error| &error.message).collect();
+            assert_eq!(messages, [&wanted], "{text}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
+#[test]
+fn every_planned_property_says_so_by_name() {
+    let mut count = 0;
+    for directive in DIRECTIVES {
+        let later = directive.properties.iter().filter(|it| it.since == Since::Planned);
+        for property in later {
+            let line = directive.example.lines().next().unwrap();
+            let text = around(directive.places[0], &format!("{line} {}=1", property.name));
+            let errors = crate::parse("planned", &text, Path::new("")).unwrap_err();
+            let plain = errors.to_string();
+            let wanted = format!("`{}=` of `{}` is not available", property.name, directive.name);
+            assert!(plain.contains(&wanted), "{text}\n{plain}");
+            count += 1;
+        }
+    }
+    assert!(count >= 8, "{count}");
+}
+
+#[test]
+fn names_are_unique_where_they_stand() {
+    let mut seen = HashSet::new();
+    for directive in DIRECTIVES {
+        assert!(!directive.places.is_empty(), "{}", directive.name);
+        assert!(!directive.prose.is_empty(), "{}", directive.name);
+        for place in directive.places {
+            assert!(seen.insert((directive.name, format!("{place:?}"))), "{}", directive.name);
+        }
+        let mut parameters = HashSet::new();
+        for parameter in directive.arguments.iter().chain(directive.properties) {
+            assert!(parameters.insert(parameter.name), "{} {}", directive.name, parameter.name);
+        }
+    }
+}
+
+#[test]
+fn only_the_last_arguments_may_be_missing() {
+    for directive in DIRECTIVES {
+        let optional = |it: &Parameter| matches!(it.count, Count::Optional | Count::Any);
+        let first = directive.arguments.iter().position(optional);
+        let behind = &directive.arguments[first.unwrap_or(directive.arguments.len())..];
+        assert!(behind.iter().all(optional), "{}", directive.name);
+    }
+}
+
+/// What the manual says holds where nothing is written is what is there.
+#[test]
+fn written_defaults_change_nothing() {
+    for directive in DIRECTIVES.iter().filter(|entry| entry.since != Since::Planned) {
+        let Some(default) = directive.arguments.first().and_then(|it| it.default) else {
+            continue;
+        };
+        // A route's own limit is there or not, whatever it says.
+        for place in directive.places.iter().filter(|place| **place != Place::RouteLimits) {
+            let with = around(*place, &format!("{} {default}", directive.name));
+            let without = around(*place, "");
+            let read = |text: &str| {
+                let config = crate::parse("default", text, Path::new("")).unwrap();
+                without_spans(&format!("{config:?}"))
+            };
+            assert_eq!(read(&with), read(&without), "{}", directive.name);
+        }
+    }
+}
+
+fn without_spans(debug: &str) -> String {
+    let mut out = String::new();
+    let mut rest = debug;
+    while let Some(at) = rest.find("SourceSpan {") {
+        out.push_str(&rest[..at]);
+        let end = rest[at..].find(" length: ").map_or(rest.len(), |length| at + length);
+        rest = rest[end..].split_once('}').map_or("", |(_, behind)| behind);
+    }
+    // Whether the access log was written at all is told by its span.
+    (out + rest).replace("Some()", "None")
+}
