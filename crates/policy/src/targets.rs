@@ -115,6 +115,7 @@ impl Reason {
 /// opened only by a network that names its address (not by a domain, `*` or `/0`); and a
 /// match by a line of a list opens nothing that is closed, since whoever owns one of many
 /// listed domains could else reach this machine by pointing it there.
+#[derive(Debug)]
 pub struct Targets {
     rules: Vec<Rule>,
     ports: Vec<(u16, u16)>,
