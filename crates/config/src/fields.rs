@@ -92,7 +92,7 @@ pub(crate) fn method(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-/// `received-by` of `Via` without a host name's dots being asked for (RFC 9110 §7.6.3).
+/// What stands for our name in `Via`: a token (RFC 9110 §7.6.3).
 pub(crate) fn pseudonym(text: &str) -> Result<(), Fault> {
     token(text, "a pseudonym")
 }
