@@ -8,9 +8,12 @@
 
 pub mod address;
 pub mod buffer;
+pub mod dial;
 pub mod listener;
+mod option;
 mod patience;
 pub mod pipe;
+pub mod resolver;
 pub mod runtime;
 pub mod splice;
 pub mod stream;
@@ -19,7 +22,9 @@ pub mod watchdog;
 
 pub use address::{AddressClass, AddressFilter, AllowAll, Refusal, canonical, class};
 pub use buffer::{Buffer, BufferPool};
+pub use dial::{DialError, DialOptions, dial};
 pub use pipe::PipePool;
+pub use resolver::{Addresses, DnsError, NameWatch, Resolver};
 pub use runtime::run_local;
 pub use splice::{SpliceError, splice_body};
 pub use stream::Stream;

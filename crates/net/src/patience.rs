@@ -7,8 +7,6 @@
 //! and set again only after another stretch of bytes.
 
 use std::future::Future;
-use std::io;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::Context;
 use std::time::Duration;
@@ -16,8 +14,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::option::set_receive_low_water;
+
 /// Bytes worth a wake-up.
-const MARK: u32 = 256 * 1024;
+const MARK: i32 = 256 * 1024;
 
 /// A source must have brought as much before the mark is set, and must have as much
 /// to come: the two calls have to pay.
@@ -96,22 +96,4 @@ impl Patience {
         }
         self.stage = Stage::Unmarked { until };
     }
-}
-
-/// Sets `SO_RCVLOWAT` in bytes (socket(7)).
-#[allow(unsafe_code, reason = "neither rustix nor socket2 has this option")]
-fn set_receive_low_water(socket: &TcpStream, bytes: u32) -> io::Result<()> {
-    let value = libc::c_int::try_from(bytes).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open while `socket` is borrowed, and `value` is a
-    // c_int that outlives the call, of the length given.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -12,7 +12,7 @@ use crate::patience::Patience;
 use crate::pipe::{LentPipe, PipePool};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Why a body did not arrive whole. Whatever moved before is in `progress`.
 #[derive(Debug)]

@@ -1,0 +1,128 @@
+//! One question to the name servers, and what its answer means.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+    ResolverOpts,
+};
+use hickory_resolver::lookup_ip::LookupIp;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError as ServerError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::Name;
+use hickory_resolver::{TokioResolver, system_conf};
+
+use super::{DnsError, Outcome};
+
+/// One try at one server.
+const TRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// All tries at all servers, search domains included.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For answers that bring no TTL: "no such name" without an SOA record.
+const NO_TTL: Duration = Duration::from_secs(5);
+
+/// The name servers and how they are asked.
+pub(super) struct Servers {
+    resolver: TokioResolver,
+    /// Search domains are those of the system, so only its own servers get them.
+    searches: bool,
+}
+
+impl Servers {
+    pub(super) fn new(servers: &[SocketAddr]) -> io::Result<Self> {
+        let searches = servers.is_empty();
+        let (config, mut options) =
+            if searches { system()? } else { (configured(servers), ResolverOpts::default()) };
+        options.timeout = TRY_TIMEOUT;
+        options.use_hosts_file = ResolveHosts::Always;
+        options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+        // The cache is ours: it joins look-ups, and its clock can be stopped for tests.
+        options.cache_size = 0;
+        options.case_randomization = true;
+        let mut builder =
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
+        let resolver = builder.build().map_err(io::Error::other)?;
+        Ok(Self { resolver, searches })
+    }
+
+    pub(super) async fn query(&self, name: &str) -> Outcome {
+        let parsed = Name::from_utf8(name);
+        let Ok(mut name) = parsed else {
+            return Outcome::failed(DnsError::Failed("not a domain name".into()));
+        };
+        if !self.searches {
+            name.set_fqdn(true);
+        }
+        match tokio::time::timeout(TIMEOUT, self.resolver.lookup_ip(name)).await {
+            Ok(Ok(found)) => read(&found),
+            Ok(Err(error)) => read_failure(&error),
+            Err(_) => Outcome::failed(DnsError::Timeout),
+        }
+    }
+}
+
+fn system() -> io::Result<(ResolverConfig, ResolverOpts)> {
+    match system_conf::read_system_conf() {
+        Err(NetError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            let local = SocketAddr::from(([127, 0, 0, 1], 53));
+            Ok((configured(&[local]), ResolverOpts::default()))
+        }
+        read => read.map_err(io::Error::other),
+    }
+}
+
+fn configured(servers: &[SocketAddr]) -> ResolverConfig {
+    let servers = servers.iter().map(|server| {
+        let connections =
+            [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+                connection.port = server.port();
+                connection
+            });
+        NameServerConfig::new(server.ip(), true, connections.into())
+    });
+    ResolverConfig::from_parts(None, Vec::new(), servers.collect())
+}
+
+fn read(found: &LookupIp) -> Outcome {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in found.iter() {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    // The chain of CNAMEs holds no longer than its shortest link.
+    let ttl = found.as_lookup().answers().iter().map(|record| record.ttl).min();
+    let ttl = ttl.map_or(NO_TTL, |seconds| Duration::from_secs(seconds.into()));
+    if addresses.is_empty() { Outcome::not_found(ttl) } else { Outcome::found(&addresses, ttl) }
+}
+
+fn read_failure(error: &NetError) -> Outcome {
+    let failed = |text: &str| Outcome::failed(DnsError::Failed(text.into()));
+    match error {
+        NetError::Dns(ServerError::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NoError | ResponseCode::NXDomain => {
+                let ttl = none.negative_ttl.map(|seconds| Duration::from_secs(seconds.into()));
+                Outcome::not_found(ttl.unwrap_or(NO_TTL))
+            }
+            code => failed(&mnemonic(code)),
+        },
+        NetError::Dns(ServerError::ResponseCode(code)) => failed(&mnemonic(*code)),
+        NetError::Timeout => Outcome::failed(DnsError::Timeout),
+        NetError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Outcome::failed(DnsError::Timeout)
+        }
+        other => failed(&other.to_string()),
+    }
+}
+
+/// The name of a response code in the IANA registry, in the upper case that
+/// RFC 9209 §2.3.2 shows.
+fn mnemonic(code: ResponseCode) -> String {
+    format!("{code:?}").to_ascii_uppercase()
+}
