@@ -20,19 +20,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// to go ends the work.
 #[derive(Clone, Debug)]
 pub struct NameWatch {
-    watched: Rc<Watched>,
+    pub(super) watched: Rc<Watched>,
 }
 
 #[derive(Debug)]
-struct Watched {
-    state: watch::Receiver<State>,
+pub(super) struct Watched {
+    pub(super) state: watch::Receiver<State>,
     task: AbortHandle,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     /// Of the last look-up; `None` until the first has ended.
-    last: Option<Result<(), DnsError>>,
+    pub(super) last: Option<Result<(), DnsError>>,
     addresses: Addresses,
 }
 
@@ -63,8 +63,7 @@ impl NameWatch {
         }
     }
 
-    /// Waits until the set of addresses is another than at the last call on this
-    /// handle of changes; see [`NameWatch::changes`].
+    /// Tells of each new set of addresses from now on.
     #[must_use]
     pub fn changes(&self) -> Changes {
         let mut state = self.watched.state.clone();
