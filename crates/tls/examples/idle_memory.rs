@@ -4,6 +4,8 @@
 //! cargo run --release -p tls --example idle_memory -- [CONNECTIONS]
 //! ```
 //!
+//! `-- client PORT COUNT` alone opens such connections to any server of HTTPS on loopback.
+//!
 //! Starts itself a second time as the client, so that the two do not share a heap. Every
 //! connection makes its handshake, exchanges one request of 500 bytes and one response of
 //! 1 KiB, and is then kept without a buffer.
@@ -67,6 +69,7 @@ async fn serve(count: usize) {
     let mut base = resident();
     for n in 0..count {
         let (tcp, _) = listener.accept().await.expect("a connection");
+        tcp.set_nodelay(true).expect("no delay");
         let (tls, idle) = (std::rc::Rc::clone(&tls), idle.clone());
         tokio::task::spawn_local(async move {
             let accepted = Box::pin(tls.accept(tcp, b"")).await;
@@ -105,8 +108,11 @@ async fn client(port: u16, count: usize) {
     let mut held = Vec::with_capacity(count);
     for _ in 0..count {
         let tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+        tcp.set_nodelay(true).expect("no delay");
         let mut io = tls.connect(tcp, "localhost").await.expect("a handshake");
-        io.write_all(&[b'x'; 500]).await.expect("sent");
+        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Fill: {:x>455}\r\n\r\n", "");
+        assert_eq!(request.len(), 500);
+        io.write_all(request.as_bytes()).await.expect("sent");
         let mut response = [0; 1024];
         io.read_exact(&mut response).await.expect("received");
         held.push(io);

@@ -4,6 +4,9 @@
 //! rustls does the protocol, aws-lc-rs the cryptography; X25519MLKEM768 is preferred where both
 //! sides have it. What is ours is who holds which bytes (an idle connection holds none), which
 //! configuration answers, and the words for what went wrong. Not here: HTTP, routes, timeouts.
+//!
+//! Sockets need `TCP_NODELAY`: handshakes are short flights back and forth, and Nagle's
+//! algorithm holds the second one of a side for 40 ms.
 
 #![forbid(unsafe_code)]
 

@@ -141,7 +141,7 @@ impl ServerTls {
         };
         let index = self.names.choose(sni.as_deref());
         let Some(site) = self.sites.get(index) else {
-            return Err(HandshakeError::Tls(rustls::Error::NoCertificatesPresented));
+            return Err(HandshakeError::Tls(rustls::Error::General("there is no site".into())));
         };
         let policy = site.policy.load_full();
         let conn = UnbufferedServerConnection::new(Arc::clone(&policy.config))

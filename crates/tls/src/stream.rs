@@ -7,6 +7,7 @@
 //! bounded by the size of a scratch buffer.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -203,20 +204,27 @@ impl TlsStream {
     ) -> Poll<io::Result<()>> {
         let before = out.as_ref().map_or(0, |out| out.filled().len());
         while matches!(self.reading, Reading::Open) {
-            let mut buffer = Scratch::take();
-            let kept = self.rx.len();
-            let mut end = kept;
-            if !self.rx_unread {
+            if self.rx_unread {
+                let mut unread = mem::take(&mut self.rx);
+                self.decrypt(&mut unread, out.as_deref_mut());
+            } else {
+                let mut buffer = Scratch::take();
+                let kept = self.rx.len();
+                if kept >= buffer.len() {
+                    // Nothing legitimate after a handshake needs so many bytes at once.
+                    self.reading = Reading::Failed(rustls::Error::PeerSentOversizedRecord);
+                    break;
+                }
                 let mut space = ReadBuf::new(&mut buffer[kept..]);
                 ready!(Pin::new(&mut self.io).poll_read(cx, &mut space))?;
-                if space.filled().is_empty() {
+                let end = kept + space.filled().len();
+                if end == kept {
                     self.reading = Reading::Truncated;
                     break;
                 }
-                end += space.filled().len();
+                buffer[..kept].copy_from_slice(&self.rx);
+                self.decrypt(&mut buffer[..end], out.as_deref_mut());
             }
-            buffer[..kept].copy_from_slice(&self.rx);
-            self.decrypt(&mut buffer[..end], out.as_deref_mut());
             let taken = out.as_ref().map_or(0, |out| out.filled().len()) > before;
             if taken || !self.plain.is_empty() {
                 break;
@@ -455,6 +463,9 @@ impl AsyncWrite for TlsStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.tx_due || this.tx.len() > MERGED {
+            ready!(this.poll_send(cx))?;
+        }
         this.queue_close_notify()?;
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)

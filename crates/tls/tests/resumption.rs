@@ -139,11 +139,8 @@ async fn a_session_stays_in_its_site_whatever_the_client_tries() {
         assert_eq!(visit(&server, &client, "open.example").await, Ok(true), "the trick works");
         let opened = visit(&server, &client, "guarded.example").await;
         assert_eq!(opened, Err("client_certificate_missing"), "{version:?}");
-        assert_eq!(
-            visit(&server, &client, "open.example").await,
-            Ok(version.version != TLS13.version || false),
-            "a ticket of 1.3 is used up"
-        );
+        let again = visit(&server, &client, "open.example").await.unwrap();
+        assert_eq!(again, version.version == TLS12.version, "one offer uses a ticket of 1.3 up");
         assert_eq!(visit(&server, &client, "equal.example").await, Ok(false), "{version:?}");
     }
 }

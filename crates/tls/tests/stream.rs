@@ -226,3 +226,59 @@ async fn half_a_record_waits_while_we_write() {
     server.read_exact(&mut got).await.unwrap();
     assert_eq!(&got, b"in pieces");
 }
+
+#[tokio::test]
+async fn a_close_comes_behind_what_the_transport_holds_up() {
+    let (mut server, mut client) = connected(&TLS13).await;
+    let data = pattern(49_152);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut taken = 0;
+    while let Poll::Ready(n) = Pin::new(&mut server).poll_write(&mut cx, &data) {
+        taken += n.unwrap();
+    }
+    let mut got = Vec::new();
+    let (closed, read) = tokio::join!(server.shutdown(), client.read_to_end(&mut got));
+    closed.unwrap();
+    read.unwrap();
+    assert_eq!(got.len(), taken);
+}
+
+/// A client that sends its last flight and a long upload at once.
+#[tokio::test]
+async fn data_in_the_segment_of_the_clients_last_flight_is_not_lost() {
+    use std::io::Write;
+    for version in [&TLS12, &TLS13] {
+        let authority = Authority::new("root");
+        let server = server(&[(exact("a.example"), site(vec![authority.issue(&["a.example"])]))]);
+        let config = Peer::default().version(version).trusting(&authority);
+        let mut session =
+            rustls::ClientConnection::new(config, "a.example".try_into().unwrap()).unwrap();
+        session.set_buffer_limit(None);
+        let (mut near, far) = pair().await;
+        let data = pattern(300_000);
+        let client = async {
+            session.writer().write_all(&data).unwrap();
+            while session.is_handshaking() || session.wants_write() {
+                let mut flight = Vec::new();
+                while session.wants_write() {
+                    session.write_tls(&mut flight).unwrap();
+                }
+                near.write_all(&flight).await.unwrap();
+                if session.is_handshaking() {
+                    let mut buffer = vec![0; 1 << 16];
+                    let n = near.read(&mut buffer).await.unwrap();
+                    session.read_tls(&mut &buffer[..n]).unwrap();
+                    session.process_new_packets().unwrap();
+                }
+            }
+        };
+        let serve = async {
+            let mut io = server.accept(far, b"").await.unwrap();
+            let mut got = vec![0; data.len()];
+            io.read_exact(&mut got).await.unwrap();
+            got
+        };
+        let (_, got) = tokio::join!(client, serve);
+        assert!(got == data, "{version:?}");
+    }
+}
