@@ -181,6 +181,13 @@ async fn handshake(
     }
 }
 
+/// Ends a TLS connection in the way that tells its end from a cut (RFC 8446 §6.1).
+pub(crate) async fn goodbye(guard: &Guard, wire: &mut Wire) {
+    use tokio::io::AsyncWriteExt;
+    // Whether it arrives or not, the connection is over.
+    let _ = guard.within(std::time::Duration::from_secs(1), wire.io.shutdown()).await;
+}
+
 /// Closes a connection on which the client may still be sending: were it closed at once, the
 /// kernel would reset it, and the client lose the answer (RFC 9112 §9.6).
 pub(crate) async fn linger(guard: &Guard, wire: &mut Wire) {

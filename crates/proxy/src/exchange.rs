@@ -49,7 +49,10 @@ pub(crate) enum Next {
     /// The next request.
     Request,
     /// It is closed.
-    Close,
+    Close {
+        /// The client may still be sending.
+        linger: bool,
+    },
 }
 
 /// What a request is aimed at, understood but not judged.
@@ -74,7 +77,12 @@ pub(crate) async fn run(mut x: Exchange<'_>, failure: Option<Failure>) -> Next {
     if outcome.is_ok() && x.keep_alive {
         x.discard_body().await;
     }
-    let next = if outcome.is_ok() && x.keep_alive { Next::Request } else { Next::Close };
+    let next = match outcome {
+        Ok(()) if x.keep_alive => Next::Request,
+        // The client asked for it and has sent all it had to: nothing is lost by closing at once.
+        Ok(()) if x.said.close && x.down.is_done() => Next::Close { linger: false },
+        _ => Next::Close { linger: true },
+    };
     x.record();
     x.core.blocks.give(x.request.fields);
     next

@@ -227,7 +227,8 @@ impl Failure {
     #[must_use]
     pub fn of_connect(error: &ConnectError) -> Self {
         match error {
-            ConnectError::Unresolved => Self::new(Kind::DnsError),
+            ConnectError::Unresolved(DnsError::Timeout) => Self::new(Kind::DnsTimeout),
+            ConnectError::Unresolved(_) => Self::new(Kind::DnsError),
             ConnectError::Dial(error) => Self::of_dial(error),
             ConnectError::Tls(error) => Self::of_tls(error),
             ConnectError::Timeout => Self::new(Kind::ConnectionTimeout),
@@ -251,7 +252,7 @@ impl Failure {
             DialError::Timeout => Self::new(Kind::ConnectionTimeout),
             DialError::Unroutable => Self::new(Kind::IpUnroutable),
             DialError::Prohibited(refusal) => Self::with(Kind::IpProhibited, refusal.reason),
-            DialError::Limit => Self::new(Kind::ConnectionLimit),
+            DialError::Limit(_) => Self::new(Kind::ConnectionLimit),
             DialError::NoAddress => Self::new(Kind::DnsError),
             DialError::Other(error) => Self::with(Kind::Unavailable, io_words(error)),
         }

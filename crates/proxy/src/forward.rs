@@ -258,6 +258,7 @@ impl<'a> Plain<'a, '_> {
             timeouts: &self.face.config.timeouts,
             upgrade,
             reused: connection.reused,
+            pages: None,
         };
         let mut up = H1Peer::new(connection.wire);
         up.lend_output(&x.core.blocks);

@@ -199,7 +199,13 @@ impl Peer for H1Peer {
 
     fn trailers(&mut self) -> Result<Option<Block>, PeerError> {
         match &mut self.decoder {
-            BodyDecoder::Chunked(decoder) => Ok(decoder.trailers()?),
+            BodyDecoder::Chunked(decoder) => {
+                let mut trailers = decoder.trailers()?;
+                if let Some(fields) = &mut trailers {
+                    message::trailer::strip(fields);
+                }
+                Ok(trailers)
+            }
             BodyDecoder::Known(_) | BodyDecoder::UntilClose => Ok(None),
         }
     }

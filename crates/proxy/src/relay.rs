@@ -15,6 +15,7 @@ use crate::failure::{Failure, Kind, Retry, io_words};
 use crate::patience::{Patience, Stage};
 use crate::peer::{H1Peer, PeerError};
 use crate::pump::{Pump, PumpError};
+use crate::respond::ErrorPages;
 
 /// Interim responses that one request may have.
 const MAX_INTERIM: u32 = 16;
@@ -35,6 +36,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) upgrade: bool,
     /// The connection carried a request before.
     pub(crate) reused: bool,
+    /// Pages in place of those of the server.
+    pub(crate) pages: Option<&'a ErrorPages>,
 }
 
 /// What a relay came to.
@@ -83,6 +86,12 @@ async fn exchange(
     let reusable = sure_end && !said.close;
     up.expect(length, terms.heads);
     edit(x, &mut head);
+    if let Some(page) = terms.pages.and_then(|pages| pages.for_origin(head.status)) {
+        send_page(x, upload, head, page).await?;
+        // The page of the server is not read: what comes next would be in the middle of it.
+        let nothing_left = length == BodyLength::None && upload.is_done();
+        return Ok(Outcome::Complete { reusable: reusable && nothing_left });
+    }
     begin_response(x, upload, head, length);
     download(x, up, upload, patience).await?;
     Ok(Outcome::Complete { reusable: reusable && upload.is_done() })
@@ -245,6 +254,41 @@ fn begin_response(x: &mut Exchange<'_>, upload: &Pump, mut head: ResponseHead, l
     x.record.status = head.status;
     x.head_sent = true;
     x.core.blocks.give(head.fields);
+}
+
+/// Fields that describe the body they came with (RFC 9110 §8), besides its type and length.
+const OF_THE_BODY: [&[u8]; 8] = [
+    b"accept-ranges",
+    b"content-encoding",
+    b"content-language",
+    b"content-md5",
+    b"content-range",
+    b"digest",
+    b"etag",
+    b"last-modified",
+];
+
+/// Sends the response with a page of ours in place of its body.
+async fn send_page(
+    x: &mut Exchange<'_>,
+    upload: &Pump,
+    mut head: ResponseHead,
+    (content_type, body): (&str, &[u8]),
+) -> Result<(), Failure> {
+    head.fields.remove(FieldId::ContentLength);
+    head.fields.remove(FieldId::ContentType);
+    head.fields.remove_where(|id, name| {
+        id == FieldId::Other && OF_THE_BODY.iter().any(|of| name.eq_ignore_ascii_case(of))
+    });
+    head.fields.push(b"Content-Type", &[content_type.as_bytes()]);
+    let length = itoa::Buffer::new().format(body.len()).to_owned();
+    head.fields.push(b"Content-Length", &[length.as_bytes()]);
+    begin_response(x, upload, head, BodyLength::Known(body.len() as u64));
+    if x.request.method != Method::Head {
+        x.down.begin(BodyEncoder::Identity).extend_from_slice(body);
+        x.record.bytes_out += body.len() as u64;
+    }
+    x.flush_answer().await
 }
 
 /// Moves the body of the response, and what is left of that of the request.

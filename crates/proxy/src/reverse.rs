@@ -47,6 +47,11 @@ pub(crate) async fn serve<'a>(
         Action::Redirect { to, status } => {
             let received = x.request.target()[path.path].to_vec();
             let mut location = route.fill(to, &received).concat();
+            // `//host` and, to browsers, `/\host` name another host than ours.
+            if location.starts_with(b"/") {
+                let more = location[1..].iter().take_while(|b| matches!(b, b'/' | b'\\')).count();
+                location.drain(1..=more);
+            }
             // What the client asked with goes along, unless the rule says otherwise.
             if !location.contains(&b'?') {
                 location.extend_from_slice(&query);
@@ -215,6 +220,7 @@ impl<'a> Forwarding<'a, '_> {
             timeouts: &self.site.config.timeouts,
             upgrade,
             reused: connection.reused,
+            pages: Some(&self.route.error_pages),
         };
         let mut up = H1Peer::new(connection.wire);
         up.lend_output(&x.core.blocks);

@@ -10,7 +10,7 @@ use config::{ConfigError, Scheme, Server, ServerHost, Upstream};
 use egress::Exit;
 use net::address::AllowAll;
 use net::dial::DialError;
-use net::resolver::{NameWatch, Resolver};
+use net::resolver::{DnsError, NameWatch, Resolver};
 use net::watchdog::Watchdog;
 use tls::{ClientTls, Io, Roots};
 
@@ -65,7 +65,7 @@ pub struct Tried(u64);
 #[derive(Debug)]
 pub enum ConnectError {
     /// The name of the server is not resolved.
-    Unresolved,
+    Unresolved(DnsError),
     /// The connection failed.
     Dial(DialError),
     /// Its TLS handshake failed.
@@ -193,14 +193,17 @@ impl Cluster {
         let addresses = match &endpoint.addresses {
             Addresses::Fixed(address) => vec![*address],
             Addresses::Resolved(watch) => {
-                watch.ready().await;
+                let looked_up = watch.ready().await;
+                // Those of an earlier look-up are good even where the last one failed.
                 let ips = watch.addresses();
-                ips.iter().map(|ip| SocketAddr::new(*ip, server.port)).collect()
+                if ips.is_empty() {
+                    return Err(ConnectError::Unresolved(
+                        looked_up.err().unwrap_or(DnsError::NotFound),
+                    ));
+                }
+                ips.iter().map(|ip| SocketAddr::new(*ip, server.port)).collect::<Vec<_>>()
             }
         };
-        if addresses.is_empty() {
-            return Err(ConnectError::Unresolved);
-        }
         // Servers are named by the operator: no address is out of bounds.
         let timeout = self.plan.connect_timeout;
         let (stream, address) =

@@ -10,7 +10,7 @@ use message::{Method, RequestHead, Version, hop};
 use upstream::Wire;
 use upstream::wire::HeadError;
 
-use super::{Accepted, linger};
+use super::Accepted;
 use crate::core::{Core, View};
 use crate::exchange::{self, Exchange, Next};
 use crate::failure::{Failure, Kind};
@@ -26,7 +26,7 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
         if !connection.wait(core).await {
             return;
         }
-        if Box::pin(connection.request(core)).await == Next::Close {
+        if Box::pin(connection.request(core)).await != Next::Request {
             return;
         }
     }
@@ -69,13 +69,13 @@ impl Connection {
 
     /// Reads one request and serves it.
     async fn request(&mut self, core: &Rc<Core>) -> Next {
-        let Some(wire) = self.wire.take() else { return Next::Close };
+        let Some(wire) = self.wire.take() else { return Next::Close { linger: false } };
         let started = Instant::now();
         let mut down = H1Peer::new(wire);
         let head = self.read_head(core, &mut down).await;
         let (request, failure) = match head {
             Ok(request) => (request, None),
-            Err(None) => return Next::Close,
+            Err(None) => return Next::Close { linger: false },
             Err(Some(failure)) => (unknown(core), Some(failure)),
         };
         self.requests += 1;
@@ -85,8 +85,12 @@ impl Connection {
             x.keep_alive = self.requests < limits(&self.accepted).requests_per_connection;
             exchange::run(x, failure).await
         };
-        if next == Next::Close {
-            linger(&self.accepted.guard, &mut down.wire).await;
+        if let Next::Close { linger } = next {
+            if linger {
+                super::linger(&self.accepted.guard, &mut down.wire).await;
+            } else if down.wire.io.is_tls() {
+                super::goodbye(&self.accepted.guard, &mut down.wire).await;
+            }
             return next;
         }
         down.release(&core.blocks);
