@@ -12,14 +12,24 @@ use clap::Parser;
 
 use crate::args::{Arguments, Command};
 
+/// The system's allocator keeps what a burst of requests needed: small things that live on lie
+/// between what was freed. This one gives pages back, and is quicker besides.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::init_tracing(arguments.log_level());
+    if let Err(error) = telemetry::init_tracing(arguments.log_level()) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
     let outcome = match arguments.command {
         Command::Run { file, common } => run::file(&file, &common),
         Command::Check { file } => run::check(&file),
         Command::Reverse(options) => run::text("command line", &options.to_kdl()),
-        Command::Forward(options) => run::text("command line", &options.to_kdl()),
+        Command::Forward(options) => {
+            options.refuse_open_proxy().and_then(|()| run::text("command line", &options.to_kdl()))
+        }
         Command::Demo(options) => demo::run(&options),
         Command::Reference => {
             print!("{}", config::reference());
@@ -29,8 +39,23 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(report) => {
-            eprintln!("{report:?}");
+            print_report(&report);
             ExitCode::FAILURE
         }
     }
 }
+
+/// Prints what was wrong, with the places in the configuration where there are some.
+fn print_report(report: &miette::Report) {
+    use std::io::IsTerminal;
+    match report.downcast_ref::<config::Errors>() {
+        Some(errors) if std::io::stderr().is_terminal() => {
+            eprint!("{}", errors.fancy(std::env::var_os("NO_COLOR").is_none(), WIDTH));
+        }
+        Some(errors) => eprintln!("{errors}"),
+        None => eprintln!("bifrons: {report:#}"),
+    }
+}
+
+/// Columns of a report.
+const WIDTH: usize = 100;
