@@ -144,12 +144,13 @@ pub fn add_via(fields: &mut Block, number: &str, pseudonym: &str) {
     append(fields, FieldId::Via, b"Via", &element[..length]);
 }
 
-/// Whether `Via` names this pseudonym: the message has been here before.
+/// Whether `Via` names this pseudonym: the message has been here before. What stands before our
+/// element cannot hide it: `Via` has no quoted strings, so a quote in it opens nothing.
 #[must_use]
 pub fn via_names(fields: &Block, pseudonym: &str) -> bool {
     fields.values(FieldId::Via).any(|value| {
-        crate::list::elements(value).any(|element| {
-            let mut words = element.split(u8::is_ascii_whitespace);
+        value.split(|byte| *byte == b',').any(|element| {
+            let mut words = element.trim_ascii().split(u8::is_ascii_whitespace);
             words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym.as_bytes()))
         })
     })
@@ -231,5 +232,9 @@ mod tests {
         assert_eq!(fields.get(FieldId::Via), Some(&b"1.0 fred, 1.1 bifrons"[..]));
         assert!(via_names(&fields, "Bifrons"));
         assert!(!via_names(&fields, "bifron"));
+        let mut fields = Block::default();
+        fields.push(b"Via", &[b"1.1 \"a"]);
+        add_via(&mut fields, "1.1", "bifrons");
+        assert!(via_names(&fields, "bifrons"), "a client's quote must not hide us");
     }
 }
