@@ -8,6 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::quote;
+use miette::{Report, miette};
+
+/// The heading of the options that every server takes.
+const COMMON: &str = "Common options";
 
 /// One access point for traffic: a forward and a reverse proxy.
 #[derive(Debug, Parser)]
@@ -28,9 +32,9 @@ pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// What the process says about itself on standard error.
-    #[arg(long, global = true, value_enum, default_value_t = Level::Info)]
-    log: Level,
+    /// How much the process tells on standard error [default: info; demo: warn]
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", help_heading = COMMON)]
+    log: Option<Level>,
 }
 
 /// Levels of the process's own log.
@@ -42,25 +46,70 @@ enum Level {
     Debug,
 }
 
+const RUN_HELP: &str = "\
+What the options say goes before what the file says.
+
+SIGTERM and SIGINT stop it gracefully: it accepts nothing new, finishes what runs within the
+`drain-timeout` of the configuration, and ends with exit status 0. A second signal ends it at once.
+
+  bifrons check bifrons.kdl && bifrons run bifrons.kdl
+  bifrons run bifrons.kdl --threads 1 --access-log stdout --log debug";
+
+const CHECK_HELP: &str = "\
+It reads what the file names too: certificates, keys, lists, users. All errors are shown at once,
+each with its place and its remedy. The exit status is 0 if there are none, else 1.";
+
+const REVERSE_HELP: &str = "\
+Servers learn of the client by X-Forwarded-For, -Proto and -Host; clients learn nothing of the
+servers. More than one site or route needs a configuration file.
+
+  bifrons reverse --to http://127.0.0.1:9000
+  bifrons reverse --to http://10.0.0.1:9000 --to http://10.0.0.2:9000
+  bifrons reverse --listen 0.0.0.0:8443 --to http://127.0.0.1:9000 \\
+      --tls-cert cert.pem --tls-key key.pem";
+
+const FORWARD_HELP: &str = "\
+Safe as it is: it listens on this machine only, and whatever leads to this machine or to a private
+network (loopback, RFC 1918, link-local, and the like) is refused unless --allow names it. CONNECT
+and SOCKS reach ports 80, 443 and those above 1023. --user, --allow and --client may be given
+several times.
+
+  bifrons forward
+  bifrons forward --user alice:wonderland --listen 0.0.0.0:3128
+  bifrons forward --client 192.168.1.0/24 --listen 0.0.0.0:3128 --anonymity elite
+
+  curl -x http://127.0.0.1:3128 http://example.com/
+  curl -x http://127.0.0.1:3128 https://example.com/
+  curl -x socks5h://127.0.0.1:3128 https://example.com/";
+
+const DEMO_HELP: &str = "\
+All of it happens on this machine. Ports 8080, 8443, 3128, 3129 and 9901 are used where they are
+free, others where not. After the tour it stays up, and says what to try by hand.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve what a configuration file says
+    #[command(after_help = RUN_HELP)]
     Run {
-        /// The configuration (KDL); paths in it are relative to its folder
+        /// The configuration (KDL 2); paths in it are relative to its folder
         file: PathBuf,
         #[command(flatten)]
         common: Common,
     },
     /// Say all that is wrong with a configuration file, and start nothing
+    #[command(after_help = CHECK_HELP)]
     Check {
-        /// The configuration (KDL)
+        /// The configuration (KDL 2); paths in it are relative to its folder
         file: PathBuf,
     },
     /// Stand in front of one or more servers
+    #[command(after_help = REVERSE_HELP)]
     Reverse(Reverse),
     /// Fetch for clients: HTTP, CONNECT and SOCKS on one port
+    #[command(after_help = FORWARD_HELP)]
     Forward(Forward),
     /// Start small origins and both faces over them, make real requests, and tell what happened
+    #[command(after_help = DEMO_HELP)]
     Demo(Demo),
     /// Print the reference of every directive (Markdown)
     #[command(hide = true)]
@@ -70,23 +119,23 @@ pub(crate) enum Command {
 /// Options that every server takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Worker cores [default: as many as the process may use]
-    #[arg(long, value_name = "N")]
+    /// Cores that carry traffic [default: all that it may run on]
+    #[arg(long, value_name = "N", help_heading = COMMON)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Where the access log goes: a path, `stdout` or `off`
-    #[arg(long, value_name = "PATH|stdout|off")]
+    /// Where a line for each request goes
+    #[arg(long, value_name = "PATH|stdout|off", help_heading = COMMON)]
     pub(crate) access_log: Option<String>,
-    /// Admin listener: metrics and status; loopback only
-    #[arg(long, value_name = "ADDR")]
+    /// Where metrics and status can be read: a loopback address
+    #[arg(long, value_name = "ADDR", help_heading = COMMON)]
     pub(crate) admin: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Reverse {
-    /// Where to listen
+    /// Where to listen (port 0: any free port)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where requests go; several servers take turns, and one that cannot be connected to is
+    /// Where requests go; several of them take turns, and one that cannot be connected to is
     /// passed over
     #[arg(long = "to", value_name = "URL", required = true)]
     to: Vec<String>,
@@ -102,22 +151,23 @@ pub(crate) struct Reverse {
 
 #[derive(Debug, Args)]
 pub(crate) struct Forward {
-    /// Where to listen; an address other than loopback needs --user or --client
+    /// Where to listen (port 0: any free port); an address other than loopback needs --user or
+    /// --client
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3128")]
     listen: SocketAddr,
-    /// Someone who may use it; without any, credentials are not asked for
+    /// Somebody who may use it; without any, nobody is asked for credentials
     #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = user)]
     users: Vec<(String, String)>,
-    /// Targets to open that are closed by default (loopback, private and link-local ranges), as
-    /// CIDR
+    /// Addresses to open that are closed by default, such as 10.0.0.0/8
     #[arg(long = "allow", value_name = "CIDR")]
     allow: Vec<String>,
-    /// Clients that may use it, as CIDR [default: any that can connect]
+    /// Clients that may use it, such as 192.168.1.0/24 [default: any that can connect]
     #[arg(long = "client", value_name = "CIDR")]
     clients: Vec<String>,
     /// What the far end learns: `transparent` (Via and the client's address), `anonymous` (Via
     /// only), `elite` (nothing)
-    #[arg(long, value_enum, default_value_t = Anonymity::Anonymous)]
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
+    #[arg(default_value_t = Anonymity::Anonymous)]
     anonymity: Anonymity,
     #[command(flatten)]
     common: Common,
@@ -150,7 +200,8 @@ fn user(text: &str) -> Result<(String, String), String> {
 
 impl Arguments {
     pub(crate) fn log_level(&self) -> tracing::Level {
-        match self.log {
+        let quiet = matches!(self.command, Command::Demo(_));
+        match self.log.unwrap_or(if quiet { Level::Warn } else { Level::Info }) {
             Level::Error => tracing::Level::ERROR,
             Level::Warn => tracing::Level::WARN,
             Level::Info => tracing::Level::INFO,
@@ -195,6 +246,22 @@ impl Reverse {
 }
 
 impl Forward {
+    /// The configuration would refuse it too, but name directives where these are options.
+    pub(crate) fn refuse_open_proxy(&self) -> Result<(), Report> {
+        let guarded = !self.users.is_empty() || !self.clients.is_empty();
+        if guarded || self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        let listen = self.listen;
+        let help = format!(
+            "ask for credentials: --user NAME:PASSWORD\n\
+             or name the clients: --client 192.168.1.0/24\n\
+             or listen on this machine only: --listen 127.0.0.1:{}",
+            listen.port()
+        );
+        Err(miette!(help = help, "an open proxy: anybody who reaches {listen} could use it"))
+    }
+
     pub(crate) fn to_kdl(&self) -> String {
         let mut text = self.common.to_kdl();
         if !self.users.is_empty() {

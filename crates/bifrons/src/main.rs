@@ -53,7 +53,12 @@ fn print_report(report: &miette::Report) {
             eprint!("{}", errors.fancy(std::env::var_os("NO_COLOR").is_none(), WIDTH));
         }
         Some(errors) => eprintln!("{errors}"),
-        None => eprintln!("bifrons: {report:#}"),
+        None => {
+            eprintln!("bifrons: {report:#}");
+            if let Some(help) = report.help() {
+                eprintln!("  help: {}", help.to_string().replace('\n', "\n        "));
+            }
+        }
     }
 }
 

@@ -1,0 +1,177 @@
+//! The client of the tour, and what it learns.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tls::{ClientTls, Io};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::wire::{Head, read_exactly, read_head};
+
+/// The client's own address, so that it can be told from the proxy, which connects from
+/// 127.0.0.1.
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Why a step went wrong.
+#[derive(Debug)]
+pub(super) struct Wrong(pub(super) String);
+
+impl From<io::Error> for Wrong {
+    fn from(error: io::Error) -> Self {
+        Self(format!("the connection failed: {error}"))
+    }
+}
+
+/// Goes on only where something is as it should be.
+pub(super) fn ensure(is_so: bool, otherwise: impl FnOnce() -> String) -> Result<(), Wrong> {
+    if is_so { Ok(()) } else { Err(Wrong(otherwise())) }
+}
+
+/// A connection to somebody.
+pub(super) struct Connection {
+    io: Io,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects, from [`ADDRESS`] where the system has it.
+    pub(super) async fn open(to: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        let stream = match socket.bind(SocketAddr::from((ADDRESS, 0))) {
+            Ok(()) => socket.connect(to).await?,
+            Err(_) => TcpStream::connect(to).await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok(Self { io: Io::Tcp(stream), received: Vec::new() })
+    }
+
+    /// Makes a TLS handshake over the connection, whatever it leads through.
+    pub(super) async fn secure(self, tls: &ClientTls, host: &str) -> Result<Self, Wrong> {
+        let failed = |error| Wrong(format!("the TLS handshake with {host} failed: {error}"));
+        let io = tls.connect(self.io, host).await.map_err(failed)?;
+        Ok(Self { io, received: Vec::new() })
+    }
+
+    /// What the handshake agreed upon.
+    pub(super) fn tls(&self) -> String {
+        match self.io.info() {
+            Some(info) => format!("{}, {}", info.version, info.group.unwrap_or("no key exchange")),
+            None => "no TLS".to_owned(),
+        }
+    }
+
+    /// Sends a request without a body: its first line and its fields, `\n` between them.
+    pub(super) async fn send(&mut self, lines: &str) -> Result<Response, Wrong> {
+        let request = format!("{}\r\n\r\n", lines.trim_end().replace('\n', "\r\n"));
+        self.write(request.as_bytes()).await?;
+        let gone = || Wrong("the connection was closed without an answer".to_owned());
+        let head = read_head(&mut self.io, &mut self.received).await?.ok_or_else(gone)?;
+        let length = head.content_length()?;
+        let body = read_exactly(&mut self.io, &mut self.received, length).await?;
+        Response::new(head, body)
+    }
+
+    /// Sends bytes as they are.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.io.write_all(bytes).await?;
+        self.io.flush().await
+    }
+
+    /// Reads so many bytes.
+    pub(super) async fn read(&mut self, length: u64) -> io::Result<Vec<u8>> {
+        read_exactly(&mut self.io, &mut self.received, length).await
+    }
+}
+
+/// An answer.
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) head: Head,
+    pub(super) body: String,
+}
+
+impl Response {
+    fn new(head: Head, body: Vec<u8>) -> Result<Self, Wrong> {
+        let status = head.first_line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| Wrong(format!("not a status: {}", head.first_line)))?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Ok(Self { status, head, body })
+    }
+
+    /// Goes on only with this status.
+    pub(super) fn expect(&self, status: u16) -> Result<&Self, Wrong> {
+        ensure(self.status == status, || {
+            format!("status {} instead of {status}: {}", self.status, self.body.trim_end())
+        })?;
+        Ok(self)
+    }
+
+    /// A field that must be there.
+    pub(super) fn field(&self, name: &str) -> Result<&str, Wrong> {
+        let missing = || Wrong(format!("the answer has no {name}"));
+        self.head.field(name).ok_or_else(missing)
+    }
+
+    /// What the origin that answered says it saw.
+    pub(super) fn seen(&self) -> Result<Seen, Wrong> {
+        self.expect(200)?;
+        Seen::parse(&self.body).ok_or_else(|| Wrong("no origin made this answer".to_owned()))
+    }
+
+    /// In a few words, what tells something about the origin.
+    pub(super) fn told(&self) -> String {
+        let identity = ["Server", "X-Powered-By"]
+            .map(|name| match self.head.field(name) {
+                Some(value) => format!("{name}: {value}"),
+                None => format!("no {name}"),
+            })
+            .join(", ");
+        format!("{}, {identity}", self.status)
+    }
+}
+
+/// What an origin saw of a request.
+pub(super) struct Seen {
+    /// Which origin.
+    pub(super) origin: String,
+    /// The address that connected to it.
+    pub(super) peer: String,
+    /// Method and target.
+    pub(super) request: String,
+    pub(super) fields: Vec<(String, String)>,
+}
+
+impl Seen {
+    fn parse(body: &str) -> Option<Self> {
+        let mut lines = body.lines().filter_map(|line| line.split_once(": "));
+        let mut next = |wanted: &str| {
+            let (name, value) = lines.next()?;
+            (name == wanted).then(|| value.to_owned())
+        };
+        let (origin, request, peer) = (next("origin")?, next("request")?, next("peer")?);
+        let request = request.strip_suffix(" HTTP/1.1").unwrap_or(&request).to_owned();
+        let peer = peer.rsplit_once(':').map_or(peer.clone(), |(ip, _)| ip.to_owned());
+        let fields = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Some(Self { origin, peer, request, fields })
+    }
+
+    /// The fields of this name, joined.
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        let same = self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let values: Vec<&str> = same.map(|(_, value)| value.as_str()).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+
+    /// In a few words: who came, and what was said about whom it came for.
+    pub(super) fn told(&self) -> String {
+        let mut text = format!("{}, peer {}", self.request, self.peer);
+        for name in ["Host", "X-Forwarded-For", "X-Forwarded-Proto", "Via"] {
+            match self.field(name) {
+                Some(value) => text.push_str(&format!(", {name}: {value}")),
+                None => text.push_str(&format!(", no {name}")),
+            }
+        }
+        text
+    }
+}

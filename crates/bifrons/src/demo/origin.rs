@@ -1,0 +1,163 @@
+//! An origin: a server that answers every request with what it saw of the client.
+
+use std::fmt::Write;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::wire::{Head, discard, read_head};
+
+/// An origin on a thread of its own, so that it can be killed with all of its connections.
+pub(super) struct Origin {
+    facts: Facts,
+    running: Option<Running>,
+}
+
+/// What the tasks of an origin share.
+#[derive(Clone)]
+struct Facts {
+    name: char,
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+struct Running {
+    /// Dropped to end it.
+    _stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Origin {
+    /// Starts one on a free port of the loopback address.
+    ///
+    /// # Errors
+    /// There is no port, or no thread.
+    pub(super) fn start(name: char) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let facts = Facts { name, address, requests: Arc::default() };
+        let running = run(facts.clone(), listener)?;
+        Ok(Self { facts, running: Some(running) })
+    }
+
+    /// What it calls itself.
+    pub(super) fn name(&self) -> char {
+        self.facts.name
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.facts.address
+    }
+
+    /// How many requests have reached it.
+    pub(super) fn requests(&self) -> usize {
+        self.facts.requests.load(Ordering::Relaxed)
+    }
+
+    /// Ends it with all of its connections, as a crash would. They are gone when this returns.
+    pub(super) fn kill(&mut self) {
+        if let Some(Running { _stop: stop, thread }) = self.running.take() {
+            drop(stop);
+            // Whether it ended well is of no interest.
+            let _ = thread.join();
+        }
+    }
+
+    /// Starts it again at its old address.
+    ///
+    /// # Errors
+    /// Somebody else has taken the address, or there is no thread.
+    pub(super) fn revive(&mut self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.facts.address)?;
+        self.running = Some(run(self.facts.clone(), listener)?);
+        Ok(())
+    }
+}
+
+fn run(facts: Facts, listener: TcpListener) -> io::Result<Running> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = oneshot::channel();
+    let serve = async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        tokio::select! {
+            ended = accept(facts, listener) => ended,
+            _ = stopped => Ok(()),
+        }
+    };
+    let name = "origin".to_owned();
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        if let Err(error) = runtime.block_on(serve) {
+            tracing::warn!(%error, "a demo origin ended");
+        }
+    })?;
+    Ok(Running { _stop: stop, thread })
+}
+
+async fn accept(facts: Facts, listener: tokio::net::TcpListener) -> io::Result<()> {
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        let facts = facts.clone();
+        tokio::spawn(async move {
+            // A connection that breaks concerns nobody else.
+            let _ = converse(&facts, stream, peer).await;
+        });
+    }
+}
+
+async fn converse(facts: &Facts, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut received = Vec::new();
+    while let Some(head) = read_head(&mut stream, &mut received).await? {
+        facts.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = answer(facts, &head, peer);
+        let chunked = head.field("Transfer-Encoding").is_some();
+        if !chunked {
+            discard(&mut stream, &mut received, head.content_length()?).await?;
+        }
+        stream.write_all(answer.as_bytes()).await?;
+        let close = head.field("Connection").is_some_and(|value| value.contains("close"));
+        if close || chunked || head.first_line.ends_with("HTTP/1.0") {
+            // Nobody reads on to where the next request would begin.
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn answer(facts: &Facts, request: &Head, peer: SocketAddr) -> String {
+    let Facts { name, address, .. } = facts;
+    let mut words = request.first_line.split(' ');
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut text = String::new();
+    // Writing into a string cannot fail.
+    let _ = match path {
+        "/login" => write!(
+            text,
+            "HTTP/1.1 302 Found\r\nLocation: http://{address}/hello\r\n\
+             Set-Cookie: session=1; Path=/; HttpOnly\r\n"
+        ),
+        _ => write!(text, "HTTP/1.1 200 OK\r\n"),
+    };
+    let mut body = format!("origin: {name}\nrequest: {}\npeer: {peer}\n", request.first_line);
+    for (name, value) in &request.fields {
+        let _ = writeln!(body, "{name}: {value}");
+    }
+    let _ = write!(
+        text,
+        "Server: origin-{name}/1.0\r\nX-Powered-By: demo\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    if method != "HEAD" {
+        text.push_str(&body);
+    }
+    text
+}

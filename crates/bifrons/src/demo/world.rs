@@ -1,0 +1,144 @@
+//! What the tour goes through: three origins, and both faces over them.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use admin::AdminServer;
+use config::{Errors, Span, Spanned, UpstreamTls};
+use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use server::{Server, StartError};
+use tempfile::TempDir;
+use tls::{ClientTls, Roots};
+
+use super::origin::Origin;
+use super::{certificate, configuration};
+use crate::args::Common;
+
+/// The name and the password of the forward proxy's user.
+pub(super) const USER: (&str, &str) = ("alice", "wonderland");
+
+/// What the configuration is called, on disk and in messages.
+pub(super) const FILE: &str = "bifrons.kdl";
+
+/// How often other ports are tried when somebody takes one between the look and the start.
+const ATTEMPTS: usize = 3;
+
+/// Where everything listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    /// The plain site.
+    pub(super) site: SocketAddr,
+    /// The site with TLS.
+    pub(super) secure: SocketAddr,
+    /// The forward proxy that tells its name.
+    pub(super) forward: SocketAddr,
+    /// The forward proxy that tells nothing.
+    pub(super) elite: SocketAddr,
+    /// The admin listener.
+    pub(super) admin: SocketAddr,
+}
+
+/// All that runs during the demo.
+pub(super) struct World {
+    /// Origins A, B and C.
+    pub(super) origins: [Origin; 3],
+    pub(super) ports: Ports,
+    /// The configuration that the server runs on.
+    pub(super) text: String,
+    /// Trusts the demo's authority and nobody else.
+    pub(super) trust: ClientTls,
+    /// Files; gone when the demo ends.
+    pub(super) folder: TempDir,
+    pub(super) server: Arc<Server>,
+    _admin: Option<AdminServer>,
+}
+
+impl World {
+    /// Starts everything.
+    pub(super) fn start(common: &Common) -> Result<Self, Report> {
+        let folder = tempfile::Builder::new().prefix("bifrons-demo-").tempdir();
+        let folder = folder.into_diagnostic().wrap_err("cannot make a folder for the demo")?;
+        certificate::make(folder.path())
+            .map_err(|error| miette!("cannot make a certificate: {error}"))?;
+        let start = |name| Origin::start(name).into_diagnostic().wrap_err("cannot start an origin");
+        let origins = [start('A')?, start('B')?, start('C')?];
+        let (ports, text, server) = serve(common, &origins, folder.path())?;
+        std::fs::write(folder.path().join(FILE), &text)
+            .into_diagnostic()
+            .wrap_err("cannot write the configuration")?;
+        let server = Arc::new(server);
+        let admin = match server.take_admin() {
+            Some(socket) => Some(
+                crate::admin::start(socket, None, Arc::clone(&server))
+                    .into_diagnostic()
+                    .wrap_err("cannot start the admin listener")?,
+            ),
+            None => None,
+        };
+        let trust = trust(folder.path())?;
+        Ok(Self { origins, ports, text, trust, folder, server, _admin: admin })
+    }
+
+    /// How many requests have reached any origin.
+    pub(super) fn requests(&self) -> usize {
+        self.origins.iter().map(Origin::requests).sum()
+    }
+}
+
+/// Starts the server on the ports that documents use, where they are free.
+fn serve(
+    common: &Common,
+    origins: &[Origin; 3],
+    folder: &Path,
+) -> Result<(Ports, String, Server), Report> {
+    let mut attempt = 1;
+    loop {
+        let nice = attempt == 1;
+        let ports = Ports::choose(common, nice).into_diagnostic().wrap_err("no port is free")?;
+        let addresses = [0, 1, 2].map(|index: usize| origins[index].address());
+        let text = configuration::text(common, &ports, addresses);
+        let config = config::parse(FILE, &text, folder)?;
+        match server::start(config) {
+            Ok(server) => return Ok((ports, text, server)),
+            Err(StartError::Config(errors)) if attempt == ATTEMPTS => {
+                return Err(Report::new(Errors::new(FILE, &text, errors)));
+            }
+            Err(StartError::Config(_)) => attempt += 1,
+            Err(error) => return Err(error).into_diagnostic(),
+        }
+    }
+}
+
+impl Ports {
+    /// Ports that are free now: the well-known ones, or any.
+    fn choose(common: &Common, nice: bool) -> std::io::Result<Self> {
+        // All are held until all are chosen, so that none is chosen twice.
+        let mut held = Vec::new();
+        let mut choose = |port: u16| {
+            let wanted = if nice { port } else { 0 };
+            let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            let listener = bind(wanted).or_else(|_| bind(0))?;
+            let address = listener.local_addr();
+            held.push(listener);
+            address
+        };
+        Ok(Self {
+            site: choose(8080)?,
+            secure: choose(8443)?,
+            forward: choose(3128)?,
+            elite: choose(3129)?,
+            admin: match common.admin {
+                Some(address) if address.port() != 0 => address,
+                _ => choose(9901)?,
+            },
+        })
+    }
+}
+
+fn trust(folder: &Path) -> Result<ClientTls, Report> {
+    let ca = Spanned { value: folder.join(certificate::CA), span: Span::from(0..0) };
+    let tls = UpstreamTls { ca: Some(ca), ..UpstreamTls::default() };
+    ClientTls::build(&tls, &Roots::system(), &[b"http/1.1"])
+        .map_err(|errors| Report::new(Errors::new(certificate::CA, "", errors)))
+}

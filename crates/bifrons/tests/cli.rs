@@ -1,0 +1,151 @@
+//! The binary, as a person or a service manager meets it.
+
+mod support;
+
+use support::{Origin, Serving, bifrons, http, write};
+
+#[test]
+fn help_of_every_subcommand_says_what_it_is_for() {
+    let wanted: [(&[&str], &[&str]); 6] = [
+        (&["--help"], &["reverse", "forward", "run", "check", "demo", "Try it:"]),
+        (&["run", "--help"], &["--threads", "--access-log", "--admin", "SIGTERM", "drain-timeout"]),
+        (&["check", "--help"], &["<FILE>", "All errors are shown at once", "exit status"]),
+        (&["reverse", "--help"], &["--to", "--tls-cert", "bifrons reverse --to http://"]),
+        (&["forward", "--help"], &["--user", "--allow", "--client", "--anonymity", "curl -x"]),
+        (&["demo", "--help"], &["--once", "exit status 1"]),
+    ];
+    for (arguments, words) in wanted {
+        let outcome = bifrons(arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
+        for word in words {
+            assert!(outcome.stdout.contains(word), "{arguments:?} {word:?}\n{}", outcome.stdout);
+        }
+        let longest = outcome.stdout.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(106), "{arguments:?}: {longest:?} columns");
+    }
+}
+
+#[test]
+fn a_wrong_option_ends_with_status_2() {
+    let outcome = bifrons(&["forward", "--user", "alice"]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains("NAME:PASSWORD"), "{}", outcome.stderr);
+}
+
+#[test]
+fn check_shows_all_errors_with_their_lines() {
+    let wrong = write(
+        "wrong.kdl",
+        "site \"http://127.0.0.1:8080\" {\n    to \"ftp://127.0.0.1\"\n}\n\nforwart \"127.0.0.1:3128\"\n",
+    );
+    let outcome = bifrons(&["check", wrong.path()]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for word in ["wrong.kdl:2:", "wrong.kdl:5:", "ftp://127.0.0.1", "forwart", "forward"] {
+        assert!(outcome.stderr.contains(word), "{word:?}\n{}", outcome.stderr);
+    }
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn check_looks_at_the_files_that_are_named() {
+    let wrong = write(
+        "missing.kdl",
+        "site \"https://localhost:8443\" {\n    tls cert=\"none.pem\" key=\"none.key\"\n    \
+         to \"http://127.0.0.1:9\"\n}\n",
+    );
+    let outcome = bifrons(&["check", wrong.path()]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for word in ["missing.kdl:2:", "none.pem", "none.key"] {
+        assert!(outcome.stderr.contains(word), "{word:?}\n{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn check_of_a_good_file_says_so() {
+    let good = write("good.kdl", "forward \"127.0.0.1:3128\"\n");
+    let outcome = bifrons(&["check", good.path()]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("good.kdl: fine"), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    for command in ["check", "run"] {
+        let outcome = bifrons(&[command, "/nonexistent/bifrons.kdl"]);
+        assert_eq!(outcome.code, Some(1));
+        assert!(outcome.stderr.contains("/nonexistent/bifrons.kdl"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn run_serves_a_file_until_sigterm() {
+    let origin = Origin::start("from the origin");
+    let text =
+        format!("site \"http://127.0.0.1:0\" {{\n    to \"http://{}\"\n}}\n", origin.address);
+    let file = write("run.kdl", &text);
+    let server = Serving::start(&["run", file.path(), "--threads", "1"]);
+    let answer = http(server.address, &format!("GET /x HTTP/1.1\r\nHost: {}", server.address));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with("from the origin"), "{answer}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn reverse_relays_to_its_servers() {
+    let origin = Origin::start("from the origin");
+    let to = format!("http://{}", origin.address);
+    let server = Serving::start(&["reverse", "--listen", "127.0.0.1:0", "--to", &to]);
+    let answer = http(server.address, "GET /x HTTP/1.1\r\nHost: whatever.example");
+    assert!(answer.ends_with("from the origin"), "{answer}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn forward_fetches_for_its_users_only() {
+    let origin = Origin::start("from the origin");
+    let server = Serving::start(&[
+        "forward",
+        "--listen",
+        "127.0.0.1:0",
+        "--user",
+        "alice:wonderland",
+        "--allow",
+        "127.0.0.1/32",
+    ]);
+    let request = format!("GET http://{0}/x HTTP/1.1\r\nHost: {0}", origin.address);
+    let answer = http(server.address, &request);
+    assert!(answer.starts_with("HTTP/1.1 407 "), "{answer}");
+    let credentials = "Proxy-Authorization: Basic YWxpY2U6d29uZGVybGFuZA==";
+    let answer = http(server.address, &format!("{request}\r\n{credentials}"));
+    assert!(answer.ends_with("from the origin"), "{answer}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn an_open_proxy_is_refused_and_the_remedy_named() {
+    let outcome = bifrons(&["forward", "--listen", "0.0.0.0:0"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for word in ["open proxy", "--user NAME:PASSWORD", "--client", "127.0.0.1:0"] {
+        assert!(outcome.stderr.contains(word), "{word:?}\n{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let outcome = bifrons(&["forward", "--listen", &address]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    let wanted = format!("cannot listen on {address}");
+    assert!(outcome.stderr.contains(&wanted), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_demo_goes_well() {
+    let outcome = bifrons(&["demo", "--once"]);
+    let shown = format!("{}\n{}", outcome.stdout, outcome.stderr);
+    assert_eq!(outcome.code, Some(0), "{shown}");
+    assert!(outcome.stdout.contains("all went well"), "{shown}");
+    assert!(!outcome.stdout.contains('\x1b'), "colour where there is no terminal");
+    assert_eq!(outcome.stderr, "", "a warning during the tour");
+}

@@ -1,0 +1,137 @@
+//! The binary in a process of its own, and an origin for it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Longer than anything here takes, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a process ended, and what it said.
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bifrons"));
+    // Messages are to look the same wherever the tests run.
+    command.args(arguments).env_remove("BIFRONS_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end.
+pub fn bifrons(arguments: &[&str]) -> Outcome {
+    let output = command(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A server in a process of its own. It is killed when this is dropped.
+pub struct Serving {
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl Serving {
+    /// Starts it, and waits until it says where it listens.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child =
+            command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                // Read on when nobody listens: the process must not wait for us.
+                let _ = sender.send(line);
+            }
+        });
+        let mut said = Vec::new();
+        loop {
+            let Ok(line) = receiver.recv_timeout(PATIENCE) else {
+                let _ = child.kill();
+                panic!("it does not say where it listens:\n{}", said.join("\n"));
+            };
+            let address = line.rsplit_once(" on ").and_then(|(_, address)| address.parse().ok());
+            if let Some(address) = address {
+                return Self { address, child };
+            }
+            said.push(line);
+        }
+    }
+
+    /// Sends SIGTERM, and returns the exit status.
+    pub fn terminate(mut self) -> Option<i32> {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Answers every request with the same text.
+pub struct Origin {
+    pub address: SocketAddr,
+}
+
+impl Origin {
+    pub fn start(body: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                answer(stream, body);
+            }
+        });
+        Self { address }
+    }
+}
+
+fn answer(mut stream: TcpStream, body: &str) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    // The other end may have gone away.
+    let _ = stream.write_all(format!("{head}{body}").as_bytes());
+}
+
+/// Sends a request on a connection of its own, and returns all that is answered.
+pub fn http(to: SocketAddr, head: &str) -> String {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A file in a folder of its own; both are gone when this is dropped.
+pub struct File {
+    path: String,
+    _folder: tempfile::TempDir,
+}
+
+impl File {
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// Writes a file.
+pub fn write(name: &str, text: &str) -> File {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    File { path: path.to_str().unwrap().to_owned(), _folder: folder }
+}
