@@ -20,6 +20,7 @@ pub mod list;
 mod method;
 mod pool;
 pub mod target;
+pub mod trailer;
 
 pub use authority::{Authority, AuthorityError, Host};
 pub use block::{Block, Field};

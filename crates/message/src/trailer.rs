@@ -1,0 +1,67 @@
+//! What may stand behind a body (RFC 9110 §6.5).
+
+use crate::block::is_alias;
+use crate::{Block, FieldId};
+
+/// Names without a number that tell how a message is to be framed, routed, understood or
+/// cached, or who sent it.
+const NOT_BEHIND: [&[u8]; 12] = [
+    b"age",
+    b"cache-control",
+    b"content-encoding",
+    b"content-range",
+    b"cookie",
+    b"expires",
+    b"pragma",
+    b"range",
+    b"retry-after",
+    b"vary",
+    b"warning",
+    b"www-authenticate",
+];
+
+/// Names that only a proxy makes; the ones with a number are gone anyway, their aliases are not.
+const OWNED: [&[u8]; 6] = [
+    b"forwarded",
+    b"proxy-authorization",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-real-ip",
+];
+
+/// Removes the fields that have no business in a trailer section (RFC 9110 §6.5.1): a recipient
+/// that merges it into the head would take them for what the head had said. All names that we
+/// act upon are among them, for what is done with those in a head is not done here.
+pub fn strip(fields: &mut Block) {
+    fields.remove_where(|id, name| {
+        id != FieldId::Other
+            || NOT_BEHIND.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+            || OWNED.iter().any(|owned| is_alias(name, owned))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_decides_nothing_is_left() {
+        let mut fields = Block::default();
+        for name in [
+            "Content-Length",
+            "transfer-encoding",
+            "Host",
+            "X-Sum",
+            "X_Forwarded_For",
+            "Cookie",
+            "Server-Timing",
+            "Set-Cookie",
+        ] {
+            fields.push(name.as_bytes(), &[b"1"]);
+        }
+        strip(&mut fields);
+        let left: Vec<_> = fields.iter().map(|field| fields.name(field)).collect();
+        assert_eq!(left, [&b"X-Sum"[..], b"Server-Timing"]);
+    }
+}
