@@ -201,10 +201,32 @@ impl Wire {
         block
     }
 
-    /// Skips one empty line in front of a request line (RFC 9112 §2.2).
-    pub fn skip_empty_line(&mut self) {
-        if self.received().starts_with(b"\r\n") {
-            self.consume(2);
+    /// Passes over one empty line in front of a request line (RFC 9112 §2.2). Ready when it is
+    /// known whether there is one, or when the stream has ended, which [`Wire::poll_head`] then
+    /// tells.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn poll_skip_empty_line(
+        &mut self,
+        cx: &mut Context<'_>,
+        blocks: &BlockPool,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.received() {
+                [b'\r', b'\n', ..] => {
+                    self.consume(2);
+                    return Poll::Ready(Ok(()));
+                }
+                [] | [b'\r'] => {}
+                _ => return Poll::Ready(Ok(())),
+            }
+            if !self.has_buffer() {
+                self.lend(blocks.buffer());
+            }
+            if ready!(self.poll_receive(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 }

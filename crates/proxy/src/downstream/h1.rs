@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Instant;
 
 use message::framing::BodyLength;
@@ -134,17 +134,13 @@ impl Connection {
             Face::Reverse(face) => face.heads,
             Face::Forward(face) => face.heads,
         };
-        let mut skipped = false;
+        let mut begun = false;
         let head = poll_fn(|cx| {
-            loop {
-                let outcome = down.wire.poll_head(cx, heads, &core.blocks);
-                if !skipped && down.wire.received().starts_with(b"\r\n") {
-                    down.wire.skip_empty_line();
-                    skipped = true;
-                    continue;
-                }
-                return outcome;
+            if !begun {
+                ready!(down.wire.poll_skip_empty_line(cx, &core.blocks)).map_err(HeadError::Io)?;
+                begun = true;
             }
+            down.wire.poll_head(cx, heads, &core.blocks)
         });
         let header = timeouts(&self.accepted).header;
         match self.accepted.guard.within(header, head).await {
