@@ -114,6 +114,9 @@ fn announce(server: &Server) {
     for bound in server.addresses() {
         tracing::info!("{} on {}", bound.name, bound.address);
     }
+    if let Some(admin) = &server.snapshot().config.admin {
+        tracing::info!("admin on {}", admin.listen);
+    }
 }
 
 /// What a server did not start for, with the text that it is about.

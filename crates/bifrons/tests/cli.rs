@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{Origin, Serving, bifrons, http, write};
+use std::os::unix::fs::PermissionsExt;
+
+use support::{Origin, Running, bifrons, http, write};
 
 #[test]
 fn help_of_every_subcommand_says_what_it_is_for() {
@@ -40,7 +42,7 @@ fn check_shows_all_errors_with_their_lines() {
     );
     let outcome = bifrons(&["check", wrong.path()]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
-    for word in ["wrong.kdl:2:", "wrong.kdl:5:", "ftp://127.0.0.1", "forwart", "forward"] {
+    for word in ["wrong.kdl:2:", "wrong.kdl:5:", "`ftp`", "`forwart`", "`forward`"] {
         assert!(outcome.stderr.contains(word), "{word:?}\n{}", outcome.stderr);
     }
     assert_eq!(outcome.stdout, "");
@@ -83,8 +85,8 @@ fn run_serves_a_file_until_sigterm() {
     let text =
         format!("site \"http://127.0.0.1:0\" {{\n    to \"http://{}\"\n}}\n", origin.address);
     let file = write("run.kdl", &text);
-    let server = Serving::start(&["run", file.path(), "--threads", "1"]);
-    let answer = http(server.address, &format!("GET /x HTTP/1.1\r\nHost: {}", server.address));
+    let (server, address) = Running::server(&["run", file.path(), "--threads", "1"]);
+    let answer = http(address, &format!("GET /x HTTP/1.1\r\nHost: {address}"));
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.ends_with("from the origin"), "{answer}");
     assert_eq!(server.terminate(), Some(0));
@@ -94,8 +96,8 @@ fn run_serves_a_file_until_sigterm() {
 fn reverse_relays_to_its_servers() {
     let origin = Origin::start("from the origin");
     let to = format!("http://{}", origin.address);
-    let server = Serving::start(&["reverse", "--listen", "127.0.0.1:0", "--to", &to]);
-    let answer = http(server.address, "GET /x HTTP/1.1\r\nHost: whatever.example");
+    let (server, address) = Running::server(&["reverse", "--listen", "127.0.0.1:0", "--to", &to]);
+    let answer = http(address, "GET /x HTTP/1.1\r\nHost: whatever.example");
     assert!(answer.ends_with("from the origin"), "{answer}");
     assert_eq!(server.terminate(), Some(0));
 }
@@ -103,7 +105,7 @@ fn reverse_relays_to_its_servers() {
 #[test]
 fn forward_fetches_for_its_users_only() {
     let origin = Origin::start("from the origin");
-    let server = Serving::start(&[
+    let (server, address) = Running::server(&[
         "forward",
         "--listen",
         "127.0.0.1:0",
@@ -113,10 +115,10 @@ fn forward_fetches_for_its_users_only() {
         "127.0.0.1/32",
     ]);
     let request = format!("GET http://{0}/x HTTP/1.1\r\nHost: {0}", origin.address);
-    let answer = http(server.address, &request);
+    let answer = http(address, &request);
     assert!(answer.starts_with("HTTP/1.1 407 "), "{answer}");
     let credentials = "Proxy-Authorization: Basic YWxpY2U6d29uZGVybGFuZA==";
-    let answer = http(server.address, &format!("{request}\r\n{credentials}"));
+    let answer = http(address, &format!("{request}\r\n{credentials}"));
     assert!(answer.ends_with("from the origin"), "{answer}");
     assert_eq!(server.terminate(), Some(0));
 }
@@ -148,4 +150,25 @@ fn the_demo_goes_well() {
     assert!(outcome.stdout.contains("all went well"), "{shown}");
     assert!(!outcome.stdout.contains('\x1b'), "colour where there is no terminal");
     assert_eq!(outcome.stderr, "", "a warning during the tour");
+}
+
+#[test]
+fn the_demo_stays_up_until_sigterm_and_leaves_nothing_behind() {
+    let mut demo = Running::demo(&["demo"]);
+    let folder = demo.wait_for(|line| {
+        let path = line.strip_prefix("The configuration (")?.strip_suffix("/bifrons.kdl)")?;
+        Some(path.to_owned())
+    });
+    assert!(std::path::Path::new(&folder).join("bifrons.kdl").exists(), "{folder}");
+    let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "there is a private key in it");
+    let site: std::net::SocketAddr = demo.wait_for(|line| {
+        let url = line.split("curl http://").nth(1)?;
+        url.strip_suffix("/api/hello")?.parse().ok()
+    });
+    demo.wait_for(|line| line.starts_with("Ctrl-C ends").then_some(()));
+    let answer = http(site, &format!("GET /api/hello HTTP/1.1\r\nHost: {site}"));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(demo.terminate(), Some(0));
+    assert!(!std::path::Path::new(&folder).exists(), "{folder}");
 }

@@ -1,6 +1,8 @@
 //! What the tour goes through: three origins, and both faces over them.
 
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,8 +59,13 @@ pub(super) struct World {
 impl World {
     /// Starts everything.
     pub(super) fn start(common: &Common) -> Result<Self, Report> {
-        let folder = tempfile::Builder::new().prefix("bifrons-demo-").tempdir();
-        let folder = folder.into_diagnostic().wrap_err("cannot make a folder for the demo")?;
+        let folder = tempfile::Builder::new()
+            .prefix("bifrons-demo-")
+            // A private key and a password go into it.
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .into_diagnostic()
+            .wrap_err("cannot make a folder for the demo")?;
         certificate::make(folder.path())
             .map_err(|error| miette!("cannot make a certificate: {error}"))?;
         let start = |name| Origin::start(name).into_diagnostic().wrap_err("cannot start an origin");

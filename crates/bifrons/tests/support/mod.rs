@@ -1,4 +1,5 @@
 //! The binary in a process of its own, and an origin for it.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -30,36 +31,60 @@ pub fn bifrons(arguments: &[&str]) -> Outcome {
     Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// A server in a process of its own. It is killed when this is dropped.
-pub struct Serving {
-    pub address: SocketAddr,
+/// The binary while it runs, in a process of its own. It is killed when this is dropped.
+pub struct Running {
     child: Child,
+    said: mpsc::Receiver<String>,
 }
 
-impl Serving {
-    /// Starts it, and waits until it says where it listens.
-    pub fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (sender, receiver) = mpsc::channel();
+impl Running {
+    /// Starts it, and listens to one of its outputs; the other goes nowhere.
+    fn start(arguments: &[&str], listen_to_stderr: bool) -> Self {
+        let mut command = command(arguments);
+        if listen_to_stderr {
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+        } else {
+            command.stdout(Stdio::piped()).stderr(Stdio::null());
+        }
+        let mut child = command.spawn().unwrap();
+        let output: Box<dyn Read + Send> = if listen_to_stderr {
+            Box::new(child.stderr.take().unwrap())
+        } else {
+            Box::new(child.stdout.take().unwrap())
+        };
+        let (sender, said) = mpsc::channel();
         std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
                 // Read on when nobody listens: the process must not wait for us.
                 let _ = sender.send(line);
             }
         });
-        let mut said = Vec::new();
+        Self { child, said }
+    }
+
+    /// A server, and where it says that it listens.
+    pub fn server(arguments: &[&str]) -> (Self, SocketAddr) {
+        let mut running = Self::start(arguments, true);
+        let address = running.wait_for(|line| line.rsplit_once(" on ")?.1.parse().ok());
+        (running, address)
+    }
+
+    /// The demo, and what it prints.
+    pub fn demo(arguments: &[&str]) -> Self {
+        Self::start(arguments, false)
+    }
+
+    /// Waits for a line in which something is found.
+    pub fn wait_for<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> T {
+        let mut before = Vec::new();
         loop {
-            let Ok(line) = receiver.recv_timeout(PATIENCE) else {
-                let _ = child.kill();
-                panic!("it does not say where it listens:\n{}", said.join("\n"));
+            let Ok(line) = self.said.recv_timeout(PATIENCE) else {
+                panic!("what was waited for was not said:\n{}", before.join("\n"));
             };
-            let address = line.rsplit_once(" on ").and_then(|(_, address)| address.parse().ok());
-            if let Some(address) = address {
-                return Self { address, child };
+            if let Some(found) = find(&line) {
+                return found;
             }
-            said.push(line);
+            before.push(line);
         }
     }
 
@@ -71,7 +96,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
