@@ -23,7 +23,7 @@ mod report;
 mod scenario;
 
 use measure::{Group, Runner};
-use options::{HELP, Options, Ours, Request};
+use options::{HELP, Keep, Options, Ours, Request};
 use proxy::Bed;
 use scenario::{Load, SCENARIOS, Target};
 
@@ -96,12 +96,17 @@ fn measure(options: &Options) -> Result {
     }
     let table = report::markdown(&groups, options, &bed, &cores);
     println!("{table}");
-    if options.write {
+    let invalid: Vec<&str> =
+        groups.iter().filter(|group| !group.is_valid()).map(|group| group.scenario.name).collect();
+    let kept = match options.keep {
+        Keep::Never => false,
+        Keep::IfValid => invalid.is_empty(),
+        Keep::Always => true,
+    };
+    if kept {
         report::keep(&workspace::root().join("docs/benchmarks.md"), &table)?;
         eprintln!("kept in docs/benchmarks.md");
     }
-    let invalid: Vec<&str> =
-        groups.iter().filter(|group| !group.is_valid()).map(|group| group.scenario.name).collect();
     if invalid.is_empty() {
         Ok(())
     } else {

@@ -11,14 +11,14 @@ pub const HELP: &str = "\
 cargo xtask bench [SCENARIO…] [OPTIONS]
 
 Measures the proxy against nginx, HAProxy and Squid and prints a Markdown table. Without
-scenarios it runs all of them and keeps the table in docs/benchmarks.md.
+scenarios it runs all of them and, if all are valid, keeps the table in docs/benchmarks.md.
 
   --seconds N         length of one measurement (default 5)
   --rounds N          measurements of each proxy, alternating (default 5)
   --quick             2 seconds, 2 rounds
   --bifrons PATH      measure this binary instead of building the `dist` profile
   --without-bifrons   measure the rivals alone
-  --write             keep the table although only some scenarios ran
+  --write             keep the table although only some scenarios ran, or some are not valid
   --list              name the scenarios and their targets
 ";
 
@@ -45,7 +45,18 @@ pub struct Options {
     /// Our own binary.
     pub ours: Ours,
     /// Whether `docs/benchmarks.md` is rewritten.
-    pub write: bool,
+    pub keep: Keep,
+}
+
+/// When the table is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// It is only printed.
+    Never,
+    /// Unless something in it is not valid.
+    IfValid,
+    /// Whatever it says.
+    Always,
 }
 
 /// What the command line asks for.
@@ -96,7 +107,11 @@ impl Request {
             scenarios,
             length: Duration::from_secs(seconds.unwrap_or(if quick { 2 } else { 5 }).into()),
             rounds: rounds.unwrap_or(if quick { 2 } else { 5 }),
-            write: write || (all && !quick && ours != Ours::Without),
+            keep: match (write, all && !quick && ours != Ours::Without) {
+                (true, _) => Keep::Always,
+                (false, true) => Keep::IfValid,
+                (false, false) => Keep::Never,
+            },
             ours,
         }))
     }

@@ -31,7 +31,7 @@ pub fn markdown(groups: &[Group], options: &Options, bed: &Bed, cores: &Cores) -
     let _ = writeln!(text, "- Versions: {}.", versions.join("; "));
     let _ = writeln!(
         text,
-        "- {} rounds of {} s each, alternating; medians over the rounds.\n",
+        "- Rounds: {} of {} s for each proxy, alternating; the figures are medians.\n",
         options.rounds,
         options.length.as_secs()
     );
@@ -58,9 +58,12 @@ fn row(scenario: &Scenario, result: &ProxyResult, ours: Option<&ProxyResult>) ->
     let Some(figure) = result.median(|sample| sample.figure) else {
         return format!("| {} | {name} | | | | | | | | | |\n", scenario.title);
     };
+    let valid = result.faults.is_empty() && ours.is_none_or(|ours| ours.faults.is_empty());
     let ours = ours.and_then(|ours| ours.median(|sample| sample.figure));
     let ratio = ours.map(|ours| ours / figure).filter(|_| result.kind != Kind::Bifrons);
     let (target, verdict) = verdict(scenario, result.kind, figure, ratio);
+    // Worthless figures meet and miss nothing.
+    let verdict = if valid { verdict } else { "" };
     format!(
         "| {} | {name} | {} | {} | {:.0} % | {} | {} | {} | {} | {target} | {verdict} |\n",
         scenario.title,
