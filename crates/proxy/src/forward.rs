@@ -67,6 +67,7 @@ pub(crate) async fn serve<'a>(
 /// carry those of several users.
 async fn authenticate(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Failure> {
     let shown = x.request.fields.get(FieldId::ProxyAuthorization).map(basic::parse);
+    let several = x.request.fields.values(FieldId::ProxyAuthorization).nth(1).is_some();
     // It is meant for us and goes no further.
     x.request.fields.remove(FieldId::ProxyAuthorization);
     x.request.fields.remove_aliases(b"proxy-authorization");
@@ -75,6 +76,7 @@ async fn authenticate(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Failur
     }
     let unauthenticated = |words: &'static str| Failure::with(Kind::Unauthenticated, words);
     let credentials = match shown {
+        _ if several => return Err(unauthenticated("credentials in more than one field")),
         None => return Err(unauthenticated("no credentials were sent")),
         Some(Err(error)) => return Err(unauthenticated(error.as_str())),
         Some(Ok(credentials)) => credentials,
