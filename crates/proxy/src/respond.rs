@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use config::{ConfigError, ErrorPage, PageBody};
 use h1::BodyEncoder;
-use message::{Method, Version};
+use message::{Block, Method, Version};
 
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
+use crate::rules::FieldRules;
+use crate::snapshot::Face;
 
 /// Error pages by status.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +115,23 @@ impl<'a> Answer<'a> {
         answer.fields.push(("Proxy-Status", Cow::Owned(proxy_status(failure))));
         answer
     }
+
+    /// Writes all fields but those that frame the answer. Rules hold for what we say as they do
+    /// for what an origin says.
+    fn write_fields(&self, out: &mut Vec<u8>, rules: Option<&FieldRules>) {
+        let kind = Some(("Content-Type", self.content_type)).filter(|(_, kind)| !kind.is_empty());
+        let others = self.fields.iter().map(|(name, value)| (*name, &**value));
+        let fields = kind.into_iter().chain(others);
+        match rules {
+            None => fields.for_each(|(name, value)| write_field(out, name, value.as_bytes())),
+            Some(rules) => {
+                let mut block = Block::default();
+                fields.for_each(|(name, value)| block.push(name.as_bytes(), &[value.as_bytes()]));
+                rules.apply(&mut block);
+                block.write_lines(out, |_| false);
+            }
+        }
+    }
 }
 
 /// `Proxy-Status` of a failure (RFC 9209 §2).
@@ -172,27 +191,18 @@ fn explain(failure: &Failure) -> String {
     }
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
     /// Sends an answer of our own and says whether the connection can go on.
     pub(crate) async fn answer(&mut self, answer: Answer<'_>) -> Result<(), Failure> {
         self.settle_body(answer.status);
         let close = !self.keep_alive;
         let bodyless = matches!(answer.status, 204 | 304) || answer.status < 200;
         self.down.lend_output(&self.core.blocks);
+        let rules = self.response_rules();
         let out = self.down.begin(BodyEncoder::Identity);
         h1::write_status_line(out, answer.status, b"");
-        let mut field = |name: &str, value: &[u8]| {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
-        };
-        if !answer.content_type.is_empty() {
-            field("Content-Type", answer.content_type.as_bytes());
-        }
-        for (name, value) in &answer.fields {
-            field(name, value.as_bytes());
-        }
+        answer.write_fields(out, rules);
+        let mut field = |name: &str, value: &[u8]| write_field(out, name, value);
         if !bodyless {
             field("Content-Length", itoa::Buffer::new().format(answer.body.len()).as_bytes());
         }
@@ -210,4 +220,19 @@ impl Exchange<'_> {
         self.head_sent = true;
         self.flush_answer().await
     }
+
+    /// The rules for responses of the route that the request got to.
+    fn response_rules(&self) -> Option<&'a FieldRules> {
+        let Face::Reverse(face) = &self.listener.face else { return None };
+        let site = face.table.sites.get(self.record.site?)?;
+        let rules = &site.routes.routes.get(self.record.route?)?.response_rules;
+        (!rules.is_empty()).then_some(rules)
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }

@@ -29,6 +29,11 @@ impl FieldRules {
         Self { rules: site.iter().chain(route).map(Rule::build).collect() }
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Applies them to a head.
     pub(crate) fn apply(&self, fields: &mut Block) {
         for rule in &self.rules {
