@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use net::watchdog::Guard;
 use policy::ConnectionPermit;
-use telemetry::Face as Counted;
 use tls::{HandshakeError, Io};
 use tokio::net::TcpStream;
 use upstream::Wire;
@@ -49,10 +48,7 @@ pub async fn serve_connection(
 ) {
     let Some(accepted) = admit(&core, listener, peer) else { return };
     let _counted = core.count_connection();
-    let face = match accepted.listener.face {
-        Face::Reverse(_) => Counted::Reverse,
-        Face::Forward(_) => Counted::Forward,
-    };
+    let face = accepted.listener.telemetry_face();
     core.counters.face(face).connections_accepted.inc();
     // Boxed: it is large, and gone by the time the connection is idle.
     if let Some((accepted, wire, protocol)) = Box::pin(begin(&core, accepted, stream)).await {

@@ -241,7 +241,7 @@ impl Exchange<'_> {
 
     /// Decides, before an answer of our own is written, whether what is left of the request
     /// body can be read to its end or costs the connection.
-    pub(crate) fn settle_body(&mut self, _status: u16) {
+    pub(crate) fn settle_body(&mut self) {
         let too_long = match self.body {
             BodyLength::Known(length) => length > DISCARD,
             BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => false,

@@ -68,6 +68,18 @@ impl Record {
         self.failure.clone().unwrap_or_else(|| Failure::new(Kind::Unavailable))
     }
 
+    /// Why policy refused the request, if it did: one of [`telemetry::REFUSAL_NAMES`].
+    fn refusal(&self) -> Option<&str> {
+        let failure = self.failure.as_ref()?;
+        match failure.kind {
+            // The rules say their reason in these very words.
+            Kind::Denied | Kind::IpProhibited => Some(&failure.detail),
+            Kind::Unauthenticated if self.user.is_some() => Some("credentials_wrong"),
+            Kind::Unauthenticated => Some("credentials_missing"),
+            _ => None,
+        }
+    }
+
     /// An earlier attempt failed, this one did not.
     pub(crate) fn note_first_byte(&mut self) {
         self.failure = None;
@@ -143,6 +155,9 @@ impl Exchange<'_> {
         if let Some(failure) = &record.failure {
             let index = telemetry::failure_index(failure.kind.name()).unwrap_or(u8::MAX);
             counters.failure(index).inc();
+        }
+        if let Some(reason) = record.refusal() {
+            counters.refusal(telemetry::refusal_index(reason).unwrap_or(u8::MAX)).inc();
         }
     }
 

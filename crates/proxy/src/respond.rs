@@ -194,7 +194,8 @@ fn explain(failure: &Failure) -> String {
 impl<'a> Exchange<'a> {
     /// Sends an answer of our own and says whether the connection can go on.
     pub(crate) async fn answer(&mut self, answer: Answer<'_>) -> Result<(), Failure> {
-        self.settle_body(answer.status);
+        self.keep_alive &= !self.core.is_draining();
+        self.settle_body();
         let close = !self.keep_alive;
         let bodyless = matches!(answer.status, 204 | 304) || answer.status < 200;
         self.down.lend_output(&self.core.blocks);

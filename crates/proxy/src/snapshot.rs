@@ -44,6 +44,16 @@ pub struct Listener {
     pub tls: Option<ServerTls>,
 }
 
+impl Listener {
+    /// The face it counts for.
+    pub(crate) fn telemetry_face(&self) -> telemetry::Face {
+        match &self.face {
+            Face::Reverse(_) => telemetry::Face::Reverse,
+            Face::Forward(_) => telemetry::Face::Forward,
+        }
+    }
+}
+
 /// What is served on an address.
 #[derive(Debug)]
 pub enum Face {

@@ -79,6 +79,7 @@ impl Connection {
             Err(Some(failure)) => (unknown(core), Some(failure)),
         };
         self.requests += 1;
+        core.counters.face(self.accepted.listener.telemetry_face()).requests_started.inc();
         let view = core.view();
         let next = {
             let mut x = self.exchange(core, &view, &mut down, request, started);

@@ -66,6 +66,7 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
             let _ = x.guard.within(face.config.timeouts.header, x.down.wire.send(&reply)).await;
         }
         if x.record.protocol.is_some() {
+            core.counters.face(accepted.listener.telemetry_face()).requests_started.inc();
             x.record();
         }
     }

@@ -65,3 +65,19 @@ fn a_path_that_can_be_read_in_two_ways_has_to_lead_to_one_route() {
         assert!(table.find(&path(text), b"GET").is_ok(), "{text}");
     }
 }
+
+#[test]
+fn a_path_with_escapes_is_found_in_every_spelling() {
+    let table = table(&[("/b%C3%BCcher/*", &[]), ("/a%20b", &[]), ("/*", &[])]);
+    for (text, route) in [
+        ("/b%C3%BCcher/x", 0),
+        ("/b%c3%bccher", 0),
+        ("/b\u{fc}cher/x", 0),
+        ("/a%20b", 1),
+        ("/%61%20b", 1),
+        ("/%E4", 2),
+        ("/100%", 2),
+    ] {
+        assert_eq!(table.find(&path(text), b"GET"), Ok(Found::Route(route)), "{text}");
+    }
+}
