@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::address::canonical;
@@ -49,20 +49,25 @@ pub fn bind(addr: SocketAddr, reuse_port: bool) -> io::Result<StdListener> {
 
 /// `n` listeners on one address, one for each core.
 ///
-/// With port 0, the first chooses the port and the others follow it.
+/// With port 0, the kernel chooses a port for all of them. Nobody else may listen there:
+/// `SO_REUSEPORT` alone would let a second server of the same user in, and the kernel would
+/// hand it every other connection.
 ///
 /// # Errors
 ///
 /// As [`bind`]; then none of them is left open.
 pub fn bind_group(addr: SocketAddr, n: usize) -> io::Result<Vec<StdListener>> {
-    let mut listeners = Vec::with_capacity(n);
-    let mut addr = addr;
-    for _ in 0..n {
-        let listener = bind(addr, true)?;
-        addr.set_port(listener.local_addr()?.port());
-        listeners.push(listener);
+    if n == 0 {
+        return Ok(Vec::new());
     }
-    Ok(listeners)
+    let alone = bind(addr, false)?;
+    if n == 1 {
+        return Ok(vec![alone]);
+    }
+    // It has proven that the address is free, and keeps it so until the others listen.
+    SockRef::from(&alone).set_reuse_port(true)?;
+    let addr = alone.local_addr()?;
+    (0..n).map(|_| bind(addr, true)).collect()
 }
 
 /// Takes the next connection and its peer's address, IPv4 in IPv4's own form.

@@ -22,6 +22,28 @@ fn a_group_shares_the_port_the_kernel_chose() {
 }
 
 #[test]
+fn a_group_shares_its_port_with_nobody_else() {
+    for (first, second) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+        let group = bind_group(loopback(), first).unwrap();
+        let again = bind_group(group[0].local_addr().unwrap(), second).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse, "{first} {second}");
+    }
+}
+
+#[test]
+fn every_listener_of_a_group_gets_connections() {
+    let group = bind_group(loopback(), 2).unwrap();
+    let address = group[0].local_addr().unwrap();
+    // The kernel chooses by a hash of both ends: this many connections miss neither.
+    let clients: Vec<_> = (0..64).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let accepted =
+        group.iter().map(|listener| std::iter::from_fn(|| listener.accept().ok()).count());
+    let accepted: Vec<usize> = accepted.collect();
+    assert!(accepted.iter().all(|count| *count > 0), "{accepted:?}");
+    assert_eq!(accepted.iter().sum::<usize>(), clients.len());
+}
+
+#[test]
 fn without_reuse_port_the_address_is_taken() {
     let first = bind(loopback(), false).unwrap();
     let again = bind(first.local_addr().unwrap(), false).unwrap_err();
