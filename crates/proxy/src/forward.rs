@@ -159,8 +159,12 @@ pub(crate) async fn reach(
             Ok(Connection::new(Io::Tcp(stream), address))
         }
         Err(error) => {
-            x.core.counters.upstream_failed.inc();
-            Err(Failure::of_exit(&error))
+            let failure = Failure::of_exit(&error);
+            // An address that the rules refuse was not connected to.
+            if failure.kind != Kind::IpProhibited {
+                x.core.counters.upstream_failed.inc();
+            }
+            Err(failure)
         }
     }
 }
