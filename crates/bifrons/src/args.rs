@@ -117,7 +117,7 @@ pub(crate) enum Command {
 }
 
 /// Options that every server takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Common {
     /// Cores that carry traffic [default: all that it may run on]
     #[arg(long, value_name = "N", help_heading = COMMON)]

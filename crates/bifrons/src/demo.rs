@@ -15,6 +15,7 @@ mod step;
 mod wire;
 mod world;
 
+use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -55,35 +56,93 @@ pub(crate) fn run(options: &Demo) -> Result<ExitCode, Report> {
 
 /// Ends only with `once`: else somebody has to end it.
 async fn show(world: &mut World, once: bool) -> Result<ExitCode, Report> {
-    let printing = "cannot print";
     let mut screen = Screen::new();
-    screen.opening(world).into_diagnostic().wrap_err(printing)?;
+    let shown = async {
+        screen.opening(world)?;
+        let wrong = tour(&TOUR, world, &mut screen).await?;
+        if !once {
+            screen.by_hand(world)?;
+        }
+        Ok::<_, io::Error>(wrong)
+    };
+    let wrong = shown.await.into_diagnostic().wrap_err("cannot print")?;
+    if once {
+        return Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    std::future::pending().await
+}
+
+/// Makes all steps, whatever comes of them, and returns how many went wrong.
+async fn tour(parts: &[&Part], world: &mut World, screen: &mut Screen) -> io::Result<usize> {
     let started = Instant::now();
     let (mut steps, mut wrong) = (0, 0);
-    for part in TOUR {
-        screen.part(part.title).into_diagnostic().wrap_err(printing)?;
+    for part in parts {
+        screen.part(part.title)?;
         for step in part.steps {
             steps += 1;
             let begun = Instant::now();
             let outcome = make(step, world).await;
             wrong += usize::from(outcome.is_err());
-            screen
-                .step(steps, step.title, &outcome, begun.elapsed())
-                .into_diagnostic()
-                .wrap_err(printing)?;
+            screen.step(steps, step.title, &outcome, begun.elapsed())?;
         }
     }
-    screen.closing(steps, wrong, started.elapsed()).into_diagnostic().wrap_err(printing)?;
-    if once {
-        return Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-    }
-    screen.by_hand(world).into_diagnostic().wrap_err(printing)?;
-    std::future::pending().await
+    screen.closing(steps, wrong, started.elapsed())?;
+    Ok(wrong)
 }
 
 async fn make(step: &Step, world: &mut World) -> Result<Story, Wrong> {
     match tokio::time::timeout(DEADLINE, (step.run)(world)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Wrong(format!("nothing happened for {} s", DEADLINE.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Common;
+
+    #[tokio::test]
+    async fn a_step_that_goes_wrong_is_counted_and_the_others_are_made() {
+        const PART: Part = Part {
+            title: "A test",
+            steps: &[
+                Step { title: "fails", run: |_| Box::pin(async { Err(Wrong("so".to_owned())) }) },
+                Step { title: "goes well", run: |_| Box::pin(async { Ok(Story::default()) }) },
+            ],
+        };
+        let mut world = World::start(&Common::default()).unwrap();
+        let wrong = tour(&[&PART], &mut world, &mut Screen::new()).await.unwrap();
+        assert_eq!(wrong, 1);
+        assert!(world.server.stop(DRAIN));
+    }
+
+    /// Each check of the tour is only worth something if it can fail.
+    #[tokio::test]
+    async fn the_tour_notices_origins_that_are_dead() {
+        let mut world = World::start(&Common::default()).unwrap();
+        for origin in &mut world.origins {
+            origin.kill();
+        }
+        let wrong = tour(&[&reverse::PART], &mut world, &mut Screen::new()).await.unwrap();
+        // What is refused needs no origin, and the last step brings one back too late.
+        assert_eq!(wrong, reverse::PART.steps.len() - 2);
+        assert!(world.server.stop(DRAIN));
+    }
+
+    /// Some of the addresses that the tour is refused are found only by looking up a name.
+    #[tokio::test]
+    async fn what_is_refused_is_not_counted_as_a_failed_connection() {
+        let mut world = World::start(&Common::default()).unwrap();
+        let wrong = tour(&[&forward::PART], &mut world, &mut Screen::new()).await.unwrap();
+        assert_eq!(wrong, 0);
+        // Stopped, all of them are counted.
+        assert!(world.server.stop(DRAIN));
+        let metrics = world.server.metrics().render();
+        let line = |start: &str| metrics.lines().find(|line| line.starts_with(start));
+        let refused = r#"bifrons_refusals_total{reason="admin_listener"}"#;
+        assert_eq!(line(refused), Some(&*format!("{refused} 3")));
+        let failed = "bifrons_upstream_connections_failed_total";
+        assert_eq!(line(failed), Some(&*format!("{failed} 0")));
     }
 }
