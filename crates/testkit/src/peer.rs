@@ -346,6 +346,48 @@ impl Peer {
         }
     }
 
+    /// Receives so many bytes, or `None` when the other side ends the connection before.
+    pub fn recv_exact_or_end(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.received.len() < count {
+            match self.receive() {
+                Ok(true) => {}
+                Err(error) if is_timeout(&error) => {
+                    panic!("still open; received: {}", self.shown())
+                }
+                Ok(false) | Err(_) => return None,
+            }
+        }
+        Some(self.received.drain(..count).collect())
+    }
+
+    /// Receives a chunked body, or `None` when the other side ends the connection before it is
+    /// whole.
+    pub fn recv_chunked_or_end(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                line.extend(self.recv_exact_or_end(1)?);
+            }
+            let size = String::from_utf8_lossy(&line[..line.len() - 2]).into_owned();
+            let size = usize::from_str_radix(&size, 16).expect("chunk size");
+            if size == 0 {
+                break;
+            }
+            body.extend(self.recv_exact_or_end(size)?);
+            assert_eq!(self.recv_exact_or_end(2)?, b"\r\n");
+        }
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                line.extend(self.recv_exact_or_end(1)?);
+            }
+            if line.len() == 2 {
+                return Some(body);
+            }
+        }
+    }
+
     /// Nothing has been received that no step has taken. To be sure that nothing was sent, make
     /// the other side do something else first.
     pub fn expect_nothing(&mut self) {

@@ -385,6 +385,36 @@ fn credentials_are_asked_for_on_a_connection_that_stays() {
 }
 
 #[test]
+fn hashed_passwords_and_files_of_them() {
+    let origin = mirror();
+    let address = origin.address();
+    let scratch = testkit::Scratch::new();
+    // The example of Apache's manual, as `htpasswd -B` makes it.
+    scratch.write(
+        "users.htpasswd",
+        "# staff\nmyName:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\n",
+    );
+    let proxy = Proxy::start_in(
+        scratch,
+        "users \"u\" file=\"users.htpasswd\"\n\
+         forward \"127.0.0.1:0\" { auth users=\"u\"; allow \"127.0.0.0/8\" }",
+    );
+    let mut client = proxy.client();
+    // myName:myPassword, myName:mypassword, and the hash itself.
+    for (shown, status) in [
+        ("bXlOYW1lOm15UGFzc3dvcmQ=", 200),
+        ("bXlOYW1lOm15cGFzc3dvcmQ=", 407),
+        ("bXlOYW1lOm15UGFzc3dvcmQ=", 200),
+        ("bXlOYW1lOg==", 407),
+    ] {
+        client.send(format!(
+            "GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\nProxy-Authorization: Basic {shown}\r\n\r\n"
+        ));
+        assert_eq!(client.recv_response().status(), status, "{shown}");
+    }
+}
+
+#[test]
 fn credentials_in_two_fields_are_refused() {
     let origin = mirror();
     let proxy = with_users();

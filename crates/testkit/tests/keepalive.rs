@@ -275,6 +275,46 @@ fn expect_100_continue_is_left_to_the_origin() {
 }
 
 #[test]
+fn a_body_that_does_not_wait_for_100_is_a_body_all_the_same() {
+    let origin = Origin::start();
+    let proxy = before(&origin);
+    let mut client = proxy.client();
+    let request =
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody";
+    client.send(request);
+    let mut upstream = origin.accept();
+    assert_eq!(upstream.recv_request().body_text(), "body");
+    upstream.send(answer("at once"));
+    assert_eq!(client.recv_response().body_text(), "at once");
+    // And the late 100 is not taken for an answer to what comes next.
+    client.send(request);
+    assert_eq!(upstream.recv_request().body_text(), "body");
+    upstream.send(format!("HTTP/1.1 100 Continue\r\n\r\n{}", answer("late")));
+    assert_eq!(client.recv_head().status(), 100);
+    assert_eq!(client.recv_response().body_text(), "late");
+    get(&mut client, "/next");
+    assert_eq!(upstream.recv_request().target(), "/next");
+    upstream.send(answer("next"));
+    assert_eq!(client.recv_response().body_text(), "next");
+}
+
+#[test]
+fn who_waits_for_100_and_is_refused_is_not_waited_for() {
+    let proxy = Proxy::start(
+        "site \"http://127.0.0.1:0\" { route \"/a\" { method \"GET\"; respond 200 }\nroute \"/b\" { respond 200 } }",
+    );
+    for (path, status) in [("/a", 405), ("/nowhere", 404), ("/b", 200)] {
+        let mut client = proxy.client();
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+        ));
+        let response = client.recv_response();
+        assert_eq!((response.status(), response.closes()), (status, true), "{path}");
+        client.expect_close();
+    }
+}
+
+#[test]
 fn expectations_that_nobody_knows_fail() {
     let origin = Origin::serve(|_| answer("ok").into());
     let proxy = Proxy::before(&origin);

@@ -144,6 +144,46 @@ fn the_protocol_is_agreed_upon() {
 }
 
 #[test]
+fn the_key_exchange_withstands_quantum_computers() {
+    let (proxy, config) = two_sites();
+    let mut client = secure(&proxy, &config, "a.example");
+    let group = client.session().negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+    // Many requests at once, and one connection for all of them.
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n".repeat(50));
+    for _ in 0..50 {
+        assert_eq!(client.recv_response().body_text(), "a");
+    }
+    // It ends in good order on both sides.
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.recv_response().body_text(), "a");
+    client.expect_close();
+}
+
+#[test]
+fn old_versions_are_refused_on_demand() {
+    let authority = Authority::new("test authority");
+    for (setting, taken) in [("", true), ("min-version=\"1.3\"", false)] {
+        let scratch = Scratch::new();
+        store(&scratch, "a", &authority.issue(&["a.example"]));
+        let proxy = Proxy::start_in(
+            scratch,
+            &format!(
+                "site \"https://127.0.0.1:0\" {{ tls cert=\"a.pem\" key=\"a.key\" {setting}; respond 200 \"a\" }}"
+            ),
+        );
+        let old = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS12])
+            .with_root_certificates(authority.roots())
+            .with_no_client_auth();
+        let client = proxy.client().into_tls(&Arc::new(old), "a.example");
+        assert_eq!(client.is_ok(), taken, "{setting}");
+        if let Ok(mut client) = client {
+            assert_eq!(get(&mut client, "a.example").body_text(), "a");
+        }
+    }
+}
+
+#[test]
 fn client_certificates_are_asked_for() {
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let strangers = Authority::new("strangers");
