@@ -24,13 +24,13 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The user-id: free of control characters and colons.
+    /// The user-id in UTF-8: free of control characters and colons.
     #[must_use]
     pub fn user(&self) -> &[u8] {
         &self.text[..self.colon]
     }
 
-    /// The password: free of control characters.
+    /// The password in UTF-8: free of control characters.
     #[must_use]
     pub fn password(&self) -> &[u8] {
         &self.text[self.colon + 1..]
@@ -93,6 +93,7 @@ pub fn parse(value: &[u8]) -> Result<Credentials, BasicError> {
     let len = BASE64.decode_slice(encoded, &mut text).map_err(|_| BasicError::NotBase64)?;
     // Nothing is copied by this, so no second copy of the secret is left behind.
     text.truncate(len);
+    let text = in_utf8(text);
     if text.len() > MAX_CREDENTIALS {
         return Err(BasicError::TooLong);
     }
@@ -101,6 +102,18 @@ pub fn parse(value: &[u8]) -> Result<Credentials, BasicError> {
     }
     let colon = text.iter().position(|byte| *byte == b':').ok_or(BasicError::NoColon)?;
     Ok(Credentials { text, colon })
+}
+
+/// What is no UTF-8 is taken for Latin-1, in which many a client sends credentials whatever
+/// charset it was asked for (RFC 7617 §2.1 and B.3; Python requests is one).
+fn in_utf8(text: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+    if std::str::from_utf8(&text).is_ok() {
+        return text;
+    }
+    // Large enough from the start, so that no copy of the secret is left behind.
+    let mut converted = Zeroizing::new(String::with_capacity(2 * text.len()));
+    converted.extend(text.iter().map(|byte| char::from(*byte)));
+    Zeroizing::new(std::mem::take(&mut *converted).into_bytes())
 }
 
 /// What follows `Basic` and at least one space; the scheme is case-insensitive.

@@ -40,6 +40,13 @@ fn the_first_colon_splits_and_parts_may_be_empty() {
 }
 
 #[test]
+fn latin_1_is_understood_where_it_is_no_utf_8() {
+    expect(&encode(b"ren\xe9:p\xfc:\xff"), "ren\u{e9}", "p\u{fc}:\u{ff}");
+    expect(&encode("ren\u{e9}:p\u{fc}".as_bytes()), "ren\u{e9}", "p\u{fc}");
+    assert_eq!(parse(&encode(&[0xe9; MAX_CREDENTIALS])).err(), Some(BasicError::TooLong));
+}
+
+#[test]
 fn each_fault_is_named() {
     use BasicError::{ControlCharacter, NoColon, NotBase64, OtherScheme, TooLong};
     let long = encode(&[b':'; MAX_CREDENTIALS + 1]);
