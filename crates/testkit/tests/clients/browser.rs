@@ -1,0 +1,103 @@
+//! Chromium without a window, through both faces.
+
+use std::path::Path;
+
+use testkit::{Authority, Proxy, Scratch};
+
+use crate::program::Run;
+use crate::program_or_skip;
+use crate::web::{Request, Response, Web};
+
+/// A page that has to fetch the rest of itself: a script, which posts and shows the answer.
+const PAGE: &str = "<!doctype html><title>waiting</title><p id=seen>nothing</p>\
+    <script src=/app.js></script>";
+const SCRIPT: &str = "
+const parts = Array.from({ length: 12 }, (_, n) => fetch('/part?' + n).then((a) => a.text()));
+Promise.all(parts).then(async (parts) => {
+  const body = 'x'.repeat(300000);
+  const posted = await fetch('/post', { method: 'POST', body }).then((a) => a.text());
+  document.getElementById('seen').textContent = parts.join(' ') + ' posted ' + posted;
+});
+";
+const SHOWN: &str = "part 0 part 1 part 2 part 3 part 4 part 5 part 6 part 7 part 8 part 9 \
+    part 10 part 11 posted 300000";
+
+fn site(request: &Request, body: Vec<u8>) -> Response {
+    match request.path() {
+        "/" => Response::ok("text/html", PAGE),
+        "/app.js" => Response::ok("text/javascript", SCRIPT),
+        "/part" => Response::ok("text/plain", format!("part {}", request.query())),
+        "/post" => Response::ok("text/plain", body.len().to_string()),
+        _ => Response::not_found(),
+    }
+}
+
+/// What the page has become once everything has been fetched.
+fn dom(program: &Path, options: &[&str], url: &str) -> String {
+    let run = Run::new(program);
+    let profile = format!("--user-data-dir={}", run.folder().join("profile").display());
+    let said = run
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
+        .args(["--no-first-run", "--disable-background-networking", "--disable-sync"])
+        .args(["--disable-component-update", "--disable-default-apps", "--disable-extensions"])
+        .args(["--disable-dev-shm-usage", "--ignore-certificate-errors", &profile])
+        // Time that passes only while nothing is being fetched.
+        .args(["--virtual-time-budget=20000", "--dump-dom"])
+        .args(options)
+        .arg(url)
+        .finish();
+    said.ok()
+}
+
+#[test]
+fn through_the_forward_face() {
+    let program =
+        program_or_skip!("BIFRONS_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome");
+    let authority = Authority::new("test");
+    let tls = authority.issue(&["127.0.0.1"]).server(None);
+    let plain = Web::with("127.0.0.1:0", None, site);
+    let secret = Web::with("127.0.0.1:0", Some(tls), site);
+    for scheme in ["http", "socks5"] {
+        let proxy = crate::curl::forward("anonymity \"elite\"");
+        let server = format!("--proxy-server={scheme}://{}", proxy.first());
+        // Chromium goes to loopback directly unless told otherwise.
+        let options = [&*server, "--proxy-bypass-list=<-loopback>"];
+        for origin in [&plain, &secret] {
+            let shown = dom(&program, &options, &origin.url("/"));
+            assert!(shown.contains(SHOWN), "{scheme} {}: {shown}", origin.url("/"));
+        }
+        let log = proxy.stop_and_read();
+        let tunnels = log.iter().filter(|line| line["method"] == "CONNECT").count();
+        assert!(tunnels > 0, "{log:?}");
+        if scheme == "http" {
+            let pages = log.iter().filter(|line| line["method"] == "GET").count();
+            assert!(pages >= 14, "{log:?}");
+        }
+    }
+}
+
+#[test]
+fn through_the_reverse_face() {
+    let program =
+        program_or_skip!("BIFRONS_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome");
+    let authority = Authority::new("test");
+    let identity = authority.issue(&["127.0.0.1"]);
+    let scratch = Scratch::new();
+    scratch.write("cert.pem", &identity.cert);
+    scratch.write("key.pem", &identity.key);
+    let origin = Web::with("127.0.0.1:0", None, site);
+    let proxy = Proxy::start_in(
+        scratch,
+        &format!(
+            "site \"http://127.0.0.1:0\" {{ to \"{0}\" }}
+            site \"https://127.0.0.1:0\" {{ tls cert=\"cert.pem\" key=\"key.pem\"; to \"{0}\" }}",
+            origin.url("")
+        ),
+    );
+    for bound in proxy.server().addresses() {
+        let scheme = if bound.name.contains("https") { "https" } else { "http" };
+        let shown =
+            dom(&program, &["--no-proxy-server"], &format!("{scheme}://{}/", bound.address));
+        assert!(shown.contains(SHOWN), "{}: {shown}", bound.name);
+    }
+}

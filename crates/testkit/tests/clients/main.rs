@@ -1,0 +1,14 @@
+//! Real clients through both faces: what they send, and that they like what they get.
+//!
+//! `cargo xtask test` installs the clients where it may and names them by environment
+//! variables. A test whose client is missing prints `skipped: …` and passes.
+
+mod browser;
+mod curl;
+mod git;
+mod nginx;
+mod node;
+mod program;
+mod python;
+mod web;
+mod wget;
