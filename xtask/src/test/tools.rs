@@ -19,6 +19,8 @@ struct Tool {
 
 const TOOLS: &[Tool] = &[
     Tool { variable: "BIFRONS_TEST_CURL", programs: &["curl"], package: "curl" },
+    Tool { variable: "BIFRONS_TEST_WGET", programs: &["wget"], package: "wget" },
+    Tool { variable: "BIFRONS_TEST_GIT", programs: &["git"], package: "git" },
     Tool { variable: "BIFRONS_TEST_OPENSSL", programs: &["openssl"], package: "openssl" },
     Tool { variable: "BIFRONS_TEST_NODE", programs: &["node", "nodejs"], package: "nodejs" },
     Tool {
@@ -30,6 +32,10 @@ const TOOLS: &[Tool] = &[
 ];
 /// A Python that has requests with SOCKS support.
 const PYTHON: &str = "BIFRONS_TEST_PYTHON";
+/// The folder of the [`MODULES`].
+const NODE_MODULES: &str = "BIFRONS_TEST_NODE_MODULES";
+/// What the clients for Node need of npm: the last major versions that Node 18 runs.
+const MODULES: [&str; 2] = ["undici@6", "https-proxy-agent@7"];
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -57,6 +63,10 @@ impl Tools {
         match python(install) {
             Ok(path) => tools.found.push((PYTHON, path)),
             Err(why) => tools.skipped.push(format!("Python requests: {why}")),
+        }
+        match node_modules(install) {
+            Ok(path) => tools.found.push((NODE_MODULES, path)),
+            Err(why) => tools.skipped.push(format!("{}: {why}", MODULES.join(", "))),
         }
         for (variable, path) in &tools.found {
             println!("   {variable}={}", path.display());
@@ -138,6 +148,32 @@ fn python(install: bool) -> Result<PathBuf> {
         let python = PathBuf::from("/usr/bin/python3");
         has_requests(&python).then_some(python).ok_or_else(|| "it lacks requests still".into())
     })
+}
+
+/// Modules of npm, below the target directory.
+fn node_modules(install: bool) -> Result<PathBuf> {
+    let home = workspace::target_dir()?.join("xtask/node");
+    let modules = home.join("node_modules");
+    let complete = || {
+        let name = |module: &'static str| module.split('@').next().unwrap_or(module);
+        MODULES.iter().all(|module| modules.join(name(module)).join("package.json").is_file())
+    };
+    if complete() {
+        return Ok(modules);
+    }
+    if !install {
+        return Err("not there".into());
+    }
+    let npm = debian::find("npm").ok_or("there is no npm")?;
+    println!("   installing {}", MODULES.join(" "));
+    quiet(
+        Command::new(npm)
+            .args(["install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"])
+            .args(["--loglevel", "error", "--prefix"])
+            .arg(&home)
+            .args(MODULES),
+    )?;
+    complete().then_some(modules).ok_or_else(|| "not there after npm installed it".into())
 }
 
 fn has_requests(python: &Path) -> bool {
