@@ -247,14 +247,14 @@ fn metrics_count_what_happened() {
         client.recv_response();
     }
     client.expect_close();
-    let mut client = proxy.client();
+    client = proxy.client();
     client.send("GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     client.recv_response();
     client.expect_close();
     let mut other = Peer::connect(proxy.address("127.0.0.1:0"));
     other.send("CONNECT 10.0.0.1:443 HTTP/1.1\r\nHost: a\r\n\r\n");
     other.recv_response();
-    drop(other);
+    drop((client, other));
     proxy.stop();
     let mut scrape = Peer::connect(admin.address());
     scrape.send(format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", admin.address()));

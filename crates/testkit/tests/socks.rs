@@ -158,6 +158,7 @@ fn users_show_their_password() {
     client.send(request5(1, 1, &[127, 0, 0, 1], port));
     client.expect(GRANTED5);
     converse(&mut client, &origin);
+    drop(client);
     for (user, password) in [
         ("alice", "wrong"),
         ("mallory", "correct-horse"),
@@ -177,10 +178,12 @@ fn users_show_their_password() {
     client.send([5, 1, 0]);
     client.expect([5, 0xff]);
     client.expect_close();
+    drop(client);
     let mut client = proxy.client();
     client.send(request4(1, origin.address(), "alice"));
     assert_eq!(client.recv_exact(8)[1], 93);
     client.expect_close();
+    drop(client);
     // Nobody gets past by asking without being asked.
     let mut client = proxy.client();
     let mut bytes = vec![5, 1, 2];
