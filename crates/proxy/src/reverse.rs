@@ -283,6 +283,9 @@ impl<'a> Forwarding<'a, '_> {
 
     /// The `Host` that the server gets, unless it is the field as received.
     fn host_out<'x>(&self, x: &'x Exchange<'a>, endpoint: &'x Endpoint) -> Option<&'x [u8]> {
+        if self.route.request_rules.sets(FieldId::Host) {
+            return None;
+        }
         if !self.site.config.forwarded.preserve_host {
             return Some(endpoint.authority.as_bytes());
         }

@@ -34,6 +34,11 @@ impl FieldRules {
         self.rules.is_empty()
     }
 
+    /// Whether one of them sets this field.
+    pub(crate) fn sets(&self, id: FieldId) -> bool {
+        self.rules.iter().any(|rule| matches!(rule, Rule::Set { name, .. } if name.id == id))
+    }
+
     /// Applies them to a head.
     pub(crate) fn apply(&self, fields: &mut Block) {
         for rule in &self.rules {

@@ -203,6 +203,29 @@ fn field_rules_of_site_and_route() {
 }
 
 #[test]
+fn a_rule_for_the_host_is_the_last_word() {
+    let origin = Origin::serve(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
+    for more in ["", "forwarded { preserve-host #false }"] {
+        let proxy = Proxy::start(&format!(
+            "site \"http://127.0.0.1:0\" {{ to \"{}\"\n\
+             request-header {{ set \"Host\" \"inner.example\" }}\n{more} }}",
+            origin.url()
+        ));
+        for request in [
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+        ] {
+            let mut client = proxy.client();
+            client.send(request);
+            assert_eq!(client.recv_response().status(), 200);
+            let seen = origin.requests().pop().unwrap();
+            assert_eq!(seen.all("Host"), ["inner.example"], "{more} {request}");
+        }
+    }
+}
+
+#[test]
 fn fixed_answers() {
     let (proxy, ..) = routed(
         r#"
@@ -272,6 +295,8 @@ fn error_pages() {
     assert!(!response.has("Server"), "{}", response.text());
     let response = get(&mut client, "/500");
     assert_eq!((response.status(), response.body_text()), (500, "origin".to_owned()));
+    client.send("HEAD /404 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.recv_head().get("Content-Length").as_deref(), Some("12"));
     // The connection to the origin is in order after a page was put in place of its answer.
     assert_eq!(get(&mut client, "/500").body_text(), "origin");
 }
