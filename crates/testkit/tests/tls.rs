@@ -161,6 +161,69 @@ fn the_key_exchange_withstands_quantum_computers() {
 }
 
 #[test]
+fn a_client_may_end_its_side_of_tls_and_still_get_its_answer() {
+    let (proxy, config) = two_sites();
+    let mut client = secure(&proxy, &config, "a.example");
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").finish();
+    assert_eq!(client.recv_response().body_text(), "a");
+    client.expect_close();
+}
+
+#[test]
+fn an_idle_connection_is_closed_in_good_order() {
+    let authority = Authority::new("test authority");
+    let scratch = Scratch::new();
+    store(&scratch, "a", &authority.issue(&["a.example"]));
+    let proxy = Proxy::start_in(
+        scratch,
+        "site \"https://127.0.0.1:0\" { tls cert=\"a.pem\" key=\"a.key\"; respond 200 \"a\"; timeouts { idle \"300ms\" } }",
+    );
+    let mut client = secure(&proxy, &tls_client(&authority, None), "a.example");
+    assert_eq!(get(&mut client, "a.example").body_text(), "a");
+    // This is more than the end of the stream: a close_notify.
+    client.expect_close();
+}
+
+#[test]
+fn a_switched_connection_stays_inside_tls_on_both_sides() {
+    let authority = Authority::new("ours");
+    let origin = Origin::start();
+    let server = authority.issue(&["127.0.0.1"]).server(None);
+    let scratch = Scratch::new();
+    scratch.write("ca.pem", &authority.pem);
+    store(&scratch, "a", &authority.issue(&["a.example"]));
+    let proxy = Proxy::start_in(
+        scratch,
+        &format!(
+            "upstream \"app\" {{ server \"https://{}\"; tls ca=\"ca.pem\" }}\n\
+             site \"https://127.0.0.1:0\" {{ tls cert=\"a.pem\" key=\"a.key\"; to upstream=\"app\" }}",
+            origin.address()
+        ),
+    );
+    let mut client = secure(&proxy, &tls_client(&authority, None), "a.example");
+    client.send(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nearly",
+    );
+    let mut upstream = origin.accept().accept_tls(&server).unwrap();
+    upstream.recv_request();
+    upstream.send("HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst");
+    assert_eq!(client.recv_head().status(), 101);
+    client.expect("first");
+    upstream.expect("early");
+    for _ in 0..20 {
+        client.send("ping");
+        upstream.expect("ping");
+        upstream.send("pong");
+        client.expect("pong");
+    }
+    client.finish();
+    upstream.expect_close();
+    upstream.send("bye").finish();
+    client.expect("bye");
+    client.expect_close();
+}
+
+#[test]
 fn old_versions_are_refused_on_demand() {
     let authority = Authority::new("test authority");
     for (setting, taken) in [("", true), ("min-version=\"1.3\"", false)] {

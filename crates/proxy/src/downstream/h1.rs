@@ -24,7 +24,7 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
     let mut connection = Connection { accepted, wire: Some(wire), requests: 0 };
     loop {
         if !connection.wait(core).await {
-            return;
+            return connection.goodbye().await;
         }
         if Box::pin(connection.request(core)).await != Next::Request {
             return;
@@ -75,7 +75,11 @@ impl Connection {
         let head = self.read_head(core, &mut down).await;
         let (request, failure) = match head {
             Ok(request) => (request, None),
-            Err(None) => return Next::Close { linger: false },
+            Err(None) => {
+                self.wire = Some(down.wire);
+                self.goodbye().await;
+                return Next::Close { linger: false };
+            }
             Err(Some(failure)) => (unknown(core), Some(failure)),
         };
         self.requests += 1;
@@ -97,6 +101,15 @@ impl Connection {
         down.release(&core.blocks);
         self.wire = Some(down.wire);
         next
+    }
+
+    /// Ends a connection between two requests. Inside TLS that has to be said: else it looks as
+    /// if somebody had cut it (RFC 8446 §6.1).
+    async fn goodbye(&mut self) {
+        if let Some(wire) = self.wire.as_mut().filter(|wire| wire.io.is_tls()) {
+            // Boxed: an idle connection has no room for it.
+            Box::pin(super::goodbye(&self.accepted.guard, wire)).await;
+        }
     }
 
     fn exchange<'a>(
