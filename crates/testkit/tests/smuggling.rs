@@ -337,9 +337,7 @@ fn a_client_gets_no_answer_of_another_request() {
 /// The final response, read strictly; `None`: it has no good end.
 fn answer(client: &mut Peer, method: &str, shown: &str) -> Option<testkit::Message> {
     loop {
-        let Some(mut head) = client.recv_head_or_end() else {
-            return None;
-        };
+        let mut head = client.recv_head_or_end()?;
         let (lines, _) =
             head_lines(&head.head).unwrap_or_else(|| panic!("{shown}: {}", head.text()));
         let framed = framing(&lines[1..]).unwrap_or_else(|| panic!("{shown}: {}", head.text()));
