@@ -6,7 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod aim;
+mod chunked;
 mod configuration;
+mod credentials;
+mod forwarding;
+mod heads;
+mod socks;
 
 /// Something that takes any bytes and must not panic, hang or eat the memory.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +24,18 @@ pub struct Target {
 }
 
 /// All targets, by name.
-pub const TARGETS: &[Target] = &[Target { name: "config", run: configuration::read }];
+pub const TARGETS: &[Target] = &[
+    Target { name: "authority", run: aim::authority },
+    Target { name: "basic", run: credentials::basic },
+    Target { name: "chunked", run: chunked::decode },
+    Target { name: "config", run: configuration::read },
+    Target { name: "forwarding", run: forwarding::fields },
+    Target { name: "htpasswd", run: credentials::htpasswd },
+    Target { name: "request_head", run: heads::request },
+    Target { name: "response_head", run: heads::response },
+    Target { name: "socks", run: socks::read },
+    Target { name: "target", run: aim::target },
+];
 
 /// Runs the target of this name once.
 ///
