@@ -140,9 +140,12 @@ impl Run {
         let (sender, ended) = channel();
         std::thread::spawn(move || sender.send(child.wait()));
         let outcome = ended.recv_timeout(LIMIT);
-        // Its group, that is all that it started and that is still there.
-        let group = format!("-{pid}");
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        if outcome.is_err() {
+            // Nobody has waited for it yet, so the number is still its own; so is its group,
+            // which is all that it started.
+            let group = format!("-{pid}");
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        }
         let text = |path| String::from_utf8_lossy(&fs::read(path).expect("read")).into_owned();
         let (out, err) = (text(&out), text(&err));
         match outcome {

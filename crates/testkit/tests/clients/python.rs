@@ -1,6 +1,6 @@
 //! Python's requests, which speaks through urllib3, http.client and PySocks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use testkit::{Authority, Proxy, Scratch};
 
@@ -38,7 +38,7 @@ fn python() -> Option<PathBuf> {
     python
 }
 
-fn client(python: &PathBuf, args: &[&str]) -> Run {
+fn client(python: &Path, args: &[&str]) -> Run {
     Run::new(python).args(["-c", CLIENT]).args(args)
 }
 
