@@ -55,8 +55,9 @@ pub fn smoke(target: Option<&str>, seconds: u32) -> Result {
     let status = workspace::cargo()
         .args(["run", "--quiet", "--manifest-path", "fuzz/Cargo.toml"])
         .args(["--no-default-features", "--bin", "smoke"])
+        // Shared with the workspace: most of what the targets stand on is built there already.
         .arg("--target-dir")
-        .arg(workspace::target_dir()?.join("fuzz"))
+        .arg(workspace::target_dir()?)
         .args(["--", "--seconds", &seconds.to_string()])
         .args(target)
         .status()?;
