@@ -8,11 +8,14 @@ const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 16 };
 /// Longer inputs might meet the limit of extensions, which the other decoder does not have.
 const LONGEST: usize = 12 << 10;
 
+/// Names and values.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What a body turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// All of it, with the trailer fields (`None`: malformed) and the length in the coding.
-    Whole { body: Vec<u8>, trailers: Option<Vec<(Vec<u8>, Vec<u8>)>>, length: usize },
+    Whole { body: Vec<u8>, trailers: Option<Fields>, length: usize },
     /// So much of it; more would have to come.
     Part { body: Vec<u8> },
     /// It is malformed.
@@ -99,7 +102,7 @@ impl Naive<'_> {
         }
     }
 
-    fn body(&mut self, body: &mut Vec<u8>) -> Result<Option<Vec<(Vec<u8>, Vec<u8>)>>, bool> {
+    fn body(&mut self, body: &mut Vec<u8>) -> Result<Option<Fields>, bool> {
         loop {
             let size = self.size_line()?;
             if size == 0 {
@@ -180,7 +183,7 @@ impl Naive<'_> {
         }
     }
 
-    fn trailers(&mut self) -> Result<Option<Vec<(Vec<u8>, Vec<u8>)>>, bool> {
+    fn trailers(&mut self) -> Result<Option<Fields>, bool> {
         let start = self.at;
         let mut lines: Vec<&[u8]> = Vec::new();
         let complete = loop {
