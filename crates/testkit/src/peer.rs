@@ -329,6 +329,14 @@ impl Peer {
         !self.received.is_empty() || !matches!(self.receive(), Err(error) if is_timeout(&error))
     }
 
+    /// Whether bytes are at hand or can be received at once.
+    pub fn has_more(&mut self) -> bool {
+        self.socket().set_nonblocking(true).expect("nonblocking");
+        let more = self.peek();
+        self.socket().set_nonblocking(false).expect("blocking");
+        more
+    }
+
     /// Receives a head, or `None` when the other side ends the connection instead, be it with a
     /// reset.
     pub fn recv_head_or_end(&mut self) -> Option<Message> {

@@ -181,6 +181,22 @@ fn a_server_that_says_nothing() {
     upstream.recv_until_gone();
 }
 
+#[test]
+fn a_server_that_takes_nothing() {
+    let origin = Origin::start();
+    let proxy = site(&origin.url(), "timeouts { response \"300ms\" }");
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+    let mut upstream = origin.accept();
+    upstream.recv_head();
+    let block = [b'x'; 65_536];
+    while client.try_send(block).is_ok() && !client.has_more() {}
+    let response = client.recv_response();
+    assert_eq!((response.status(), response.closes()), (504, true), "{}", response.text());
+    let said = response.get("Proxy-Status").unwrap();
+    assert!(said.contains("connection_write_timeout"), "{said}");
+}
+
 /// Sends pieces at intervals until the proxy has had enough; `true`: it took them all.
 fn upload(client: &mut Peer, piece: &[u8], count: usize, every: Duration) -> bool {
     client.socket().set_read_timeout(Some(every)).unwrap();
