@@ -202,7 +202,7 @@ mod tests {
         for cut in 0..login.len() {
             assert_eq!(password(&login[..cut]), Err(Incomplete::More));
         }
-        assert_eq!(password(login), Ok((&b"me"[..], &b"pw"[..], 8)));
+        assert_eq!(password(login), Ok((&b"me"[..], &b"pw"[..], 7)));
         assert_eq!(methods(b"\x05\x02\x00\x02x"), Ok((&b"\x00\x02"[..], 4)));
     }
 
