@@ -1,7 +1,8 @@
 //! Bifrons: a forward and a reverse proxy in one binary.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod admin;
+mod allocator;
 mod args;
 mod demo;
 mod run;
@@ -11,11 +12,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Arguments, Command};
-
-/// The system's allocator keeps what a burst of requests needed: small things that live on lie
-/// between what was freed. This one gives pages back, and is quicker besides.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -80,7 +80,9 @@ fn serve(name: &str, text: &str, config: Config) -> Result<ExitCode, Report> {
             let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;
             let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
             let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
-            let server = server::start(config).map_err(|error| report(name, text, error))?;
+            let hooks = server::Hooks { tidy: crate::allocator::give_back };
+            let server =
+                server::start_with(config, hooks).map_err(|error| report(name, text, error))?;
             let server = Arc::new(server);
             let _admin = match server.take_admin() {
                 Some(socket) => {

@@ -80,6 +80,15 @@ impl Watchdog {
         }
     }
 
+    /// Wakes every task that waits for its deadline, whatever that is.
+    pub fn wake_all(&self) {
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if let Some(waker) = entry.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
     /// A deadline of its own for one task, not set yet.
     #[must_use]
     pub fn guard(self: &Rc<Self>) -> Guard {

@@ -10,7 +10,6 @@ use net::resolver::Resolver;
 use net::watchdog::Watchdog;
 use net::{BufferPool, PipePool};
 use policy::{ConnectionLimits, VerifiedCache};
-use slab::Slab;
 use telemetry::{CoreCounters, CoreLog};
 use upstream::{Cluster, OriginPool};
 
@@ -49,8 +48,6 @@ pub struct Core {
     connections: Cell<usize>,
     /// Who waits for the last of them to end.
     last: RefCell<Option<Waker>>,
-    /// Tasks that wait without work and want to know of a drain.
-    idle: RefCell<Slab<Waker>>,
 }
 
 /// A snapshot on one core: with its connections.
@@ -99,7 +96,6 @@ impl Core {
             draining: Cell::new(false),
             connections: Cell::new(0),
             last: RefCell::default(),
-            idle: RefCell::default(),
         })
     }
 
@@ -112,9 +108,8 @@ impl Core {
     /// Closes idle connections from now on, and others as soon as what runs on them is over.
     pub fn drain(&self) {
         self.draining.set(true);
-        for (_, waker) in &*self.idle.borrow() {
-            waker.wake_by_ref();
-        }
+        // Connections that wait for a request wait for their deadline too.
+        self.clock.wake_all();
     }
 
     /// Whether the core finishes what runs and begins nothing.
@@ -141,9 +136,10 @@ impl Core {
         .await;
     }
 
-    pub(crate) fn count_connection(self: &Rc<Self>) -> Counted {
+    pub(crate) fn count_connection(self: &Rc<Self>, face: telemetry::Face) -> Counted {
         self.connections.set(self.connections.get() + 1);
-        Counted(Rc::clone(self))
+        self.counters.face(face).connections_accepted.inc();
+        Counted { core: Rc::clone(self), face }
     }
 
     /// Looks after what nobody uses at the moment. Called about once a second.
@@ -152,28 +148,25 @@ impl Core {
             cluster.tidy();
         }
         self.origins.tidy();
+        self.blocks.trim();
         self.log.flush();
-    }
-
-    /// Remembers whom to wake on a drain, until the returned note is dropped.
-    pub(crate) fn note_idle(&self, waker: &Waker) -> usize {
-        self.idle.borrow_mut().insert(waker.clone())
-    }
-
-    pub(crate) fn forget_idle(&self, key: usize) {
-        self.idle.borrow_mut().remove(key);
     }
 }
 
 /// A connection that is counted as open.
 #[derive(Debug)]
-pub(crate) struct Counted(Rc<Core>);
+pub(crate) struct Counted {
+    core: Rc<Core>,
+    face: telemetry::Face,
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
-        if self.0.connections.get() == 0
-            && let Some(waker) = self.0.last.take()
+        let core = &self.core;
+        core.counters.face(self.face).connections_closed.inc();
+        core.connections.set(core.connections.get() - 1);
+        if core.connections.get() == 0
+            && let Some(waker) = core.last.take()
         {
             waker.wake();
         }

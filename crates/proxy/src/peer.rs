@@ -28,6 +28,8 @@ pub(crate) trait Peer {
     fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<Result<usize, PeerError>>;
     /// Ends the body that goes there.
     fn finish(&mut self, trailers: Option<&Block>);
+    /// Gives back the buffer that output was gathered in, once nothing is in it.
+    fn release_output(&mut self, pool: &BlockPool);
     /// Sends all that waits.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>>;
 }
@@ -104,9 +106,7 @@ impl H1Peer {
     /// Gives back every buffer that nothing is in.
     pub(crate) fn release(&mut self, pool: &BlockPool) {
         self.wire.release(pool);
-        if self.out.is_empty() && self.out.capacity() > 0 {
-            pool.give_buffer(std::mem::take(&mut self.out));
-        }
+        self.release_output(pool);
     }
 
     /// How many of the next bytes on the socket are body and nothing else, if they can be
@@ -232,6 +232,12 @@ impl Peer for H1Peer {
 
     fn finish(&mut self, trailers: Option<&Block>) {
         self.encoder.finish(trailers, &mut self.out);
+    }
+
+    fn release_output(&mut self, pool: &BlockPool) {
+        if self.out.is_empty() && self.out.capacity() > 0 {
+            pool.give_buffer(std::mem::take(&mut self.out));
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>> {

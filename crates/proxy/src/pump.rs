@@ -81,6 +81,8 @@ impl Pump {
             self.waiting = Waiting::Sink;
             ready!(sink.poll_flush(cx)).map_err(PumpError::Sink)?;
             if self.finished {
+                // What comes next may be long in coming, and needs no output.
+                sink.release_output(pool);
                 self.waiting = Waiting::Nobody;
                 return Poll::Ready(Ok(()));
             }

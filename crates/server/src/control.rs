@@ -22,6 +22,19 @@ const REFRESH: Duration = Duration::from_secs(5);
 const BUILD: telemetry::Build =
     telemetry::Build { version: env!("CARGO_PKG_VERSION"), commit: None };
 
+/// What a program adds to a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Hooks {
+    /// Called on every core about once a second.
+    pub tidy: fn(),
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { tidy: || {} }
+    }
+}
+
 /// A server that runs.
 #[derive(Debug)]
 pub struct Server {
@@ -51,7 +64,15 @@ struct Ending {
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn start(mut config: Config) -> Result<Server, StartError> {
+pub fn start(config: Config) -> Result<Server, StartError> {
+    start_with(config, Hooks::default())
+}
+
+/// As [`start`], with what the program adds.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError> {
     let system = |what: &str| {
         let what = what.to_owned();
         move |error| StartError::System { what, error }
@@ -86,6 +107,7 @@ pub fn start(mut config: Config) -> Result<Server, StartError> {
             secret: secret.clone(),
             limits: limits.clone(),
             commands: receiver,
+            tidy: hooks.tidy,
             alive: ended.clone(),
         };
         let handle = std::thread::Builder::new()

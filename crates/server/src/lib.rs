@@ -10,4 +10,4 @@ mod control;
 mod worker;
 
 pub use bind::{BoundAddress, StartError};
-pub use control::{Server, check, start};
+pub use control::{Hooks, Server, check, start, start_with};

@@ -30,6 +30,7 @@ pub(crate) struct Seed {
     pub(crate) log: AccessLog,
     pub(crate) secret: Secret,
     pub(crate) limits: ConnectionLimits,
+    pub(crate) tidy: fn(),
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     /// Dropped when the core has ended.
     pub(crate) alive: std::sync::mpsc::Sender<()>,
@@ -57,12 +58,13 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
     };
     let core = Core::new(parts, Arc::clone(&seed.snapshot));
     tokio::task::spawn_local(async move { clock.run().await });
-    let tidied = Rc::clone(&core);
+    let (tidied, tidy) = (Rc::clone(&core), seed.tidy);
     tokio::task::spawn_local(async move {
         let mut interval = tokio::time::interval(TIDY);
         loop {
             interval.tick().await;
             tidied.tidy();
+            tidy();
         }
     });
     let (stop, stopped) = watch::channel(false);

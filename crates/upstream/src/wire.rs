@@ -177,6 +177,10 @@ impl Wire {
                 Err(error) => return Poll::Ready(Err(HeadError::Parse(error))),
             }
             if !self.has_buffer() {
+                // Whoever waits for a head holds no buffer meanwhile.
+                if let Err(error) = ready!(self.io.poll_readable(cx)) {
+                    return Poll::Ready(Err(HeadError::Io(error)));
+                }
                 self.lend(blocks.buffer());
             }
             match ready!(self.poll_receive(cx)) {

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use message::framing::BodyLength;
@@ -10,7 +10,7 @@ use message::{Method, RequestHead, Version, hop};
 use upstream::Wire;
 use upstream::wire::HeadError;
 
-use super::Accepted;
+use super::{Accepted, HURRY};
 use crate::core::{Core, View};
 use crate::exchange::{self, Exchange, Next};
 use crate::failure::{Failure, Kind};
@@ -18,57 +18,69 @@ use crate::peer::H1Peer;
 use crate::record::Record;
 use crate::snapshot::Face;
 
-/// Serves requests until the connection ends. Between requests it holds no buffer, and its
-/// future is small: what a request needs is boxed and goes with it.
-pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
-    let mut connection = Connection { accepted, wire: Some(wire), requests: 0 };
-    loop {
-        if !connection.wait(core).await {
-            return connection.goodbye().await;
-        }
-        if Box::pin(connection.request(core)).await != Next::Request {
-            return;
-        }
-    }
-}
-
-struct Connection {
+/// A connection between two requests. It holds no buffer.
+pub(super) struct Connection {
+    core: Rc<Core>,
     accepted: Accepted,
     /// Not here while a request has it.
     wire: Option<Wire>,
     requests: u32,
+    /// A drain left it little time for its first request.
+    hurried: bool,
 }
 
 impl Connection {
+    pub(super) fn new(core: Rc<Core>, accepted: Accepted, wire: Wire) -> Self {
+        Self { core, accepted, wire: Some(wire), requests: 0, hurried: false }
+    }
+
+    /// Serves requests until the connection ends. What a request needs is boxed and goes with
+    /// it.
+    pub(super) async fn serve(&mut self) {
+        while self.wait().await {
+            if Box::pin(self.request()).await != Next::Request {
+                return;
+            }
+        }
+        self.goodbye().await;
+    }
+
     /// Waits for the beginning of a request; `false`: there will be none.
-    async fn wait(&mut self, core: &Rc<Core>) -> bool {
-        let Some(wire) = &mut self.wire else { return false };
+    async fn wait(&mut self) -> bool {
+        let Some(wire) = &self.wire else { return false };
         if !wire.received().is_empty() {
-            return !core.is_draining() || self.requests == 0;
+            return !self.core.is_draining() || self.requests == 0;
         }
         let timeouts = timeouts(&self.accepted);
         // A new connection has to say something soon.
         let patience = if self.requests == 0 { timeouts.header } else { timeouts.idle };
-        let guard = &self.accepted.guard;
-        guard.set(patience);
-        let mut note = Idle { core, key: None };
-        poll_fn(|cx| {
-            if core.is_draining() && self.requests > 0 {
+        self.accepted.guard.set(patience);
+        poll_fn(|cx| self.poll_request(cx)).await
+    }
+
+    /// Ready when something of a request has come, or none will.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(wire) = &mut self.wire else { return Poll::Ready(false) };
+        if let Poll::Ready(outcome) = wire.poll_readable(cx) {
+            return Poll::Ready(outcome.is_ok());
+        }
+        if self.core.is_draining() {
+            if self.requests > 0 {
                 return Poll::Ready(false);
             }
-            if let Poll::Ready(outcome) = wire.poll_readable(cx) {
-                return Poll::Ready(outcome.is_ok());
+            if !self.hurried {
+                self.hurried = true;
+                self.accepted.guard.set(HURRY);
             }
-            if note.key.is_none() {
-                note.key = Some(core.note_idle(cx.waker()));
-            }
-            guard.poll_expired(cx).map(|()| false)
-        })
-        .await
+        }
+        // A drain wakes all that wait for a deadline.
+        self.accepted.guard.poll_expired(cx).map(|()| false)
     }
 
     /// Reads one request and serves it.
-    async fn request(&mut self, core: &Rc<Core>) -> Next {
+    async fn request(&mut self) -> Next {
+        let core = Rc::clone(&self.core);
+        let core = &*core;
         let Some(wire) = self.wire.take() else { return Next::Close { linger: false } };
         let started = Instant::now();
         let mut down = H1Peer::new(wire);
@@ -178,20 +190,6 @@ fn unknown(core: &Core) -> RequestHead {
         version: Version::Http11,
         method_at: 0..0,
         target_at: 0..0,
-    }
-}
-
-/// A task that waits without work and is told of a drain.
-struct Idle<'a> {
-    core: &'a Core,
-    key: Option<usize>,
-}
-
-impl Drop for Idle<'_> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.core.forget_idle(key);
-        }
     }
 }
 
