@@ -5,8 +5,8 @@ use crate::table::{Count, DIRECTIVES, Directive, Parameter, Place, Since};
 const HEAD: &str = "\
 # Reference of every directive
 
-This page is generated from the directive table of the `config` crate: run `cargo xtask docs`
-after a change there.
+This page is generated from the directive table of the `config` crate; after a change there:
+`cargo run --quiet -- reference > docs/reference.md`.
 
 A configuration is written in [KDL 2](https://kdl.dev). A directive is a line: its name, values
 in the order shown, properties (`name=value`) in any order, and perhaps a block in braces.

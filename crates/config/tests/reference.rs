@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+const REMEDY: &str = "run `cargo run --quiet -- reference > docs/reference.md`";
+
 #[test]
 fn the_manual_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference.md");
@@ -11,12 +13,12 @@ fn the_manual_is_current() {
         there.lines().zip(made.lines()).enumerate().find(|(_, (there, made))| there != made)
     {
         panic!(
-            "docs/reference.md differs from the directive table in line {}; run `cargo xtask docs`\n\
+            "docs/reference.md differs from the directive table in line {}: {REMEDY}\n\
              there: {there}\n made: {made}",
             at + 1
         );
     }
-    assert!(there == made, "docs/reference.md is not complete; run `cargo xtask docs`");
+    assert!(there == made, "docs/reference.md is not complete: {REMEDY}");
 }
 
 #[test]
