@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::address::canonical;
@@ -84,6 +85,11 @@ pub async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr
             Ok((stream, peer)) => {
                 // Fails only for a connection that is gone, which its reader will see.
                 let _ = stream.set_nodelay(true);
+                // Tokio assumes that it can be read at once. One on which nothing comes would be
+                // given a buffer for it, so that is taken back; the event tells when something
+                // is there. No system call is made.
+                let _ = stream
+                    .try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
                 return Ok((stream, SocketAddr::new(canonical(peer.ip()), peer.port())));
             }
             Err(error) => match after_failure(&error) {

@@ -1,6 +1,9 @@
+use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::task::Poll;
 
 use rustix::net::sockopt;
+use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::run_local;
@@ -87,4 +90,20 @@ fn the_descriptor_limit_rises_to_the_hard_limit() {
 fn a_core_that_is_not_there_is_refused() {
     assert!(pin_to_core(CpuSet::MAX_CPU).is_err());
     assert!(pin_to_core(CpuSet::MAX_CPU - 1).is_err());
+}
+
+#[test]
+fn a_connection_on_which_nothing_came_is_not_readable() {
+    run_local(async {
+        let listener = TcpListener::from_std(bind(loopback(), false)?)?;
+        let mut client = TcpStream::connect(listener.local_addr()?).await?;
+        let (stream, _) = accept(&listener).await?;
+        let ready = poll_fn(|cx| Poll::Ready(stream.poll_read_ready(cx))).await;
+        assert!(ready.is_pending());
+        client.write_all(b"x").await?;
+        stream.readable().await?;
+        assert_eq!(stream.try_read(&mut [0; 2])?, 1);
+        io::Result::Ok(())
+    })
+    .unwrap();
 }
