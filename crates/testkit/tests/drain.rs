@@ -115,6 +115,24 @@ fn a_stop_with_nothing_to_do_is_quick() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
+#[test]
+fn who_never_said_anything_does_not_hold_up_a_stop() {
+    let proxy = Proxy::start(
+        "site \"http://127.0.0.1:0\" { respond 200 }\nforward \"127.0.0.1:0\" { allow \"127.0.0.0/8\" }",
+    );
+    // A browser connects in advance. One more request shows that both were accepted.
+    let silent = [proxy.client(), Peer::connect(proxy.address("127.0.0.1:0"))];
+    for address in [proxy.first(), proxy.address("127.0.0.1:0")] {
+        let mut client = Peer::connect(address);
+        client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        client.recv_response();
+    }
+    let started = Instant::now();
+    assert!(proxy.server().stop(DEADLINE), "it waited for somebody who says nothing");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    drop(silent);
+}
+
 /// Resident memory of this process, in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
