@@ -218,12 +218,17 @@ fn site_addresses(config: &Config) -> Vec<SocketAddr> {
 }
 
 /// The sites that answer on an address: those that listen on it, and those that listen on the
-/// same port of every address.
+/// same port of every address and speak what is spoken there.
 fn sites_on(config: &Config, address: SocketAddr) -> impl Iterator<Item = &config::Site> {
+    // A socket speaks one thing: TLS picks a site by its place among these.
+    let spoken = config.sites.iter().find(|site| site.listen.contains(&address));
+    let spoken = spoken.map(|site| site.scheme);
     config.sites.iter().filter(move |site| {
-        site.listen.iter().any(|listen| {
-            *listen == address || (listen.port() == address.port() && listen.ip().is_unspecified())
-        })
+        Some(site.scheme) == spoken
+            && site.listen.iter().any(|listen| {
+                *listen == address
+                    || (listen.port() == address.port() && listen.ip().is_unspecified())
+            })
     })
 }
 
@@ -303,5 +308,35 @@ fn body_limit(limits: &config::Limits) -> u64 {
     match limits.body {
         config::ByteLimit::Bytes(bytes) => bytes,
         config::ByteLimit::Unlimited => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_serves_only_sites_that_speak_what_it_speaks() {
+        let text = r#"
+            site "http://a.example" listen="0.0.0.0:8080" { respond 200 "a"; }
+            site "https://b.example" listen="127.0.0.1:8080" {
+                tls cert="cert.pem" key="key.pem"
+                respond 200 "b"
+            }
+            site "https://c.example" listen="[::]:8080" {
+                tls cert="cert.pem" key="key.pem"
+                respond 200 "c"
+            }
+        "#;
+        let config = config::parse("test", text, Path::new("")).unwrap();
+        let names = |address: &str| -> Vec<_> {
+            let sites = sites_on(&config, address.parse().unwrap());
+            sites.map(|site| site.name.clone()).collect()
+        };
+        assert_eq!(names("127.0.0.1:8080"), ["https://b.example", "https://c.example"]);
+        assert_eq!(names("0.0.0.0:8080"), ["http://a.example"]);
+        assert_eq!(names("[::]:8080"), ["https://c.example"]);
     }
 }
