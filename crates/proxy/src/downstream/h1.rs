@@ -174,6 +174,8 @@ impl Connection {
                 h1::parse_request(block, heads).map_err(|error| Some(Failure::of_request(error)))
             }
             Ok(Err(HeadError::Closed)) => Err(None),
+            // Reset between two requests: as good as closed.
+            Ok(Err(HeadError::Io(_))) if down.wire.received().is_empty() => Err(None),
             Ok(Err(error)) => Err(Some(Failure::of_request_head(error))),
             // Whoever sent nothing at all is not told that it came late.
             Err(_) if down.wire.received().is_empty() => Err(None),
