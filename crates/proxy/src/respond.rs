@@ -204,6 +204,8 @@ impl<'a> Exchange<'a> {
         h1::write_status_line(out, answer.status, b"");
         answer.write_fields(out, rules);
         let mut field = |name: &str, value: &[u8]| write_field(out, name, value);
+        // We are the origin of it, and have a clock (RFC 9110 §6.6.1).
+        field("Date", httpdate::fmt_http_date(std::time::SystemTime::now()).as_bytes());
         if !bodyless {
             field("Content-Length", itoa::Buffer::new().format(answer.body.len()).as_bytes());
         }
