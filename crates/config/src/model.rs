@@ -546,7 +546,7 @@ pub enum Anonymity {
 /// Whether a rule lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Lets through, even into ranges that are closed by default.
+    /// Lets through; an address or a network even into ranges that are closed by default.
     Allow,
     /// Refuses.
     Deny,

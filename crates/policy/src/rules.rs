@@ -36,10 +36,7 @@ pub(crate) struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Match {
     No,
-    /// By a pattern that was written in the rule.
-    Written,
-    /// By a line of a list.
-    Listed,
+    Yes,
     /// Only the address can tell, and it is not known yet.
     Address,
 }
@@ -105,23 +102,20 @@ impl Rule {
         if !self.ports.is_empty() && !within(&self.ports, port) {
             return Match::No;
         }
-        if self.any {
-            return Match::Written;
-        }
-        let mut found = Match::No;
-        if let HostRef::Name(name) = host {
-            if self.domains.contains(name) {
-                return Match::Written;
+        let named = match host {
+            HostRef::Name(name) => {
+                self.domains.contains(name)
+                    || self.lists.iter().any(|list| list.domains().contains(name))
             }
-            if self.lists.iter().any(|list| list.domains().contains(name)) {
-                found = Match::Listed;
-            }
+            HostRef::Address(_) => false,
+        };
+        if self.any || named {
+            return Match::Yes;
         }
         match address {
-            Some(address) if self.covers(address) => Match::Written,
-            // A list may have matched, and a network may yet say more than the list.
-            None if found == Match::No && !self.nets.is_empty() => Match::Address,
-            _ => found,
+            Some(address) if self.covers(address) => Match::Yes,
+            None if !self.nets.is_empty() => Match::Address,
+            _ => Match::No,
         }
     }
 
@@ -131,6 +125,12 @@ impl Rule {
         self.nets.contains(address)
             || (self.verdict == Verdict::Deny
                 && embedded_v4(address).is_some_and(|v4| self.nets.contains(v4)))
+    }
+
+    /// Whether a network in the rule holds this address. A name says nothing about where it
+    /// leads: that is for whoever owns its zone to say.
+    pub(crate) fn opens(&self, address: IpAddr) -> bool {
+        self.nets.contains(address)
     }
 
     /// Whether a network in the rule names this address, and not just every address.

@@ -110,11 +110,11 @@ impl Reason {
 /// to, whether it was written in the request or came from DNS. Without a match everything
 /// may be reached that is neither closed by default nor a listener of ours.
 ///
-/// An `allow` opens what is closed by default, with three exceptions: the admin listener and
-/// the listeners of the forward face stay closed whatever a rule says; a site of ours is
-/// opened only by a network that names its address (not by a domain, `*` or `/0`); and a
-/// match by a line of a list opens nothing that is closed, since whoever owns one of many
-/// listed domains could else reach this machine by pointing it there.
+/// Of what is closed by default, an `allow` opens only what a network in it holds. Its
+/// domains, lists and `*` let through what is open anyway: whoever owns a name decides where
+/// it leads, and could else reach this machine by pointing it there (DNS rebinding). The admin
+/// listener and the listeners of the forward face stay closed whatever a rule says; a site of
+/// ours is opened only by a network that names its address (not by `/0`).
 #[derive(Debug)]
 pub struct Targets {
     rules: Vec<Rule>,
@@ -174,7 +174,7 @@ impl Targets {
                 (Match::No, _) => {}
                 // If it matches the address, the target is refused as well.
                 (Match::Address, Verdict::Deny) => {}
-                (Match::Written | Match::Listed, Verdict::Deny) => {
+                (Match::Yes, Verdict::Deny) => {
                     return Admission::Refused(Reason::DeniedByRule(id));
                 }
                 (_, Verdict::Allow) => break,
@@ -197,26 +197,23 @@ impl Targets {
             Some(OwnListener::Forward) => return Err(Reason::OwnListener),
             Some(OwnListener::Site) | None => {}
         }
-        let mut opened = false;
+        let mut allowed = None;
         for (id, rule) in self.rules() {
-            let matched = rule.matches(host, Some(ip), address.port());
-            match (matched, rule.verdict) {
+            match (rule.matches(host, Some(ip), address.port()), rule.verdict) {
                 (Match::No | Match::Address, _) => {}
-                (_, Verdict::Deny) => return Err(Reason::DeniedByRule(id)),
-                (_, Verdict::Allow) if own.is_some() && !rule.names(ip) => {
-                    return Err(Reason::OwnListener);
-                }
-                (_, Verdict::Allow) => {
-                    opened = matched == Match::Written;
+                (Match::Yes, Verdict::Deny) => return Err(Reason::DeniedByRule(id)),
+                (Match::Yes, Verdict::Allow) => {
+                    allowed = Some(rule);
                     break;
                 }
             }
         }
         match own {
-            _ if opened => Ok(()),
+            Some(_) if allowed.is_some_and(|rule| rule.names(ip)) => Ok(()),
             Some(_) => Err(Reason::OwnListener),
-            None if (self.closed_by_default)(ip) => Err(Reason::AddressClosed),
-            None => Ok(()),
+            None if !(self.closed_by_default)(ip) => Ok(()),
+            None if allowed.is_some_and(|rule| rule.opens(ip)) => Ok(()),
+            None => Err(Reason::AddressClosed),
         }
     }
 

@@ -86,6 +86,37 @@ fn a_name_for_a_closed_address_is_refused() {
 }
 
 #[test]
+fn a_rule_about_a_name_does_not_let_its_owner_in() {
+    let (dns, _) = name_server(|_, _| vec![Ipv4Addr::LOCALHOST]);
+    let origin = Origin::start();
+    let port = origin.address().port();
+    let scratch = testkit::Scratch::new();
+    scratch.write("allowed.txt", "listed.test\n");
+    let proxy = Proxy::start_in(
+        scratch,
+        &format!(
+            "resolver \"{dns}\"\n\
+             forward \"127.0.0.1:0\" {{ allow \"named.test\" \"*.below.test\" list=\"allowed.txt\"; allow \"*\" }}"
+        ),
+    );
+    let mut client = proxy.client();
+    for name in ["named.test", "www.below.test", "listed.test", "any.test", "127.0.0.1"] {
+        connect(&mut client, &format!("{name}:{port}"));
+        let response = client.recv_response();
+        assert_eq!(response.status(), 403, "{name}: {}", response.text());
+        let said = response.get("Proxy-Status").unwrap();
+        assert!(said.contains("address_closed"), "{name}: {said}");
+    }
+    origin.expect_no_connection();
+    let opened = Proxy::start(&format!(
+        "resolver \"{dns}\"\nforward \"127.0.0.1:0\" {{ allow \"named.test\" \"127.0.0.1\" }}"
+    ));
+    let mut client = opened.client();
+    connect(&mut client, &format!("named.test:{port}"));
+    assert_eq!(client.recv_head().status(), 200);
+}
+
+#[test]
 fn of_several_addresses_only_the_open_ones_are_used() {
     let (dns, _) = name_server(|_, _| {
         vec![Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::LOCALHOST, Ipv4Addr::new(169, 254, 0, 1)]

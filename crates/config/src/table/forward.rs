@@ -132,9 +132,11 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         arguments: RULE_ARGUMENTS,
         properties: RULE_PROPERTIES,
         repeatable: true,
-        prose: "Lets requests for these targets through, even into networks that are closed by \
-                default (loopback, private, link-local). Of all `allow` and `deny`, the first \
-                that fits decides, in the order of the file.",
+        prose: "Lets requests for these targets through. Networks that are closed by default \
+                (loopback, private, link-local) are opened only by an address or a network \
+                here: a domain, `*` or a list lets through what is open anyway, since whoever \
+                owns a name decides where it leads. Of all `allow` and `deny`, the first that \
+                fits decides, in the order of the file.",
         example: "allow \"10.0.0.0/8\" port=443",
         ..Directive::NEW
     },

@@ -175,16 +175,29 @@ fn the_first_rule_that_matches_decides() {
 }
 
 #[test]
-fn a_domain_with_allow_opens_what_is_closed() {
-    expect(
-        &["allow intranet.example"],
-        &[
-            ("intranet.example=10.0.0.5:443", "ok"),
-            ("www.intranet.example=10.0.0.5:443", "ok"),
-            ("other.example=10.0.0.5:443", "address_closed"),
-            ("10.0.0.5:443", "address_closed"),
-        ],
-    );
+fn only_a_network_opens_what_is_closed() {
+    let rebound = ["rebound.example=10.0.0.5:443", "www.rebound.example=127.0.0.1:443"];
+    for rules in [
+        &["allow rebound.example"][..],
+        &["allow *.rebound.example rebound.example"],
+        &["allow *"],
+        // The first that matches decides, though a later one would open it.
+        &["allow rebound.example", "allow 10.0.0.0/8 127.0.0.0/8"],
+        &["allow * 192.168.0.0/16"],
+    ] {
+        expect(rules, &rebound.map(|target| (target, "address_closed")));
+        expect(rules, &[("rebound.example=192.0.2.1:443", "ok")]);
+    }
+    expect(&["allow *"], &[("10.0.0.5:443", "address_closed")]);
+    for rules in [
+        &["allow rebound.example 10.0.0.0/8 127.0.0.0/8"][..],
+        &["allow * 10.0.0.5/32 127.0.0.1/32"],
+        &["allow 10.0.0.0/8 127.0.0.0/8", "allow rebound.example"],
+        &["allow 0.0.0.0/0"],
+    ] {
+        expect(rules, &rebound.map(|target| (target, "ok")));
+        expect(rules, &[("10.0.0.5:443", "ok")]);
+    }
 }
 
 #[test]
@@ -397,6 +410,10 @@ fn model(rules: &[String], host: HostRef<'_>, address: SocketAddr) -> &'static s
         if !port_fits || !rule.targets.iter().any(matches) {
             continue;
         }
+        let opens_it = rule
+            .targets
+            .iter()
+            .any(|target| matches!(target, TargetPattern::Net(net) if in_net(net)));
         let names_it = rule.targets.iter().any(|target| match target {
             TargetPattern::Net(net) => net.prefix_len() > 0 && in_net(net),
             _ => false,
@@ -404,6 +421,7 @@ fn model(rules: &[String], host: HostRef<'_>, address: SocketAddr) -> &'static s
         return match rule.verdict {
             Verdict::Deny => "denied_by_rule",
             Verdict::Allow if is_site && !names_it => "own_listener",
+            Verdict::Allow if !is_site && closed(ip) && !opens_it => "address_closed",
             Verdict::Allow => "ok",
         };
     }
