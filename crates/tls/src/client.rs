@@ -12,6 +12,7 @@ use rustls::sign::SingleCertAndKey;
 
 use crate::engine::Engine;
 use crate::insecure::AcceptAnyServer;
+use crate::pinned::PinnedOrSigned;
 use crate::roots::Roots;
 use crate::stream::TlsStream;
 use crate::{ConnectError, Io, TlsInfo, files, handshake};
@@ -34,7 +35,8 @@ impl ClientTls {
     /// Reads the files of one upstream.
     ///
     /// Servers are verified against `roots`, or the authorities of `tls.ca`, for the host that
-    /// is connected to, or the name of `tls.sni`. With `tls.insecure` nothing is verified.
+    /// is connected to, or the name of `tls.sni`. A server may also show a certificate that is
+    /// itself in `tls.ca`. With `tls.insecure` nothing is verified.
     ///
     /// # Errors
     ///
@@ -135,17 +137,24 @@ fn verifier(
     if tls.insecure {
         return Ok(Arc::new(AcceptAnyServer(Arc::clone(provider))));
     }
-    let roots = match &tls.ca {
-        Some(ca) => Arc::new(files::authorities(ca)?),
-        None => roots.get()?,
+    let (pinned, roots) = match &tls.ca {
+        Some(ca) => {
+            let named = files::certificates(ca)?;
+            let roots = files::authorities_among(named.clone(), ca)?;
+            (Some(named), Arc::new(roots))
+        }
+        None => (None, roots.get()?),
     };
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+    let signed = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
         .build()
         .map_err(|error| {
-            let mut whole =
-                ConfigError::whole(format!("the authorities cannot verify servers: {error}"));
-            whole.span = tls.ca.as_ref().map(|ca| ca.span);
-            whole
-        })?;
-    Ok(verifier)
+        let mut whole =
+            ConfigError::whole(format!("the authorities cannot verify servers: {error}"));
+        whole.span = tls.ca.as_ref().map(|ca| ca.span);
+        whole
+    })?;
+    Ok(match pinned {
+        Some(pinned) => Arc::new(PinnedOrSigned { pinned, signed }),
+        None => signed,
+    })
 }

@@ -7,6 +7,7 @@ use rustls::{CertificateError, Error, PeerIncompatible};
 
 use crate::Io;
 use crate::handshake::Broken;
+use crate::pinned::is_authority;
 
 /// Why a client's handshake failed.
 #[derive(Debug)]
@@ -155,6 +156,10 @@ impl fmt::Display for ConnectError {
             Self::InvalidName(name) => write!(f, "no certificate can be valid for {name:?}"),
             Self::Eof => f.write_str("the server closed during the TLS handshake"),
             Self::Io(error) => write!(f, "TLS handshake: {error}"),
+            Self::Certificate(error) if is_authority(error) => f.write_str(
+                "the server's certificate is one for authorities (CA:TRUE): it is taken only if \
+                 the `ca` file has exactly this certificate",
+            ),
             Self::Certificate(error) => write!(f, "the server's certificate: {error}"),
             Self::Alert { id, name } => write!(f, "the server sent the TLS alert {name} ({id})"),
             Self::Protocol(error) => write!(f, "TLS handshake: {error}"),

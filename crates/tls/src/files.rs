@@ -95,8 +95,16 @@ pub(crate) fn certificates(
 pub(crate) fn authorities(
     file: &Spanned<std::path::PathBuf>,
 ) -> Result<RootCertStore, ConfigError> {
+    authorities_among(certificates(file)?, file)
+}
+
+/// As [`authorities`], of what was read from the file.
+pub(crate) fn authorities_among(
+    certificates: Vec<CertificateDer<'static>>,
+    file: &Spanned<std::path::PathBuf>,
+) -> Result<RootCertStore, ConfigError> {
     let mut store = RootCertStore::empty();
-    let (usable, _) = store.add_parsable_certificates(certificates(file)?);
+    let (usable, _) = store.add_parsable_certificates(certificates);
     if usable == 0 {
         return Err(not_a_certificate(file, "none of its certificates can be an authority"));
     }

@@ -22,6 +22,7 @@ mod info;
 mod insecure;
 mod io;
 mod names;
+mod pinned;
 mod roots;
 mod scratch;
 mod server;

@@ -84,6 +84,28 @@ impl Authority {
     }
 }
 
+/// A certificate that signs itself, for `a.example`, as `change` makes it.
+pub fn self_signed(dir: &Path, change: impl FnOnce(&mut CertificateParams)) -> CertificateFiles {
+    let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "a.example");
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    let n = std::fs::read_dir(dir).unwrap().count();
+    let files = CertificateFiles {
+        cert: spanned(dir.join(format!("self-{n}.crt"))),
+        key: spanned(dir.join(format!("self-{n}.key"))),
+    };
+    std::fs::write(&files.cert.value, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&files.key.value, key.serialize_pem()).unwrap();
+    files
+}
+
+/// As `openssl req -x509` makes them.
+pub fn as_authority(params: &mut CertificateParams) {
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+}
+
 /// Puts a new file in the place of the old: another inode, whatever the clock says.
 pub fn replace(path: &Path, contents: &[u8]) {
     let new = path.with_extension("new");
