@@ -285,6 +285,7 @@ fn a_client_that_reads_slowly_but_steadily_is_served() {
     // A piece every 40 ms for about as long as the response may take, and then the rest.
     for _ in 0..30 {
         client.recv_exact(300_000);
+        // sleep: the slowness of the client is what is tested.
         std::thread::sleep(Duration::from_millis(40));
     }
     client.recv_exact(length - 30 * 300_000);
