@@ -80,7 +80,7 @@ fn admit(core: &Rc<Core>, listener: Arc<Listener>, peer: SocketAddr) -> Option<A
     let view = core.view();
     let client = Client::new(peer, view.snapshot.trusted.trusts(peer.ip()));
     let (max, welcome) = match &listener.face {
-        Face::Reverse(face) => (face.connections_per_client, true),
+        Face::Reverse(face) => (face.limits.connections_per_client, true),
         Face::Forward(face) => {
             (face.config.limits.connections_per_client, face.clients.admits(client.address))
         }

@@ -71,7 +71,6 @@ pub struct Reverse {
     pub(crate) heads: HeadLimits,
     pub(crate) timeouts: config::Timeouts,
     pub(crate) limits: config::Limits,
-    pub(crate) connections_per_client: Option<u32>,
 }
 
 /// The forward face of one listener.
@@ -241,17 +240,15 @@ fn build_reverse(
     let mut errors = Vec::new();
     let mut heads = HeadLimits { bytes: 0, fields: 0 };
     let mut timeouts: Option<config::Timeouts> = None;
-    let mut limits_of_first: Option<config::Limits> = None;
-    let mut connections = None;
+    let mut joint: Option<config::Limits> = None;
     for site in sites_on(config, address) {
         let limits = head_limits(&site.limits);
-        limits_of_first.get_or_insert_with(|| site.limits.clone());
         heads.bytes = heads.bytes.max(limits.bytes);
         heads.fields = heads.fields.max(limits.fields);
-        connections = match (connections, site.limits.connections_per_client) {
-            (Some(a), Some(b)) => Some(u32::max(a, b)),
-            (a, b) => a.or(b),
-        };
+        joint = Some(match joint {
+            Some(joint) => most_generous(joint, &site.limits),
+            None => site.limits.clone(),
+        });
         timeouts = Some(match timeouts {
             Some(mut times) => {
                 times.header = times.header.max(site.timeouts.header);
@@ -271,13 +268,20 @@ fn build_reverse(
             table.add(Site { config: site.clone(), routes, heads: limits, error_pages, label });
         }
     }
-    match (timeouts, limits_of_first) {
+    match (timeouts, joint) {
         _ if !errors.is_empty() => Err(errors),
-        (Some(timeouts), Some(limits)) => {
-            Ok(Reverse { table, heads, timeouts, limits, connections_per_client: connections })
-        }
+        (Some(timeouts), Some(limits)) => Ok(Reverse { table, heads, timeouts, limits }),
         _ => Err(Vec::new()),
     }
+}
+
+/// What a connection may, of the sites that it may be for.
+fn most_generous(mut joint: config::Limits, site: &config::Limits) -> config::Limits {
+    // A site without a limit on connections is more generous than any with one.
+    let connections = joint.connections_per_client.zip(site.connections_per_client);
+    joint.connections_per_client = connections.map(|(a, b)| a.max(b));
+    joint.requests_per_connection = joint.requests_per_connection.max(site.requests_per_connection);
+    joint
 }
 
 fn build_tls(config: &Config, address: SocketAddr) -> Result<Option<ServerTls>, Vec<ConfigError>> {
@@ -338,5 +342,27 @@ mod tests {
         assert_eq!(names("127.0.0.1:8080"), ["https://b.example", "https://c.example"]);
         assert_eq!(names("0.0.0.0:8080"), ["http://a.example"]);
         assert_eq!(names("[::]:8080"), ["https://c.example"]);
+    }
+
+    #[test]
+    fn the_most_generous_site_says_what_a_connection_may() {
+        let joint = |sites: &[&str]| {
+            let text: String = (sites.iter().zip('a'..))
+                .map(|(limit, host)| {
+                    format!("site \"http://{host}.example\" {{ {limit}; respond 200; }}\n")
+                })
+                .collect();
+            let config = config::parse("test", &text, Path::new("")).unwrap();
+            let limits = config.sites.iter().map(|site| site.limits.clone());
+            let joint = limits.reduce(|joint, site| most_generous(joint, &site)).unwrap();
+            (joint.connections_per_client, joint.requests_per_connection)
+        };
+        let (three, seven) =
+            ("limit connections=3; limits { requests-per-connection 70; }", "limit connections=7");
+        assert_eq!(joint(&[three]), (Some(3), 70));
+        assert_eq!(joint(&[three, seven]), (Some(7), 10_000));
+        let unlimited = "limits { requests-per-connection 30; }";
+        assert_eq!(joint(&[three, unlimited, seven]), (None, 10_000));
+        assert_eq!(joint(&[unlimited, three]), (None, 70));
     }
 }
