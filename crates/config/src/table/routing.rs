@@ -133,7 +133,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         name: "tls",
         places: &[Place::To, Place::Upstream],
         properties: &[
-            optional("ca", Kind::File, "Authorities to trust instead of the system's (PEM)."),
+            optional(
+                "ca",
+                Kind::File,
+                "Whom to trust instead of the system's authorities (PEM): other authorities, or \
+                 the server's own certificate.",
+            ),
             optional(
                 "sni",
                 Kind::DnsName,
