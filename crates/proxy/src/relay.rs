@@ -224,7 +224,7 @@ async fn switch(
 fn begin_response(x: &mut Exchange<'_>, upload: &Pump, mut head: ResponseHead, length: BodyLength) {
     let modern = x.request.version == Version::Http11;
     // Whether the body will still be sent is known to the client alone.
-    x.keep_alive &= !(x.awaits_continue && !upload.is_done());
+    x.keep_alive &= !x.awaits_continue || upload.is_done();
     let encoder = match length {
         BodyLength::None | BodyLength::Known(_) => BodyEncoder::Identity,
         BodyLength::Chunked | BodyLength::UntilClose if modern => BodyEncoder::Chunked,

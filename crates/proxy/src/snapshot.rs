@@ -56,6 +56,10 @@ impl Listener {
 
 /// What is served on an address.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each listener, and every request reads it: a box would cost a step"
+)]
 pub enum Face {
     /// Sites.
     Reverse(Reverse),

@@ -131,7 +131,7 @@ impl Wire {
     pub fn make_room(&mut self, pool: &BlockPool, to_come: u64) {
         let large = to_come == 0 || to_come > READ_ROOM as u64;
         if large && self.received.capacity() < BULK {
-            let old = std::mem::replace(&mut self.received, Vec::new());
+            let old = std::mem::take(&mut self.received);
             let mut bulk = pool.bulk();
             bulk.extend_from_slice(&old[self.used..]);
             self.used = 0;

@@ -2,8 +2,11 @@ use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 256, fields: 4 };
 
-/// Decodes input that arrives in pieces of the given sizes; what is left over comes last.
-fn decode_in(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<String>, Vec<u8>), ParseError> {
+/// The body, the lines of its trailers, and what is left over.
+type Decoded = (Vec<u8>, Option<String>, Vec<u8>);
+
+/// Decodes input that arrives in pieces of the given sizes.
+fn decode_in(pieces: &[&[u8]]) -> Result<Decoded, ParseError> {
     let mut decoder = ChunkedDecoder::new(LIMITS);
     let (mut body, mut pending) = (Vec::new(), Vec::new());
     for piece in pieces {
@@ -32,7 +35,7 @@ fn decode_in(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<String>, Vec<u8>), Par
     Ok((body, trailers, pending))
 }
 
-fn decode(text: &[u8]) -> Result<(Vec<u8>, Option<String>, Vec<u8>), ParseError> {
+fn decode(text: &[u8]) -> Result<Decoded, ParseError> {
     decode_in(&[text])
 }
 

@@ -122,10 +122,6 @@ impl AccessLog {
     }
 
     /// Queues `message`, waiting for a place until [`PATIENCE`] has passed since `start`.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "called on the control thread, and std has no `send_timeout`"
-    )]
     fn send(&self, mut message: Message, start: Instant) -> io::Result<()> {
         let Some(queue) = &self.queue else { return Ok(()) };
         loop {
@@ -134,6 +130,7 @@ impl AccessLog {
                 Err(TrySendError::Full(back)) if start.elapsed() < PATIENCE => message = back,
                 Err(_) => return Err(behind()),
             }
+            // This is the control thread, and std has no `send_timeout`.
             thread::sleep(FULL_PIPE_PAUSE);
         }
     }
@@ -238,10 +235,6 @@ impl Writer {
 }
 
 /// Like `write_all`, but tells how far it got, and bears with a full pipe for a while.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the writer has a thread of its own and nothing else to wait for"
-)]
 fn write_some(sink: &mut Sink, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     let mut tries = 0;
@@ -252,6 +245,7 @@ fn write_some(sink: &mut Sink, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock && tries < FULL_PIPE_TRIES => {
                 tries += 1;
+                // The writer has a thread of its own and nothing else to wait for.
                 thread::sleep(FULL_PIPE_PAUSE);
             }
             Err(error) => return Err((written, error)),
