@@ -1,7 +1,7 @@
 //! The life of a request and of a tunnel: the one place where listening, policy, routing,
 //! upstreams and exits meet.
 //!
-//! Begin reading at [`exchange`]. Not here: processes, threads, signals, files.
+//! Begin reading at `exchange.rs`. Not here: processes, threads, signals, files.
 #![forbid(unsafe_code)]
 
 mod client;
