@@ -116,7 +116,7 @@ async fn fail(x: &mut Exchange<'_>, failure: Failure) -> Result<(), Failure> {
         x.keep_alive = false;
         return Err(failure);
     }
-    let pages = x.record.error_pages(x.view, x.listener);
+    let pages = x.record.error_pages(x.listener);
     let mut answer = Answer::of(&failure, pages);
     let allow = std::mem::take(&mut x.record.allow);
     if failure.kind == Kind::MethodNotAllowed && !allow.is_empty() {

@@ -317,8 +317,7 @@ impl<'a> Plain<'a, '_> {
     }
 
     fn write_request(&self, x: &mut Exchange<'a>, up: &mut H1Peer) {
-        let chunked = x.body == BodyLength::Chunked;
-        let coding = if chunked { h1::BodyEncoder::Chunked } else { h1::BodyEncoder::Identity };
+        let coding = relay::coding_of(x.body);
         let out = up.begin(coding);
         let target = x.request.target();
         let (path, query) = (&target[self.path.path.clone()], &target[self.path.query.clone()]);
@@ -332,18 +331,9 @@ impl<'a> Plain<'a, '_> {
         let fields = &x.request.fields;
         let Target::Absolute { authority, .. } = &self.aim.target else { return };
         let host = &target[authority.clone()];
-        if fields.get(FieldId::Host) == Some(host) {
-            fields.write_lines(out, |_| false);
-        } else {
-            out.extend_from_slice(b"Host: ");
-            out.extend_from_slice(host);
-            out.extend_from_slice(b"\r\n");
-            fields.write_lines(out, |field| field.id == FieldId::Host);
-        }
-        if chunked {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
+        // Where the field says the same, it stays in its place.
+        let host = (fields.get(FieldId::Host) != Some(host)).then_some(host);
+        relay::write_fields(out, fields, host, coding);
     }
 
     fn edit_response(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {

@@ -48,7 +48,7 @@ impl Mapping<'_> {
         if value.starts_with(b"/") {
             return self.path(value).map(|[front, rest]| [front, rest].concat());
         }
-        let colon = memchr_find(value, b"://")?;
+        let colon = find(value, b"://")?;
         let rest = &value[colon + 3..];
         let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -131,6 +131,6 @@ fn same_origin_host(domain: &[u8], endpoint: &Endpoint) -> bool {
     }
 }
 
-fn memchr_find(text: &[u8], needle: &[u8]) -> Option<usize> {
+fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     text.windows(needle.len()).position(|window| window == needle)
 }

@@ -7,7 +7,6 @@ use message::FieldId;
 use telemetry::counters::Finished;
 use telemetry::{AccessRecord, AccessTls};
 
-use crate::core::View;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::respond::ErrorPages;
@@ -89,11 +88,7 @@ impl Record {
     }
 
     /// The error pages of where the request got to.
-    pub(crate) fn error_pages<'a>(
-        &self,
-        _view: &View,
-        listener: &'a Listener,
-    ) -> Option<&'a ErrorPages> {
+    pub(crate) fn error_pages<'a>(&self, listener: &'a Listener) -> Option<&'a ErrorPages> {
         let Face::Reverse(face) = &listener.face else { return None };
         let site = face.table.sites.get(self.site?)?;
         match self.route.and_then(|index| site.routes.routes.get(index)) {

@@ -412,6 +412,33 @@ async fn splice(
     }
 }
 
+/// The coding in which the body of a request goes on.
+pub(crate) fn coding_of(body: BodyLength) -> BodyEncoder {
+    if body == BodyLength::Chunked { BodyEncoder::Chunked } else { BodyEncoder::Identity }
+}
+
+/// Writes the fields of a request and the end of its head; `host` goes in place of `Host`.
+pub(crate) fn write_fields(
+    out: &mut Vec<u8>,
+    fields: &message::Block,
+    host: Option<&[u8]>,
+    coding: BodyEncoder,
+) {
+    match host {
+        None => fields.write_lines(out, |_| false),
+        Some(host) => {
+            out.extend_from_slice(b"Host: ");
+            out.extend_from_slice(host);
+            out.extend_from_slice(b"\r\n");
+            fields.write_lines(out, |field| field.id == FieldId::Host);
+        }
+    }
+    if coding == BodyEncoder::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Whether a request of this method may be sent again when nobody knows what became of it.
 pub(crate) fn may_repeat(method: Method, failure: &Failure, body: BodyLength) -> bool {
     match failure.retry {

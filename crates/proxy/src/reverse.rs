@@ -244,11 +244,7 @@ impl<'a> Forwarding<'a, '_> {
     }
 
     fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Endpoint, up: &mut H1Peer) {
-        let coding = if x.body == message::framing::BodyLength::Chunked {
-            h1::BodyEncoder::Chunked
-        } else {
-            h1::BodyEncoder::Identity
-        };
+        let coding = relay::coding_of(x.body);
         let out = up.begin(coding);
         let target = x.request.target();
         let path = self.route.path_out(&target[self.path.path.clone()]);
@@ -260,20 +256,7 @@ impl<'a> Forwarding<'a, '_> {
             &[base, path[0], path[1], query]
         };
         h1::write_request_line(out, x.request.method_text(), parts);
-        let fields = &x.request.fields;
-        match self.host_out(x, endpoint) {
-            None => fields.write_lines(out, |_| false),
-            Some(host) => {
-                out.extend_from_slice(b"Host: ");
-                out.extend_from_slice(host);
-                out.extend_from_slice(b"\r\n");
-                fields.write_lines(out, |field| field.id == FieldId::Host);
-            }
-        }
-        if coding == h1::BodyEncoder::Chunked {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
+        relay::write_fields(out, &x.request.fields, self.host_out(x, endpoint), coding);
     }
 
     /// `OPTIONS http://host` without a path asks about the whole server (RFC 9112 §3.2.4).

@@ -158,7 +158,7 @@ impl RouteTable {
             {
                 return Found::Route(index);
             }
-            match memchr_last_slash(&path[..end]) {
+            match path[..end].iter().rposition(|&byte| byte == b'/') {
                 Some(at) => end = at,
                 None => break,
             }
@@ -183,10 +183,6 @@ impl RouteTable {
         }
         methods
     }
-}
-
-fn memchr_last_slash(path: &[u8]) -> Option<usize> {
-    path.iter().rposition(|&byte| byte == b'/')
 }
 
 impl Route {
