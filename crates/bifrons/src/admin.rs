@@ -89,11 +89,11 @@ fn upstream_status(upstream: &config::Upstream) -> UpstreamStatus {
         let host = match &server.host {
             ServerHost::Address(std::net::IpAddr::V6(ip)) => format!("[{ip}]"),
             ServerHost::Address(ip) => ip.to_string(),
-            ServerHost::Name(name) => name.clone(),
+            ServerHost::Name(name) | ServerHost::Srv(name) => name.clone(),
         };
         let addresses = match &server.host {
             ServerHost::Address(ip) => vec![(*ip, server.port).into()],
-            ServerHost::Name(_) => Vec::new(),
+            ServerHost::Name(_) | ServerHost::Srv(_) => Vec::new(),
         };
         let url = format!("{scheme}://{host}:{}{}", server.port, server.base_path);
         ServerStatus { url, addresses }

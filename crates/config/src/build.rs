@@ -66,6 +66,7 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
         upstreams: context.upstreams,
         users,
         forwards: forwards.into_iter().map(|forward| forward.forward).collect(),
+        tunnels: Vec::new(),
     }
 }
 

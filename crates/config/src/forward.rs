@@ -47,6 +47,8 @@ pub(crate) fn forward(item: &Item, context: &mut Context<'_>) -> Option<PlacedFo
         anonymity: anonymity(item),
         ports: ports(item),
         rules,
+        proxy_protocol: Vec::new(),
+        http2: true,
         limits: settings.limits,
         timeouts: settings.timeouts,
         span: item.span,

@@ -46,6 +46,8 @@ pub struct Config {
     pub users: Vec<UserSet>,
     /// Listeners of the forward face.
     pub forwards: Vec<Forward>,
+    /// Listeners that carry bytes without looking into them.
+    pub tunnels: Vec<Tunnel>,
 }
 
 /// The access log.
@@ -155,7 +157,107 @@ pub struct Site {
     pub limits: Limits,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// Who is let in.
+    pub gate: Gate,
+    /// Peers that must begin with a PROXY protocol header; from all others none is taken.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Whether HTTP/2 is spoken: by ALPN with TLS, by prior knowledge without.
+    pub http2: bool,
     /// Where the directive stands.
+    pub span: Span,
+}
+
+/// Who and how much is let in to a site or a route. What a site says holds for its routes as
+/// well; a route adds to it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Gate {
+    /// Rules about client addresses in the order of the file: the first that matches decides.
+    /// Whom none matches is refused if any of them is an `allow`, else let in.
+    pub clients: Vec<ClientRule>,
+    /// All of them hold.
+    pub rates: Vec<RateLimit>,
+    /// Basic authentication (RFC 7617). That of a route takes the place of the site's.
+    pub basic: Option<BasicAuth>,
+    /// A server that is asked about each request. That of a route takes the place of the site's.
+    pub forward_auth: Option<ForwardAuth>,
+}
+
+/// A rule about the address of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientRule {
+    /// Lets in, or refuses.
+    pub verdict: Verdict,
+    /// Whom.
+    pub net: IpNet,
+}
+
+/// A limit on how much comes in a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RateLimit {
+    /// What is counted.
+    pub unit: RateUnit,
+    /// So many of them …
+    pub amount: u64,
+    /// … in this time.
+    pub per: Duration,
+    /// So many may come at once. Default: as many as in one second, at least 1 (for bytes: at
+    /// least 64 KiB).
+    pub burst: u64,
+    /// For each of what.
+    pub key: LimitKey,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a rate limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RateUnit {
+    /// Requests: those beyond it are answered with 429.
+    Requests,
+    /// Bytes of response bodies: they are slowed down.
+    Bytes,
+}
+
+/// What a limit holds for each of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LimitKey {
+    /// The address of the client; IPv6 clients by their /64.
+    ClientIp,
+    /// The value of this request field (lower case); requests without it share one.
+    Header(String),
+    /// The place where the limit stands: all that comes there.
+    Place,
+}
+
+/// Basic authentication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BasicAuth {
+    /// Index into [`Config::users`].
+    pub users: usize,
+    /// What browsers show.
+    pub realm: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A server that is asked about each request before it goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForwardAuth {
+    /// Index into [`Config::upstreams`]: the server that is asked.
+    pub upstream: usize,
+    /// Path and query of the question.
+    pub target: String,
+    /// Request fields that it is shown, lower case. Default: `authorization`, `cookie`. Beside
+    /// them it gets `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`.
+    pub send: Vec<String>,
+    /// Fields of its answer that go on with the request; what a client sends of these names is
+    /// dropped. As written.
+    pub copy: Vec<String>,
+    /// How long it may take. Default 5 s.
+    pub timeout: Duration,
+    /// Whether its answer may be used again, as its `Cache-Control` says. Default: yes.
+    pub cache: bool,
+    /// Where it stands.
     pub span: Span,
 }
 
@@ -229,6 +331,8 @@ pub struct Route {
     pub error_pages: Vec<ErrorPage>,
     /// Largest request body, if it differs from the site's.
     pub max_body: Option<ByteLimit>,
+    /// Who is let in, besides what the site says.
+    pub gate: Gate,
     /// Where the directive stands.
     pub span: Span,
 }
@@ -390,6 +494,8 @@ pub struct Limits {
     pub connections_per_client: Option<u32>,
     /// Requests on one connection, after which it is closed. Default 10 000.
     pub requests_per_connection: u32,
+    /// Requests at once on one HTTP/2 connection. Default 128.
+    pub streams: u32,
 }
 
 /// How long things may take.
@@ -421,8 +527,210 @@ pub struct Upstream {
     pub keep_idle: usize,
     /// How long one is kept. Default 60 s.
     pub idle_timeout: Duration,
+    /// Which server gets a request.
+    pub balance: Balance,
+    /// Whether servers are asked if they are well.
+    pub health: Option<HealthCheck>,
+    /// When a request is made again.
+    pub retry: Retry,
+    /// How long a server that came back takes to its full share. Zero: at once.
+    pub slow_start: Duration,
+    /// A cookie that keeps a client at one server.
+    pub sticky: Option<Sticky>,
+    /// When a server that fails is left out.
+    pub outlier: Option<Outlier>,
+    /// When the whole group is given a rest.
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// Requests that one server has at once.
+    pub max_connections: Option<MaxConnections>,
+    /// Percent of the servers: when fewer than these are well, all are used as if they were.
+    /// Default 0: only when none is.
+    pub panic: u8,
+    /// PROXY protocol header at the beginning of each connection. Connections are then not
+    /// shared between clients.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Where it stands.
     pub span: Span,
+}
+
+/// Which server gets a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn, by weight, evenly spread.
+    RoundRobin,
+    /// The one with the fewest requests under way for its weight.
+    LeastRequests,
+    /// Of two at random, the one whose answers come sooner (a moving average that jumps to
+    /// peaks, times the requests under way).
+    PeakEwma,
+    /// Any, by weight.
+    Random,
+    /// The same for the same key, as far as possible.
+    Hash {
+        /// What is hashed.
+        key: HashKey,
+        /// Percent of the mean load that a server takes before the next one is asked.
+        /// Default 125.
+        bound: u16,
+    },
+}
+
+/// What `hash` looks at. Requests without it are spread at random.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The address of the client.
+    ClientIp,
+    /// A request field (lower case).
+    Header(String),
+    /// A cookie.
+    Cookie(String),
+    /// The path, without the query.
+    Path,
+}
+
+/// An active health check, made once for each real server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// How often. Default 5 s.
+    pub every: Duration,
+    /// How long an answer may take. Default 2 s.
+    pub timeout: Duration,
+    /// Failures in a row that make a server ill. Default 3.
+    pub fall: u32,
+    /// Successes in a row that make it well. Default 2.
+    pub rise: u32,
+    /// Another port than that of the traffic.
+    pub port: Option<u16>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a health check asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A GET.
+    Http {
+        /// Path and query.
+        target: String,
+        /// `Host`, if not that of the server.
+        host: Option<String>,
+        /// Statuses that are well, inclusive. Default 200-399.
+        statuses: Vec<(u16, u16)>,
+        /// What the body (its first 64 KiB) must contain.
+        body: Option<String>,
+    },
+    /// A connection.
+    Tcp,
+    /// `grpc.health.v1.Health/Check`.
+    Grpc {
+        /// The service; empty: the server as a whole.
+        service: String,
+    },
+}
+
+/// When a request is made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts beyond the first. Default 3; a failure to connect counts as well.
+    pub attempts: u8,
+    /// Statuses that are no answer if there is another server. Default none.
+    pub statuses: Vec<u16>,
+    /// Whether an answer that does not come within `attempt_timeout` (or `timeouts response`) is
+    /// waited for elsewhere. Default no.
+    pub on_timeout: bool,
+    /// How long one attempt waits for the head of the response.
+    pub attempt_timeout: Option<Duration>,
+    /// Retries in percent of requests that are allowed over ten seconds, besides ten of them.
+    /// Default 20.
+    pub budget: u8,
+    /// Where it stands.
+    pub span: Option<Span>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            statuses: Vec::new(),
+            on_timeout: false,
+            attempt_timeout: None,
+            budget: 20,
+            span: None,
+        }
+    }
+}
+
+/// A cookie that keeps a client at one server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sticky {
+    /// Its name.
+    pub cookie: String,
+    /// `Max-Age`; `None`: until the browser is closed.
+    pub ttl: Option<Duration>,
+    /// What its authenticity is derived from; `None`: random at the start of the process, and
+    /// handed over to the next one by an upgrade.
+    pub secret: Option<String>,
+}
+
+impl std::fmt::Debug for Sticky {
+    /// Never shows the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sticky")
+            .field("cookie", &self.cookie)
+            .field("ttl", &self.ttl)
+            .field("secret", &self.secret.as_ref().map(|_| "…"))
+            .finish()
+    }
+}
+
+/// When a server that fails is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlier {
+    /// So many failures (connection, time, 5xx made by nobody but the server) …
+    pub failures: u32,
+    /// … in this time.
+    pub within: Duration,
+    /// For how long it is left out, each time longer.
+    pub eject: Duration,
+    /// Also when its mean latency is so many percent of the median of the others; `None`: never.
+    pub latency: Option<u32>,
+    /// Percent of the servers that may be out in this way. Default 50; one always may.
+    pub max_ejected: u8,
+}
+
+/// When a whole group is given a rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// Percent of failed requests …
+    pub errors: u8,
+    /// … in this time …
+    pub within: Duration,
+    /// … if there were at least so many.
+    pub min_requests: u32,
+    /// How long nothing is let through; then one request at a time, until one succeeds.
+    pub open: Duration,
+}
+
+/// Requests that one server has at once, over all cores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaxConnections {
+    /// So many.
+    pub limit: u32,
+    /// Requests that wait for a free place in the group. Default 0.
+    pub queue: u32,
+    /// How long one waits. Default 5 s.
+    pub queue_timeout: Duration,
+}
+
+/// Version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// One server of an upstream.
@@ -430,14 +738,33 @@ pub struct Upstream {
 pub struct Server {
     /// Plain or TLS.
     pub scheme: Scheme,
+    /// What is spoken with it.
+    pub protocol: ServerProtocol,
     /// Name or address.
     pub host: ServerHost,
-    /// Port.
+    /// Port; 0 for [`ServerHost::Srv`].
     pub port: u16,
     /// The path of the URL, without a trailing slash; put before the path of each request.
     pub base_path: String,
+    /// Share of the requests against others. Default 1; 0: none, but sticky clients stay.
+    pub weight: u32,
+    /// Used only when none but backups are left.
+    pub backup: bool,
     /// Where it stands.
     pub span: Span,
+}
+
+/// What is spoken with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServerProtocol {
+    /// HTTP/1.1 (`http://`, or `https://` whose `tls` says so).
+    Http1,
+    /// HTTP/2 or HTTP/1.1, by ALPN (`https://`).
+    Alpn,
+    /// HTTP/2 (`h2://`, `h2c://`).
+    Http2,
+    /// Bytes (`tcp://`, `tls://`, in tunnels).
+    Tcp,
 }
 
 /// The host of a server.
@@ -445,8 +772,10 @@ pub struct Server {
 pub enum ServerHost {
     /// An address.
     Address(IpAddr),
-    /// A name, resolved in the background.
+    /// A name, resolved in the background; each of its addresses is a server.
     Name(String),
+    /// A name whose SRV records (RFC 2782) name the servers (`http+srv://_web._tcp.example`).
+    Srv(String),
 }
 
 /// TLS towards servers. Verified against the system's roots unless told otherwise.
@@ -460,6 +789,8 @@ pub struct UpstreamTls {
     pub client: Option<CertificateFiles>,
     /// No verification at all.
     pub insecure: bool,
+    /// `https` servers are offered HTTP/1.1 only.
+    pub http1_only: bool,
 }
 
 /// A named set of users.
@@ -524,6 +855,10 @@ pub struct Forward {
     pub ports: Vec<(u16, u16)>,
     /// Rules about targets, in the order of the file: the first that matches decides.
     pub rules: Vec<TargetRule>,
+    /// Peers that must begin with a PROXY protocol header; from all others none is taken.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Whether HTTP/2 is spoken, as with sites.
+    pub http2: bool,
     /// What a client may send.
     pub limits: Limits,
     /// How long it may take.
@@ -579,4 +914,38 @@ pub enum TargetPattern {
     Subdomains(String),
     /// A file of domains, one a line, or in the form of a hosts file.
     List(Spanned<PathBuf>),
+}
+
+/// A listener that carries bytes without looking into them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tunnel {
+    /// As written, for logs.
+    pub name: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// TLS ends here, and what is inside goes on; `None`: bytes pass as they are.
+    pub tls: Option<SiteTls>,
+    /// Where a connection goes by the name that its ClientHello asks for; the first that fits.
+    pub names: Vec<TunnelRoute>,
+    /// Where it goes otherwise; `None`: it is closed.
+    pub upstream: Option<usize>,
+    /// Rules about client addresses, as [`Gate::clients`].
+    pub clients: Vec<ClientRule>,
+    /// Peers that must begin with a PROXY protocol header; from all others none is taken.
+    pub proxy_protocol: Vec<IpNet>,
+    /// What a client may (only connections count).
+    pub limits: Limits,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Where a tunnel goes for a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelRoute {
+    /// The names, as those of sites.
+    pub hosts: Vec<HostPattern>,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
 }

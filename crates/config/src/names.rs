@@ -47,7 +47,7 @@ impl SiteName {
                 Some(rest) => HostPattern::Wildcard(format!(".{}", dns_name(rest)?)),
                 None => match parse_host(host)? {
                     ServerHost::Address(address) => HostPattern::Address(address),
-                    ServerHost::Name(name) => HostPattern::Exact(name),
+                    ServerHost::Name(name) | ServerHost::Srv(name) => HostPattern::Exact(name),
                 },
             },
         };

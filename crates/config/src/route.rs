@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::build::{Context, resolve};
-use crate::model::{Action, PathPattern, PathRule, PathTemplate, Route};
+use crate::model::{Action, Gate, PathPattern, PathRule, PathTemplate, Route};
 use crate::names::ServerUrl;
 use crate::rules::{self, Side};
 use crate::upstream::upstream;
@@ -58,6 +58,7 @@ fn bare_route(name: String, path: PathPattern, action: Action, span: Span) -> Ro
         request_fields: Vec::new(),
         error_pages: Vec::new(),
         max_body: None,
+        gate: Gate::default(),
         span,
     }
 }
@@ -99,6 +100,7 @@ fn route(item: &Item, site_name: &str, context: &mut Context<'_>) -> Option<Rout
         request_fields,
         error_pages,
         max_body: body.and_then(|body| body.get("size")),
+        gate: Gate::default(),
         span: item.span,
     })
 }

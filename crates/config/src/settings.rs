@@ -25,6 +25,7 @@ impl Defaults {
                 min_rate_grace: Duration::from_secs(20),
                 connections_per_client: None,
                 requests_per_connection: 10_000,
+                streams: 128,
             },
             timeouts: Timeouts {
                 header: Duration::from_secs(15),

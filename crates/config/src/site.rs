@@ -44,6 +44,9 @@ pub(crate) fn site(item: &Item, context: &mut Context<'_>) -> Option<PlacedSite>
         forwarded: settings.forwarded,
         limits: settings.limits,
         timeouts: settings.timeouts,
+        gate: crate::model::Gate::default(),
+        proxy_protocol: Vec::new(),
+        http2: true,
         span: item.span,
     };
     Some(PlacedSite { site, names, listen })

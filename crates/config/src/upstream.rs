@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::build::Context;
-use crate::model::{CertificateFiles, Scheme, Server, Upstream, UpstreamTls};
+use crate::model::{
+    Balance, CertificateFiles, Retry, Scheme, Server, ServerProtocol, Upstream, UpstreamTls,
+};
 use crate::names::ServerUrl;
 use crate::walk::Item;
 use crate::{ConfigError, Spanned};
@@ -58,13 +60,27 @@ pub(crate) fn upstream(
             .child("idle-timeout")
             .and_then(|item| item.get("time"))
             .unwrap_or(Duration::from_secs(60)),
+        balance: Balance::RoundRobin,
+        health: None,
+        retry: Retry::default(),
+        slow_start: Duration::ZERO,
+        sticky: None,
+        outlier: None,
+        circuit_breaker: None,
+        max_connections: None,
+        panic: 0,
+        proxy_protocol: None,
         span: item.span,
     }
 }
 
 fn server(url: Spanned<ServerUrl>) -> Server {
     let ServerUrl { scheme, host, port, base_path } = url.value;
-    Server { scheme, host, port, base_path, span: url.span }
+    let protocol = match scheme {
+        Scheme::Http => ServerProtocol::Http1,
+        Scheme::Https => ServerProtocol::Alpn,
+    };
+    Server { scheme, protocol, host, port, base_path, weight: 1, backup: false, span: url.span }
 }
 
 fn upstream_tls(item: &Item, context: &mut Context<'_>) -> UpstreamTls {
@@ -93,5 +109,6 @@ fn upstream_tls(item: &Item, context: &mut Context<'_>) -> UpstreamTls {
         sni: item.get("sni"),
         client: cert.zip(key).map(|(cert, key)| CertificateFiles { cert, key }),
         insecure,
+        http1_only: false,
     }
 }

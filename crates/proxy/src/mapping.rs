@@ -126,7 +126,9 @@ impl Mapping<'_> {
 fn same_origin_host(domain: &[u8], endpoint: &Endpoint) -> bool {
     let domain = domain.strip_prefix(b".").unwrap_or(domain);
     match &endpoint.server.host {
-        config::ServerHost::Name(name) => domain.eq_ignore_ascii_case(name.as_bytes()),
+        config::ServerHost::Name(name) | config::ServerHost::Srv(name) => {
+            domain.eq_ignore_ascii_case(name.as_bytes())
+        }
         config::ServerHost::Address(ip) => domain == ip.to_string().as_bytes(),
     }
 }

@@ -361,7 +361,9 @@ pub(crate) fn same_origin(authority: &[u8], endpoint: &Endpoint) -> bool {
     let port = found.port.unwrap_or(if secure { 443 } else { 80 });
     let host = match &endpoint.server.host {
         config::ServerHost::Address(ip) => Host::Address(*ip),
-        config::ServerHost::Name(name) => Host::Name(name.as_str().into()),
+        config::ServerHost::Name(name) | config::ServerHost::Srv(name) => {
+            Host::Name(name.as_str().into())
+        }
     };
     found.host == host && port == endpoint.server.port
 }

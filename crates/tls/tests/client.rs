@@ -198,6 +198,7 @@ fn what_is_wrong_is_said_at_once() {
         sni: Some("not a name".into()),
         client: Some(pair),
         insecure: false,
+        http1_only: false,
     };
     let errors = ClientTls::build(&tls, &Roots::system(), &[]).unwrap_err();
     assert_eq!(errors.len(), 3, "{errors:?}");

@@ -112,7 +112,9 @@ impl Cluster {
             authority: authority(server),
             addresses: match &server.host {
                 ServerHost::Address(ip) => Addresses::Fixed(SocketAddr::new(*ip, server.port)),
-                ServerHost::Name(name) => Addresses::Resolved(resolver.watch(name)),
+                ServerHost::Name(name) | ServerHost::Srv(name) => {
+                    Addresses::Resolved(resolver.watch(name))
+                }
             },
             idle: RefCell::default(),
             avoid_until: Cell::new(0),
@@ -214,7 +216,7 @@ impl Cluster {
         {
             let host = match &server.host {
                 ServerHost::Address(ip) => ip.to_string(),
-                ServerHost::Name(name) => name.clone(),
+                ServerHost::Name(name) | ServerHost::Srv(name) => name.clone(),
             };
             io = tls.connect(io, &host).await.map_err(ConnectError::Tls)?;
         }
@@ -268,7 +270,7 @@ fn authority(server: &Server) -> String {
     let host = match &server.host {
         ServerHost::Address(std::net::IpAddr::V6(ip)) => format!("[{ip}]"),
         ServerHost::Address(ip) => ip.to_string(),
-        ServerHost::Name(name) => name.clone(),
+        ServerHost::Name(name) | ServerHost::Srv(name) => name.clone(),
     };
     match (server.scheme, server.port) {
         (Scheme::Http, 80) | (Scheme::Https, 443) => host,
