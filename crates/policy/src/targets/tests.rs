@@ -33,6 +33,8 @@ fn forward(rules: Vec<TargetRule>, ports: &[(u16, u16)]) -> Forward {
         anonymity: Anonymity::Elite,
         ports: ports.to_vec(),
         rules,
+        proxy_protocol: Vec::new(),
+        http2: false,
         limits: Limits {
             head_bytes: 1,
             fields: 1,
@@ -41,6 +43,7 @@ fn forward(rules: Vec<TargetRule>, ports: &[(u16, u16)]) -> Forward {
             min_rate_grace: second,
             connections_per_client: None,
             requests_per_connection: 1,
+            streams: 1,
         },
         timeouts: Timeouts {
             header: second,
