@@ -4,6 +4,7 @@
 //! Begin reading at `exchange.rs`. Not here: processes, threads, signals, files.
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod client;
 mod core;
 mod downstream;

@@ -1,25 +1,19 @@
 //! The reverse face: from a request to one of the servers behind a site.
 
-use std::time::Instant;
-
 use config::{Action, Scheme};
 use message::target::{CanonicalPath, PathAndQuery, PathError, Target};
 use message::{Authority, FieldId, Host, Method, ResponseHead, Version, forwarding};
-use upstream::{Cluster, Connection, Endpoint, Tried};
+use upstream::Endpoint;
 
 use crate::client::AddressText;
 use crate::exchange::{Aim, Exchange};
-use crate::failure::{Failure, Kind, Retry, Side};
+use crate::failure::{Failure, Kind};
 use crate::mapping::{Mapping, map_back};
 use crate::peer::H1Peer;
-use crate::relay::{self, Outcome, Terms};
+use crate::relay;
 use crate::respond::Answer;
 use crate::site::{Found, Route, Site};
 use crate::snapshot::Reverse;
-use crate::tunnel;
-
-/// Servers that one request is tried on.
-const MAX_ATTEMPTS: u8 = 8;
 
 /// Serves a request on a listener of sites.
 pub(crate) async fn serve<'a>(
@@ -122,56 +116,17 @@ fn find_route<'a>(
 }
 
 /// A request that goes to a server.
-struct Forwarding<'a, 'b> {
-    site: &'a Site,
-    route: &'a Route,
-    aim: &'b Aim,
-    path: PathAndQuery,
+pub(crate) struct Forwarding<'a, 'b> {
+    pub(crate) site: &'a Site,
+    pub(crate) route: &'a Route,
+    pub(crate) aim: &'b Aim,
+    pub(crate) path: PathAndQuery,
 }
 
 impl<'a> Forwarding<'a, '_> {
-    async fn relay(&self, x: &mut Exchange<'a>, upstream: usize) -> Result<(), Failure> {
-        if let message::framing::BodyLength::Known(length) = x.body
-            && length > self.route.max_body
-        {
-            return Err(Failure::new(Kind::RequestBodyTooLarge));
-        }
-        let cluster = &x.view.clusters[upstream];
-        x.record.upstream = Some(upstream);
-        let upgrade = self.prepare(x);
-        let mut tried = Tried::default();
-        let mut again: Option<usize> = None;
-        loop {
-            // A server that only closed a kept connection is asked again, on a new one.
-            let fresh = again.is_some();
-            let Some(index) = again.take().or_else(|| cluster.pick(&mut tried)) else {
-                return Err(x.record.last_failure());
-            };
-            x.record.attempts += 1;
-            let counters = x.core.counters.upstream(x.view.snapshot.cluster_labels[upstream]);
-            counters.requests.inc();
-            let outcome = self.attempt(x, cluster, index, fresh, upgrade).await;
-            if outcome.as_ref().is_err_and(|failure| failure.kind.side() == Side::Upstream) {
-                counters.failures.inc();
-            }
-            match outcome {
-                Ok(()) => return Ok(()),
-                Err(failure) if x.head_sent || x.record.attempts >= MAX_ATTEMPTS => {
-                    return Err(failure);
-                }
-                Err(failure) if relay::may_repeat(x.request.method, &failure, x.body) => {
-                    x.core.counters.retries.inc();
-                    again = (failure.retry == Retry::Stale).then_some(index);
-                    x.record.note_failure(&failure);
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-    }
-
     /// Makes the head of the request what the server shall see; returns whether it asks for
     /// another protocol.
-    fn prepare(&self, x: &mut Exchange<'a>) -> bool {
+    pub(crate) fn prepare(&self, x: &mut Exchange<'a>) -> bool {
         let rule = &self.site.config.forwarded;
         let upgrade = passes_upgrade(x);
         let address = AddressText::new(x.client.address);
@@ -195,55 +150,7 @@ impl<'a> Forwarding<'a, '_> {
         upgrade
     }
 
-    async fn attempt(
-        &self,
-        x: &mut Exchange<'a>,
-        cluster: &Cluster,
-        index: usize,
-        fresh: bool,
-        upgrade: bool,
-    ) -> Result<(), Failure> {
-        let reused = if fresh { None } else { cluster.reuse(index) };
-        let mut connection = match reused {
-            Some(connection) => {
-                x.core.counters.upstream_reused.inc();
-                connection
-            }
-            None => connect(x, cluster, index).await?,
-        };
-        x.record.server = Some(connection.server);
-        let endpoint = &cluster.endpoints()[index];
-        let terms = Terms {
-            max_body: self.route.max_body,
-            heads: self.site.heads,
-            limits: &self.site.config.limits,
-            timeouts: &self.site.config.timeouts,
-            upgrade,
-            reused: connection.reused,
-            pages: Some(&self.route.error_pages),
-        };
-        let mut up = H1Peer::new(connection.wire);
-        up.lend_output(&x.core.blocks);
-        self.write_request(x, endpoint, &mut up);
-        let outcome =
-            relay::run(x, &mut up, &terms, |x, head| self.edit_response(x, endpoint, head)).await?;
-        match outcome {
-            Outcome::Complete { reusable } => {
-                up.release(&x.core.blocks);
-                connection.wire = up.wire;
-                if reusable {
-                    cluster.keep(index, connection);
-                }
-                Ok(())
-            }
-            Outcome::Upgraded => {
-                let idle = self.site.config.timeouts.tunnel_idle;
-                tunnel::run(x, up.wire, idle).await
-            }
-        }
-    }
-
-    fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Endpoint, up: &mut H1Peer) {
+    pub(crate) fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Endpoint, up: &mut H1Peer) {
         let coding = relay::coding_of(x.body);
         let out = up.begin(coding);
         let target = x.request.target();
@@ -282,7 +189,12 @@ impl<'a> Forwarding<'a, '_> {
     }
 
     /// Makes the head of the response what the client shall see.
-    fn edit_response(&self, x: &mut Exchange<'_>, endpoint: &Endpoint, head: &mut ResponseHead) {
+    pub(crate) fn edit_response(
+        &self,
+        x: &mut Exchange<'_>,
+        endpoint: &Endpoint,
+        head: &mut ResponseHead,
+    ) {
         // What the origin says about itself stays here.
         head.fields.remove(FieldId::Server);
         head.fields.remove(FieldId::XPoweredBy);
@@ -294,30 +206,6 @@ impl<'a> Forwarding<'a, '_> {
             map_back(&mut head.fields, &mapping);
         }
         self.route.response_rules.apply(&mut head.fields);
-    }
-}
-
-async fn connect(
-    x: &mut Exchange<'_>,
-    cluster: &Cluster,
-    index: usize,
-) -> Result<Connection, Failure> {
-    let started = Instant::now();
-    let outcome = cluster.connect(index).await;
-    x.record.connect = Some(started.elapsed());
-    match outcome {
-        Ok(connection) => {
-            x.core.counters.upstream_opened.inc();
-            if let Some(upstream) = x.record.upstream {
-                let label = x.view.snapshot.cluster_labels[upstream];
-                x.core.counters.upstream(label).connects.inc();
-            }
-            Ok(connection)
-        }
-        Err(error) => {
-            x.core.counters.upstream_failed.inc();
-            Err(Failure::of_connect(&error))
-        }
     }
 }
 
