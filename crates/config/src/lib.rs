@@ -19,6 +19,7 @@ mod listeners;
 pub mod model;
 mod names;
 mod paths;
+mod places;
 mod reference;
 mod report;
 mod route;
