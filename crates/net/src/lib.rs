@@ -13,6 +13,7 @@ pub mod listener;
 mod option;
 mod patience;
 pub mod pipe;
+pub mod proxy_protocol;
 pub mod resolver;
 pub mod runtime;
 pub mod splice;
