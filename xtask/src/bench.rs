@@ -35,6 +35,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("squid", "squid"),
     ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
     ("openssl", "openssl"),
     ("taskset", "util-linux"),
     ("setpriv", "util-linux"),
@@ -64,7 +65,7 @@ fn list() {
                 Target::AtMost(most) => format!("≤ {most:.1} {}", scenario.measure.unit()),
             })
             .collect();
-        println!("{:16} {} ({})", scenario.name, scenario.title, targets.join(", "));
+        println!("{:18} {} ({})", scenario.name, scenario.title, targets.join(", "));
     }
 }
 
@@ -79,7 +80,7 @@ fn measure(options: &Options) -> Result {
     let bed = Bed {
         dir: dir.0.clone(),
         core: cores.proxy,
-        origin: origin::start()?,
+        origins: origin::Origins::start()?,
         bifrons,
         certificate,
         key,
@@ -90,7 +91,9 @@ fn measure(options: &Options) -> Result {
     for scenario in &options.scenarios {
         eprintln!("{}: {}", scenario.name, scenario.title);
         groups.push(match scenario.load {
-            Load::Idle { connections } => runner.hold(scenario, connections),
+            Load::Idle { connections } | Load::WebSockets { connections } => {
+                runner.hold(scenario, connections)
+            }
             _ => runner.drive(scenario),
         });
     }

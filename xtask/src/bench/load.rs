@@ -5,17 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::proxy::{Kind, Proxy};
-use super::scenario::{Face, Load};
+use super::scenario::{Face, Load, ROUTES, UPSTREAMS};
 use crate::Result;
 
 mod bulk;
+mod h2load;
 mod handshakes;
 mod idle;
 mod open_loop;
 mod response;
+mod websockets;
 mod wrk;
 
 pub use idle::measure as idle;
+pub use websockets::measure as websockets;
 
 /// Connections of the keep-alive loads.
 const CONNECTIONS: usize = 64;
@@ -57,7 +60,7 @@ pub struct Outcome {
     pub faults: Vec<String>,
 }
 
-/// Drives `proxy` for `length`. `rate` is the schedule of [`Load::HalfOfNginx`], requests a
+/// Drives `proxy` for `length`. `rate` is the schedule of [`Load::HalfOf`], requests a
 /// second.
 ///
 /// # Errors
@@ -74,7 +77,7 @@ pub fn drive(
     let address = proxy.address;
     match load {
         Load::KeepAlive | Load::NewConnections => {
-            let mut wrk = wrk::Wrk::new(address, face == Face::ReverseTls, CONNECTIONS);
+            let mut wrk = wrk::Wrk::new(address, face.is_tls(), CONNECTIONS);
             if face == Face::Forward {
                 wrk.absolute_form(origin);
             }
@@ -83,6 +86,13 @@ pub fn drive(
             }
             wrk.run(length, dir)
         }
+        Load::Routes => {
+            let mut wrk = wrk::Wrk::new(address, face.is_tls(), CONNECTIONS);
+            let paths = (0..ROUTES).step_by(UPSTREAMS);
+            wrk.paths(paths.map(|index| format!("{}/1k", route(index))));
+            wrk.run(length, dir)
+        }
+        Load::Http2 => h2load::run(address, length),
         Load::Handshakes => handshakes::run(address, length),
         Load::Bulk => bulk::run(address, &bulk::Way::Relayed, length),
         // HAProxy relays TCP to the one origin; the others are asked for it.
@@ -90,19 +100,29 @@ pub fn drive(
             bulk::run(address, &bulk::Way::RelayedOnce, length)
         }
         Load::Tunnels => bulk::run(address, &bulk::Way::Connect(origin), length),
-        Load::HalfOfNginx => open_loop::run(address, rate, length),
-        Load::Idle { .. } => Err("idle connections are measured, not driven".into()),
+        Load::HalfOf(_) => open_loop::run(address, rate, length),
+        Load::Idle { .. } | Load::WebSockets { .. } => {
+            Err("idle connections are measured, not driven".into())
+        }
     }
 }
 
-/// nginx's highest rate of [`Load::KeepAlive`], requests a second, less is not asked of it.
+/// The path of a route of [`Face::ManyRoutes`]. Route `i` leads to upstream `i % UPSTREAMS`.
+pub fn route(index: usize) -> String {
+    format!("/team-{}/service-{}", index / UPSTREAMS, index % UPSTREAMS)
+}
+
+/// The highest rate of [`Load::KeepAlive`], requests a second, less is not asked of it.
 ///
 /// # Errors
 /// The load generator cannot run, or the proxy answered errors.
 pub fn highest_rate(proxy: &Proxy, length: Duration, dir: &Path) -> Result<f64> {
     let outcome = wrk::Wrk::new(proxy.address, false, CONNECTIONS).run(length, dir)?;
     match outcome.faults.first() {
-        Some(fault) => Err(format!("nginx's highest rate is not known: {fault}").into()),
+        Some(fault) => {
+            let name = proxy.kind.name();
+            Err(format!("the highest rate of {name} is not known: {fault}").into())
+        }
         None => Ok(outcome.units as f64 / outcome.wall.as_secs_f64()),
     }
 }

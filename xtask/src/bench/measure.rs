@@ -6,7 +6,7 @@ use super::load::{self, Outcome};
 use super::machine;
 use super::process::CpuTime;
 use super::proxy::{Bed, Kind, Proxy};
-use super::scenario::{Face, Load, Measure, Scenario};
+use super::scenario::{Load, Measure, Scenario};
 use crate::Result;
 
 /// The share of the proxy's core that must have been used where the load has to saturate it.
@@ -93,11 +93,11 @@ impl Runner<'_> {
             }
         }
         let rate = match scenario.load {
-            Load::HalfOfNginx => {
-                let nginx = proxies.iter().flatten().find(|proxy| proxy.kind == Kind::Nginx);
-                let highest = nginx
-                    .ok_or_else(|| "nginx does not run".into())
-                    .and_then(|nginx| load::highest_rate(nginx, self.length, &self.bed.dir));
+            Load::HalfOf(kind) => {
+                let measured = proxies.iter().flatten().find(|proxy| proxy.kind == kind);
+                let highest = measured
+                    .ok_or_else(|| format!("{} does not run", kind.name()).into())
+                    .and_then(|proxy| load::highest_rate(proxy, self.length, &self.bed.dir));
                 match highest {
                     Ok(rate) => rate / 2.0,
                     Err(error) => {
@@ -137,9 +137,15 @@ impl Runner<'_> {
         // A round takes a while, and resident memory varies little.
         for round in 1..=self.rounds.min(3) {
             for result in &mut group.results {
-                let tls = scenario.face == Face::ReverseTls;
-                let held = Proxy::start(result.kind, scenario.face, self.bed)
-                    .and_then(|proxy| load::idle(&proxy, tls, connections, &self.bed.dir));
+                let held = Proxy::start(result.kind, scenario.face, self.bed).and_then(|proxy| {
+                    match scenario.load {
+                        Load::WebSockets { .. } => load::websockets(&proxy, connections),
+                        _ => {
+                            let tls = scenario.face.is_tls();
+                            load::idle(&proxy, tls, connections, &self.bed.dir)
+                        }
+                    }
+                });
                 match held {
                     Ok(figure) => {
                         eprintln!("  {round} {:8} {figure:10.2} KiB", result.kind.name());
@@ -164,7 +170,15 @@ impl Runner<'_> {
     fn start(&self, kind: Kind, scenario: &Scenario) -> Result<Proxy> {
         let proxy = Proxy::start(kind, scenario.face, self.bed)?;
         let (bed, warm_up) = (self.bed, Duration::from_secs(1));
-        load::drive(scenario.load, scenario.face, &proxy, bed.origin, warm_up, 1000.0, &bed.dir)?;
+        load::drive(
+            scenario.load,
+            scenario.face,
+            &proxy,
+            bed.origins.h1,
+            warm_up,
+            1000.0,
+            &bed.dir,
+        )?;
         Ok(proxy)
     }
 
@@ -181,7 +195,7 @@ impl Runner<'_> {
             scenario.load,
             scenario.face,
             proxy,
-            bed.origin,
+            bed.origins.h1,
             self.length,
             rate,
             &bed.dir,
@@ -194,7 +208,11 @@ impl Runner<'_> {
         // The load itself tells how long it drove the proxy: `wall` has its start and end too.
         let busy = used / outcome.wall.as_secs_f64();
         faults.extend(outcome.faults.iter().cloned());
-        Ok(Sample { busy, foreign, ..Sample::new(scenario.measure, &outcome, cpu) })
+        let mut sample = Sample { busy, foreign, ..Sample::new(scenario.measure, &outcome, cpu) };
+        if scenario.measure == Measure::Memory {
+            sample.figure = proxy.server.resident_kib()? as f64 / 1024.0;
+        }
+        Ok(sample)
     }
 }
 
@@ -210,7 +228,10 @@ impl Sample {
         let units = outcome.units as f64;
         let scale = match measure {
             Measure::CpuPerGigabyte => 1e9,
-            Measure::CpuPerRequest | Measure::P99 | Measure::MemoryPerConnection => 1e6,
+            Measure::CpuPerRequest
+            | Measure::P99
+            | Measure::MemoryPerConnection
+            | Measure::Memory => 1e6,
         };
         let (user, system) =
             (cpu.user.as_secs_f64() * scale / units, cpu.system.as_secs_f64() * scale / units);

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::origin::Origins;
 use super::process::Server;
-use super::scenario::Face;
+use super::scenario::{Face, ROUTES};
 use crate::Result;
 
 mod bifrons;
@@ -21,6 +22,8 @@ use haproxy::Splice;
 pub enum Kind {
     /// Ours.
     Bifrons,
+    /// Ours with one route where the scenario has many.
+    BifronsOneRoute,
     /// nginx.
     Nginx,
     /// HAProxy.
@@ -36,11 +39,17 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bifrons => "Bifrons",
+            Self::BifronsOneRoute => "Bifrons (one route)",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::HaproxySplicing => "HAProxy (splice-response)",
             Self::Squid => "Squid",
         }
+    }
+
+    /// Whether it is our binary.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Bifrons | Self::BifronsOneRoute)
     }
 }
 
@@ -51,8 +60,8 @@ pub struct Bed {
     pub dir: PathBuf,
     /// The core of the proxies.
     pub core: usize,
-    /// The origin.
-    pub origin: SocketAddr,
+    /// What stands behind them.
+    pub origins: Origins,
     /// Our own binary.
     pub bifrons: Option<PathBuf>,
     /// P-256 certificate for 127.0.0.1 (PEM).
@@ -95,7 +104,8 @@ impl Proxy {
         fs::create_dir_all(&dir)?;
         let place = Place { bed, face, dir, listen, admin };
         let command = match kind {
-            Kind::Bifrons => bifrons::command(&place),
+            Kind::Bifrons => bifrons::command(&place, ROUTES),
+            Kind::BifronsOneRoute => bifrons::command(&place, 1),
             Kind::Nginx => nginx::command(&place),
             Kind::Haproxy => haproxy::command(&place, Splice::Auto),
             Kind::HaproxySplicing => haproxy::command(&place, Splice::Response),
@@ -107,6 +117,16 @@ impl Proxy {
 }
 
 impl Place<'_> {
+    /// The servers behind the proxy.
+    fn servers(&self) -> &[SocketAddr] {
+        let origins = &self.bed.origins;
+        match self.face {
+            Face::LeastRequests => &origins.group,
+            Face::WebSockets => std::slice::from_ref(&origins.websocket),
+            _ => std::slice::from_ref(&origins.h1),
+        }
+    }
+
     /// Writes a configuration file and gives its path.
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.dir.join(name);
@@ -152,6 +172,7 @@ pub fn versions() -> Vec<String> {
         ("haproxy", "-v", ""),
         ("squid", "-v", ""),
         ("wrk", "-v", ""),
+        ("h2load", "--version", ""),
         ("openssl", "version", ""),
     ]
     .into_iter()

@@ -31,6 +31,17 @@ pub enum Face {
     Reverse,
     /// The same behind TLS with a P-256 certificate.
     ReverseTls,
+    /// HTTP/2 over TLS, in front of an origin that speaks HTTP/1.1.
+    Http2,
+    /// The same; ours speaks HTTP/2 with the origin as well, which nginx cannot.
+    Http2Throughout,
+    /// Plain HTTP in front of four servers, one of them slow; the one with the fewest
+    /// requests gets the next.
+    LeastRequests,
+    /// Plain HTTP, [`ROUTES`] routes to [`UPSTREAMS`] groups of servers.
+    ManyRoutes,
+    /// Plain HTTP in front of an origin of WebSockets.
+    WebSockets,
     /// A forward proxy; HAProxy, which is none, relays TCP to the origin instead.
     Forward,
 }
@@ -48,10 +59,20 @@ pub enum Load {
     Bulk,
     /// Our client, 8 tunnels at a time, 10 MiB through each.
     Tunnels,
-    /// Our client, requests on a fixed schedule at half of nginx's highest rate.
-    HalfOfNginx,
+    /// wrk, as [`Load::KeepAlive`], over the routes to one of the groups of
+    /// [`Face::ManyRoutes`].
+    Routes,
+    /// h2load, 16 connections × 16 streams over TLS, the same response and fields.
+    Http2,
+    /// Our client, requests on a fixed schedule at half of the highest rate of this one.
+    HalfOf(Kind),
     /// wrk, so many connections that make one request and then wait.
     Idle {
+        /// How many.
+        connections: u32,
+    },
+    /// Our client, so many WebSockets that exchange a message and then wait.
+    WebSockets {
         /// How many.
         connections: u32,
     },
@@ -66,6 +87,8 @@ pub enum Measure {
     CpuPerGigabyte,
     /// Resident memory of the proxy per idle connection, KiB.
     MemoryPerConnection,
+    /// Resident memory of the proxy after it was loaded, MiB.
+    Memory,
     /// 99th percentile of the latency, µs.
     P99,
 }
@@ -78,6 +101,11 @@ pub enum Target {
     /// This much, in the unit of the measure.
     AtMost(f64),
 }
+
+/// Routes of [`Face::ManyRoutes`].
+pub const ROUTES: usize = 10_000;
+/// Groups of servers that they lead to.
+pub const UPSTREAMS: usize = 100;
 
 /// All scenarios, in the order of the table.
 pub const SCENARIOS: &[Scenario] = &[
@@ -177,18 +205,93 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "p99-half-rate",
         title: "reverse, 1 KiB, at half of nginx's highest rate",
         face: Face::Reverse,
-        load: Load::HalfOfNginx,
+        load: Load::HalfOf(Kind::Nginx),
         measure: Measure::P99,
         saturates: false,
         rivals: &[Kind::Nginx, Kind::Haproxy],
         targets: &[Target::Times(1.00, Kind::Nginx)],
+    },
+    Scenario {
+        name: "h2-1k",
+        title: "HTTP/2 over TLS 1.3, 1 KiB, 16 connections × 16 streams",
+        face: Face::Http2,
+        load: Load::Http2,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[Target::Times(0.95, Kind::Nginx), Target::Times(0.80, Kind::Haproxy)],
+    },
+    Scenario {
+        name: "h2-h2c-1k",
+        title: "the same, and HTTP/2 to the origin (nginx: HTTP/1.1)",
+        face: Face::Http2Throughout,
+        load: Load::Http2,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Nginx],
+        targets: &[Target::Times(0.75, Kind::Nginx)],
+    },
+    Scenario {
+        name: "least-slow",
+        title: "least requests, 4 servers of which one takes 50 ms, at half of HAProxy's highest rate",
+        face: Face::LeastRequests,
+        load: Load::HalfOf(Kind::Haproxy),
+        measure: Measure::P99,
+        saturates: false,
+        rivals: &[Kind::Haproxy, Kind::Nginx],
+        targets: &[Target::Times(1.00, Kind::Haproxy)],
+    },
+    Scenario {
+        name: "routes-10k",
+        title: "10,000 routes, 1 KiB, keep-alive",
+        face: Face::ManyRoutes,
+        load: Load::Routes,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::BifronsOneRoute],
+        targets: &[Target::Times(1.05, Kind::BifronsOneRoute)],
+    },
+    Scenario {
+        name: "routes-10k-memory",
+        title: "10,000 routes, resident after load",
+        face: Face::ManyRoutes,
+        load: Load::Routes,
+        measure: Measure::Memory,
+        saturates: false,
+        rivals: &[Kind::BifronsOneRoute],
+        targets: &[Target::AtMost(40.0)],
+    },
+    Scenario {
+        name: "idle-ws",
+        title: "2000 idle WebSockets",
+        face: Face::WebSockets,
+        load: Load::WebSockets { connections: 2000 },
+        measure: Measure::MemoryPerConnection,
+        saturates: false,
+        rivals: &[Kind::Nginx, Kind::Haproxy],
+        targets: &[],
     },
 ];
 
 impl Scenario {
     /// Who is measured, ours first if it takes part.
     pub fn proxies(&self, with_ours: bool) -> impl Iterator<Item = Kind> {
-        with_ours.then_some(Kind::Bifrons).into_iter().chain(self.rivals.iter().copied())
+        [Kind::Bifrons]
+            .into_iter()
+            .chain(self.rivals.iter().copied())
+            .filter(move |kind| with_ours || !kind.is_ours())
+    }
+}
+
+impl Face {
+    /// Whether its clients speak TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::ReverseTls | Self::Http2 | Self::Http2Throughout)
+    }
+
+    /// Whether its clients speak HTTP/2.
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http2Throughout)
     }
 }
 
@@ -199,6 +302,7 @@ impl Measure {
             Self::CpuPerRequest => "µs/req",
             Self::CpuPerGigabyte => "s/GB",
             Self::MemoryPerConnection => "KiB",
+            Self::Memory => "MiB",
             Self::P99 => "µs",
         }
     }

@@ -65,7 +65,7 @@ impl Drop for Holder {
 }
 
 /// Resident memory once it has stopped to change, KiB.
-fn settled(server: &Server) -> Result<u64> {
+pub(super) fn settled(server: &Server) -> Result<u64> {
     let mut last = server.resident_kib()?;
     wait_for(
         || {
@@ -79,7 +79,7 @@ fn settled(server: &Server) -> Result<u64> {
 
 /// Looks again and again: neither the kernel's tables nor a foreign process's memory tell
 /// when they change.
-fn wait_for(mut there: impl FnMut() -> Result<bool>, what: &str) -> Result {
+pub(super) fn wait_for(mut there: impl FnMut() -> Result<bool>, what: &str) -> Result {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !there()? {
         if Instant::now() > deadline {
@@ -91,7 +91,7 @@ fn wait_for(mut there: impl FnMut() -> Result<bool>, what: &str) -> Result {
 }
 
 /// Connections of `address`, an IPv4 one, as the server sees them.
-fn established(address: SocketAddr) -> Result<u32> {
+pub(super) fn established(address: SocketAddr) -> Result<u32> {
     const ESTABLISHED: &str = "01";
     let SocketAddr::V4(v4) = address else { return Err("not an IPv4 address".into()) };
     // proc(5): the address in hexadecimal, in the byte order of the machine.

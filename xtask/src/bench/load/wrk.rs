@@ -45,6 +45,25 @@ impl Wrk {
         let _ = writeln!(self.script, "wrk.path = \"http://{origin}/1k\"");
     }
 
+    /// Asks for these paths in turn, instead of the one.
+    pub fn paths(&mut self, paths: impl Iterator<Item = String>) {
+        self.script.push_str("local paths, requests, turn = {}, {}, 0\n");
+        for path in paths {
+            let _ = writeln!(self.script, "paths[#paths + 1] = {path:?}");
+        }
+        // The fields are known only when the script has been read, hence `init`.
+        self.script.push_str(
+            "function init(args)
+  for i, path in ipairs(paths) do requests[i] = wrk.format(\"GET\", path) end
+end
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+",
+        );
+    }
+
     /// Makes each connection wait after its first request. The first ones are spread over
     /// `spread`, after `grace` in which all of them connect.
     pub fn once(&mut self, grace: Duration, spread: Duration) {

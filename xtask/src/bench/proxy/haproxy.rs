@@ -7,6 +7,7 @@
 //! The ring is the cheapest log HAProxy has (no system call per line), so the comparison
 //! does not charge it for a syslog daemon that the others do not need.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
@@ -26,21 +27,26 @@ pub enum Splice {
 pub fn command(place: &Place<'_>, splice: Splice) -> Result<Command> {
     let Place { bed, listen, admin, .. } = place;
     let dir = place.dir.display();
-    let origin = bed.origin;
     let (mode, log) = match place.face {
-        Face::Reverse | Face::ReverseTls => {
-            ("http", "option httplog\n  option forwardfor\n  http-reuse always")
-        }
         Face::Forward => ("tcp", "option tcplog"),
+        _ => ("http", "option httplog\n  option forwardfor\n  http-reuse always"),
     };
+    let mut servers = String::new();
+    if place.face == Face::LeastRequests {
+        servers.push_str("balance leastconn\n");
+    }
+    for (index, server) in place.servers().iter().enumerate() {
+        let _ = writeln!(servers, "  server origin-{index} {server}");
+    }
     let splice = match splice {
         Splice::Auto => "option splice-auto",
         Splice::Response => "option splice-auto\n  option splice-response",
     };
-    let tls = if place.face == Face::ReverseTls {
+    let tls = if place.face.is_tls() {
+        let alpn = if place.face.is_http2() { "h2,http/1.1" } else { "http/1.1" };
         let pair = [fs::read(&bed.certificate)?, fs::read(&bed.key)?].concat();
         fs::write(place.dir.join("pair.pem"), pair)?;
-        format!("ssl crt {dir}/pair.pem alpn http/1.1")
+        format!("ssl crt {dir}/pair.pem alpn {alpn}")
     } else {
         String::new()
     };
@@ -65,7 +71,7 @@ defaults
 listen relay
   {log}
   bind {listen} {tls}
-  server origin {origin}
+  {servers}
 frontend metrics
   mode http
   no log

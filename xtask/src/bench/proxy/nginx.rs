@@ -1,5 +1,6 @@
 //! nginx: one worker, buffered access log, status page, keep-alive to the origin.
 
+use std::fmt::Write as _;
 use std::process::Command;
 
 use super::{Face, Place};
@@ -7,21 +8,45 @@ use crate::Result;
 
 /// Writes the configuration and gives the command that serves it.
 pub fn command(place: &Place<'_>) -> Result<Command> {
+    if place.face == Face::Forward {
+        return Err("nginx is no forward proxy".into());
+    }
     let Place { bed, listen, admin, .. } = place;
     let dir = place.dir.display();
-    let origin = bed.origin;
-    let tls = match place.face {
-        Face::Reverse => String::new(),
-        Face::ReverseTls => format!(
+    let tls = if place.face.is_tls() {
+        format!(
             "ssl_certificate {};\n    ssl_certificate_key {};\n    \
              ssl_protocols TLSv1.2 TLSv1.3;\n    \
              ssl_session_cache shared:tls:10m;\n    ssl_session_tickets on;",
             bed.certificate.display(),
             bed.key.display()
-        ),
-        Face::Forward => return Err("nginx is no forward proxy".into()),
+        )
+    } else {
+        String::new()
     };
-    let ssl = if place.face == Face::ReverseTls { "ssl" } else { "" };
+    let protocol = match (place.face.is_tls(), place.face.is_http2()) {
+        (true, true) => "ssl http2",
+        (true, false) => "ssl",
+        (false, _) => "",
+    };
+    // 16 connections reach the usual limit within a second, and each time the requests under
+    // way would be lost to the load.
+    let requests = if place.face.is_http2() { 100_000_000 } else { 10_000 };
+    let mut servers = String::new();
+    if place.face == Face::LeastRequests {
+        servers.push_str("least_conn;\n");
+    }
+    for server in place.servers() {
+        let _ = writeln!(servers, "    server {server};");
+    }
+    let (connection, timeout) = match place.face {
+        Face::WebSockets => ("$connection_upgrade", "3600s"),
+        _ => ("\"\"", "60s"),
+    };
+    let upgrade = match place.face {
+        Face::WebSockets => "proxy_set_header Upgrade $http_upgrade;",
+        _ => "",
+    };
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let text = format!(
         "daemon off;
@@ -41,19 +66,22 @@ http {{
   sendfile on;
   tcp_nopush on;
   keepalive_timeout 75s;
-  keepalive_requests 10000;
+  keepalive_requests {requests};
+  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
   upstream origin {{
-    server {origin};
+    {servers}
     keepalive 64;
     keepalive_requests 10000;
   }}
   server {{
-    listen {listen} {ssl} reuseport backlog=4096;
+    listen {listen} {protocol} reuseport backlog=4096;
     {tls}
     location / {{
       proxy_pass http://origin;
       proxy_http_version 1.1;
-      proxy_set_header Connection \"\";
+      proxy_set_header Connection {connection};
+      {upgrade}
+      proxy_read_timeout {timeout};
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;
