@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -64,7 +65,7 @@ pub enum DnsError {
     Timeout,
     /// The name servers failed: their response code, or else what went wrong.
     /// `dns_error` of RFC 9209 §2.3.2.
-    Failed(Rc<str>),
+    Failed(Arc<str>),
 }
 
 impl DnsError {
@@ -99,6 +100,19 @@ impl fmt::Display for DnsError {
 }
 
 impl Error for DnsError {}
+
+/// Where a service is found: one SRV record (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The name of the host, without a trailing dot.
+    pub target: String,
+    /// Its port.
+    pub port: u16,
+    /// Lower ones come first.
+    pub priority: u16,
+    /// The share among those of the same priority.
+    pub weight: u16,
+}
 
 /// What came of a look-up, and for how long that holds.
 #[derive(Clone, Debug)]
@@ -180,6 +194,31 @@ impl Resolver {
         NameWatch::start(self.clone(), name)
     }
 
+    async fn outcome(&self, name: &str) -> Outcome {
+        match self.known(name) {
+            Some(outcome) => outcome,
+            None => self.ask(name).await,
+        }
+    }
+
+    /// As [`Resolver::lookup`], with the time for which the answer holds: that of its records
+    /// (RFC 2181 §8), within bounds, or how long a failure is remembered.
+    pub async fn lookup_for(&self, name: &str) -> (Result<Addresses, DnsError>, Duration) {
+        let outcome = self.outcome(name).await;
+        let left = outcome.until.saturating_duration_since(Instant::now());
+        (outcome.result, left)
+    }
+
+    /// The SRV records of `name` (RFC 2782), and for how long they hold. They are not kept here:
+    /// whoever wants them looks them up again when they have expired.
+    ///
+    /// # Errors
+    ///
+    /// See [`DnsError`]. A single record with the target `.` says that there is no such service.
+    pub async fn services(&self, name: &str) -> (Result<Vec<Service>, DnsError>, Duration) {
+        self.inner.servers.services(name).await
+    }
+
     /// Names that are known or asked for.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -190,13 +229,6 @@ impl Resolver {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    async fn outcome(&self, name: &str) -> Outcome {
-        match self.known(name) {
-            Some(outcome) => outcome,
-            None => self.ask(name).await,
-        }
     }
 
     /// What needs no waiting.

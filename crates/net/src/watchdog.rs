@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,9 +18,8 @@ use tokio::time::Instant;
 /// The deadlines of one core.
 #[derive(Debug)]
 pub struct Watchdog {
-    started: Instant,
     tick: Duration,
-    /// Milliseconds since the start, as of the last tick.
+    /// [`process_ms`] as of the last tick.
     now: Cell<u64>,
     entries: RefCell<Slab<Entry>>,
 }
@@ -33,16 +33,19 @@ struct Entry {
 
 const NEVER: u64 = u64::MAX;
 
+/// Milliseconds of the process: the one time line of all threads, so that what one core has
+/// noted can be compared by another. It begins at 1, so that 0 can stand for "never".
+#[must_use]
+pub fn process_ms() -> u64 {
+    static BEGINNING: OnceLock<Instant> = OnceLock::new();
+    1 + BEGINNING.get_or_init(Instant::now).elapsed().as_millis() as u64
+}
+
 impl Watchdog {
     /// A table that is looked through every `tick`; deadlines are late by up to two of them.
     #[must_use]
     pub fn new(tick: Duration) -> Rc<Self> {
-        Rc::new(Self {
-            started: Instant::now(),
-            tick,
-            now: Cell::new(0),
-            entries: RefCell::new(Slab::new()),
-        })
+        Rc::new(Self { tick, now: Cell::new(process_ms()), entries: RefCell::new(Slab::new()) })
     }
 
     /// The interval between two looks.
@@ -61,14 +64,14 @@ impl Watchdog {
         }
     }
 
-    /// Milliseconds since the start as of the last tick: a clock that costs nothing.
+    /// [`process_ms`] as of the last tick: a clock that costs nothing.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now.get()
     }
 
     fn sweep(&self) {
-        let now = self.started.elapsed().as_millis() as u64;
+        let now = process_ms();
         self.now.set(now);
         // Waking runs no task here, it only marks it; the table is not touched meanwhile.
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
@@ -190,6 +193,14 @@ mod tests {
         }
         let took = started.elapsed();
         assert!(took >= Duration::from_secs(2) && took <= Duration::from_millis(2300), "{took:?}");
+    }
+
+    #[test]
+    fn cores_share_one_time_line() {
+        let (first, second) = (Watchdog::new(Duration::from_millis(5)), process_ms());
+        let later = std::thread::spawn(|| Watchdog::new(Duration::from_millis(5)).now_ms());
+        assert!(first.now_ms() > 0 && first.now_ms() <= second);
+        assert!(later.join().unwrap() >= second);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,10 +12,10 @@ use hickory_resolver::lookup_ip::LookupIp;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError as ServerError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::Name;
+use hickory_resolver::proto::rr::{Name, RData};
 use hickory_resolver::{TokioResolver, system_conf};
 
-use super::{DnsError, Outcome};
+use super::{DnsError, KEEP_FOUND, Outcome, Service};
 
 /// One try at one server.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,14 +51,34 @@ impl Servers {
         Ok(Self { resolver, searches })
     }
 
-    pub(super) async fn query(&self, name: &str) -> Outcome {
-        let parsed = Name::from_utf8(name);
-        let Ok(mut name) = parsed else {
-            return Outcome::failed(DnsError::Failed("not a domain name".into()));
-        };
+    fn parse(&self, name: &str) -> Result<Name, DnsError> {
+        let mut name =
+            Name::from_utf8(name).map_err(|_| DnsError::Failed("not a domain name".into()))?;
         if !self.searches {
             name.set_fqdn(true);
         }
+        Ok(name)
+    }
+
+    pub(super) async fn services(&self, name: &str) -> (Result<Vec<Service>, DnsError>, Duration) {
+        let lookup = match self.parse(name) {
+            Ok(name) => tokio::time::timeout(TIMEOUT, self.resolver.srv_lookup(name)).await,
+            Err(error) => return (Err(error), NO_TTL),
+        };
+        let failed = match lookup {
+            Ok(Ok(found)) => return read_services(found.answers()),
+            Ok(Err(error)) => read_failure(&error),
+            Err(_) => Outcome::failed(DnsError::Timeout),
+        };
+        let left = failed.until.saturating_duration_since(tokio::time::Instant::now());
+        (Err(failed.result.err().unwrap_or(DnsError::NotFound)), left)
+    }
+
+    pub(super) async fn query(&self, name: &str) -> Outcome {
+        let name = match self.parse(name) {
+            Ok(name) => name,
+            Err(error) => return Outcome::failed(error),
+        };
         match tokio::time::timeout(TIMEOUT, self.resolver.lookup_ip(name)).await {
             Ok(Ok(found)) => read(&found),
             Ok(Err(error)) => read_failure(&error),
@@ -100,6 +120,27 @@ fn read(found: &LookupIp) -> Outcome {
     let ttl = found.as_lookup().answers().iter().map(|record| record.ttl).min();
     let ttl = ttl.map_or(NO_TTL, |seconds| Duration::from_secs(seconds.into()));
     if addresses.is_empty() { Outcome::not_found(ttl) } else { Outcome::found(&addresses, ttl) }
+}
+
+fn read_services(
+    answers: &[hickory_resolver::proto::rr::Record],
+) -> (Result<Vec<Service>, DnsError>, Duration) {
+    let ttl = answers.iter().map(|record| record.ttl).min();
+    let ttl = ttl.map_or(NO_TTL, |seconds| Duration::from_secs(seconds.into()));
+    let ttl = ttl.clamp(KEEP_FOUND.0, KEEP_FOUND.1);
+    let services: Vec<Service> = answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(service) if !service.target.is_root() => Some(Service {
+                target: service.target.to_utf8().trim_end_matches('.').to_ascii_lowercase(),
+                port: service.port,
+                priority: service.priority,
+                weight: service.weight,
+            }),
+            _ => None,
+        })
+        .collect();
+    if services.is_empty() { (Err(DnsError::NotFound), ttl) } else { (Ok(services), ttl) }
 }
 
 fn read_failure(error: &NetError) -> Outcome {

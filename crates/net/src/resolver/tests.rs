@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use hickory_resolver::proto::op::{Message, OpCode, Query, ResponseCode};
-use hickory_resolver::proto::rr::rdata::SOA;
+use hickory_resolver::proto::rr::rdata::{SOA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 
@@ -16,6 +16,8 @@ enum Reply {
     /// No such name, with the SOA minimum if there is an SOA record.
     NoName(Option<u32>),
     Code(ResponseCode),
+    /// SRV records as priority, weight, port and target.
+    Services(&'static [(u16, u16, u16, &'static str)], u32),
     /// Good IPv4 addresses, but a server failure for IPv6.
     OnlyV4(&'static str),
     Silence,
@@ -78,6 +80,13 @@ fn answer(id: u16, question: &Query, reply: &Reply) -> Option<Message> {
     };
     match reply {
         Reply::Addresses(texts, ttl) => add(texts, *ttl),
+        Reply::Services(services, ttl) => {
+            for (priority, weight, port, target) in *services {
+                let target = Name::from_ascii(target).unwrap();
+                let data = RData::SRV(SRV::new(*priority, *weight, *port, target));
+                message.add_answer(Record::from_rdata(question.name().clone(), *ttl, data));
+            }
+        }
         Reply::OnlyV4(_) if wants_v6 => message.metadata.response_code = ResponseCode::ServFail,
         Reply::OnlyV4(text) => add(&[text], 60),
         Reply::Code(code) => message.metadata.response_code = *code,
@@ -359,5 +368,40 @@ fn a_missing_name_does_not_hold_up_the_start() {
         let mut changes = watch.changes();
         pass(10 * SECOND).await;
         assert_eq!(*changes.next().await.unwrap(), *ips(&["192.0.2.1"]));
+    });
+}
+
+#[test]
+fn services_are_read_with_their_time_to_live() {
+    run_local(async {
+        let (server, resolver) = Server::start().await;
+        let records: &[_] = &[(10, 60, 8080, "A.test."), (20, 0, 9090, "b.test.")];
+        server.says("_web._tcp.test", Reply::Services(records, 30));
+        let (found, holds) = resolver.services("_web._tcp.test").await;
+        let of = |(priority, weight, port, target): (u16, u16, u16, &str)| Service {
+            target: target.to_owned(),
+            port,
+            priority,
+            weight,
+        };
+        assert_eq!(found, Ok(vec![of((10, 60, 8080, "a.test")), of((20, 0, 9090, "b.test"))]));
+        assert_eq!(holds, 30 * SECOND);
+        // "Decidedly not available" (RFC 2782).
+        server.says("_no._tcp.test", Reply::Services(&[(0, 0, 0, ".")], 30));
+        assert_eq!(resolver.services("_no._tcp.test").await.0, Err(DnsError::NotFound));
+        assert_eq!(resolver.services("_gone._tcp.test").await.0, Err(DnsError::NotFound));
+        server.says("_zero._tcp.test", Reply::Services(records, 0));
+        assert_eq!(resolver.services("_zero._tcp.test").await.1, SECOND);
+    });
+}
+
+#[test]
+fn a_look_up_tells_for_how_long_it_holds() {
+    run_local(async {
+        let (server, resolver) = Server::start().await;
+        server.says("origin.test", Reply::Addresses(&["192.0.2.1"], 40));
+        let (found, holds) = resolver.lookup_for("origin.test").await;
+        assert_eq!(*found.unwrap(), *ips(&["192.0.2.1"]));
+        assert!(holds > 38 * SECOND && holds <= 40 * SECOND, "{holds:?}");
     });
 }
