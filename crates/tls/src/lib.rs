@@ -17,6 +17,7 @@ mod distinguished_name;
 mod engine;
 mod error;
 mod files;
+mod greeting;
 mod handshake;
 mod info;
 mod insecure;
@@ -34,6 +35,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::ClientTls;
 pub use error::{ConnectError, HandshakeError};
+pub use greeting::{Greeting, UNRECOGNIZED_NAME, greeting};
 pub use info::{PeerCertificate, TlsInfo};
 pub use io::Io;
 pub use roots::Roots;

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::*;
 
 /// The first flight of a real client.
-fn hello(name: &str) -> Vec<u8> {
+pub(crate) fn hello(name: &str) -> Vec<u8> {
     let config = ClientConfig::builder_with_provider(crate::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -30,7 +30,7 @@ fn hello(name: &str) -> Vec<u8> {
 }
 
 /// The same handshake message in records of `size` bytes.
-fn split(hello: &[u8], size: usize) -> Vec<u8> {
+pub(crate) fn split(hello: &[u8], size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for fragment in hello[5..].chunks(size) {
         bytes.extend_from_slice(&hello[..3]);
