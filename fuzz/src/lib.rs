@@ -12,6 +12,7 @@ mod configuration;
 mod credentials;
 mod forwarding;
 mod heads;
+mod proxy_protocol;
 mod socks;
 
 /// Something that takes any bytes and must not panic, hang or eat the memory.
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", run: configuration::read },
     Target { name: "forwarding", run: forwarding::fields },
     Target { name: "htpasswd", run: credentials::htpasswd },
+    Target { name: "proxy_protocol", run: proxy_protocol::header },
     Target { name: "request_head", run: heads::request },
     Target { name: "response_head", run: heads::response },
     Target { name: "socks", run: socks::read },

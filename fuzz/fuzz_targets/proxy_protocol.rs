@@ -1,0 +1,3 @@
+//! `proxy_protocol`: see `bifrons_fuzz::TARGETS`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bifrons_fuzz::run("proxy_protocol", data));
