@@ -29,13 +29,30 @@ const TOOLS: &[Tool] = &[
         package: "chromium",
     },
     Tool { variable: "BIFRONS_TEST_NGINX", programs: &["nginx"], package: "nginx" },
+    Tool { variable: "BIFRONS_TEST_NGHTTP", programs: &["nghttp"], package: "nghttp2-client" },
+    Tool { variable: "BIFRONS_TEST_H2LOAD", programs: &["h2load"], package: "nghttp2-client" },
 ];
-/// A Python that has requests with SOCKS support.
+/// A Python that has the [`IMPORTS`], or those of them that could be had: a test looks for
+/// its own.
 const PYTHON: &str = "BIFRONS_TEST_PYTHON";
+/// What the clients in Python import, what it is for pip, and Debian's package of it.
+const IMPORTS: [Import; 4] = [
+    Import { module: "requests", pip: "requests[socks]", package: "python3-requests" },
+    Import { module: "socks", pip: "PySocks", package: "python3-socks" },
+    Import { module: "grpc", pip: "grpcio", package: "python3-grpcio" },
+    Import { module: "websockets", pip: "websockets", package: "python3-websockets" },
+];
 /// The folder of the [`MODULES`].
 const NODE_MODULES: &str = "BIFRONS_TEST_NODE_MODULES";
 /// What the clients for Node need of npm: the last major versions that Node 18 runs.
-const MODULES: [&str; 2] = ["undici@6", "https-proxy-agent@7"];
+const MODULES: [&str; 3] = ["undici@6", "https-proxy-agent@7", "ws@8"];
+
+/// A module for Python.
+struct Import {
+    module: &'static str,
+    pip: &'static str,
+    package: &'static str,
+}
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -61,8 +78,11 @@ impl Tools {
             }
         }
         match python(install) {
-            Ok(path) => tools.found.push((PYTHON, path)),
-            Err(why) => tools.skipped.push(format!("Python requests: {why}")),
+            Ok((path, lacking)) => {
+                tools.found.push((PYTHON, path));
+                tools.skipped.extend(lacking);
+            }
+            Err(why) => tools.skipped.push(format!("Python: {why}")),
         }
         match node_modules(install) {
             Ok(path) => tools.found.push((NODE_MODULES, path)),
@@ -113,41 +133,47 @@ fn require_component(subcommand: &str, component: &str) -> Result {
 }
 
 /// A Python that imports what the tests need: the system's, or one in a virtual environment
-/// below the target directory, or the system's after its packages were installed.
-fn python(install: bool) -> Result<PathBuf> {
+/// below the target directory, or the system's after its packages were installed. If none of
+/// them imports all, the one that lacks least, with a word about what it lacks.
+fn python(install: bool) -> Result<(PathBuf, Option<String>)> {
+    let home = workspace::target_dir()?.join("xtask/python");
+    let ours = home.join("bin/python");
     let system: Vec<PathBuf> = debian::find("python3")
         .into_iter()
         .chain([PathBuf::from("/usr/bin/python3")])
         .filter(|path| path.is_file())
         .collect();
-    let home = workspace::target_dir()?.join("xtask/python");
-    let ours = home.join("bin/python");
-    if let Some(python) = system.iter().chain([&ours]).find(|python| has_requests(python)) {
-        return Ok(python.clone());
+    let all = || system.iter().chain([&ours]).filter(|path| path.is_file());
+    let mut failures = Vec::new();
+    if install && all().all(|python| !lacks(python).is_empty()) {
+        failures.extend(environment(&system, &home, &ours).err());
+        if !lacks(&ours).is_empty() {
+            let packages = IMPORTS.map(|import| import.package);
+            failures.extend(debian::install(&packages).err());
+        }
     }
-    if !install {
-        return Err("not there".into());
+    // `min_by_key` gives the first of equals.
+    let best = all().min_by_key(|python| lacks(python).len()).ok_or("there is no python3")?;
+    let lacking = lacks(best);
+    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    let why = if failures.is_empty() { "not there".into() } else { failures.join("; ") };
+    let note = (!lacking.is_empty()).then(|| format!("Python {}: {why}", lacking.join(", ")));
+    Ok((best.clone(), note))
+}
+
+/// Makes the virtual environment, or adds to it what it lacks. The modules are installed one
+/// by one, so that one that cannot be had does not cost the others.
+fn environment(system: &[PathBuf], home: &Path, ours: &Path) -> Result {
+    let python = system.first().ok_or("there is no python3")?;
+    println!("   making a virtual environment for Python");
+    quiet(Command::new(python).args(["-m", "venv"]).arg(home))?;
+    let lacking = lacks(ours);
+    let mut failure = None;
+    for import in IMPORTS.iter().filter(|import| lacking.contains(&import.module)) {
+        let pip = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", import.pip];
+        failure = quiet(Command::new(ours).args(pip)).err().or(failure);
     }
-    let in_environment = system.first().ok_or_else(|| "there is no python3".into()).and_then(
-        |python| -> Result<PathBuf> {
-            println!("   making a virtual environment with requests[socks]");
-            quiet(Command::new(python).args(["-m", "venv"]).arg(&home))?;
-            quiet(Command::new(&ours).args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "requests[socks]",
-            ]))?;
-            has_requests(&ours).then_some(ours).ok_or_else(|| "it lacks requests still".into())
-        },
-    );
-    in_environment.or_else(|why| {
-        debian::install(&["python3-requests", "python3-socks"])
-            .map_err(|error| format!("{why}; {error}"))?;
-        let python = PathBuf::from("/usr/bin/python3");
-        has_requests(&python).then_some(python).ok_or_else(|| "it lacks requests still".into())
-    })
+    failure.map_or(Ok(()), Err)
 }
 
 /// Modules of npm, below the target directory.
@@ -164,6 +190,10 @@ fn node_modules(install: bool) -> Result<PathBuf> {
     if !install {
         return Err("not there".into());
     }
+    // Debian's nodejs comes without it.
+    if debian::find("npm").is_none() {
+        debian::install(&["npm"])?;
+    }
     let npm = debian::find("npm").ok_or("there is no npm")?;
     println!("   installing {}", MODULES.join(" "));
     quiet(
@@ -176,8 +206,12 @@ fn node_modules(install: bool) -> Result<PathBuf> {
     complete().then_some(modules).ok_or_else(|| "not there after npm installed it".into())
 }
 
-fn has_requests(python: &Path) -> bool {
-    quiet(Command::new(python).args(["-c", "import requests, socks"])).is_ok()
+/// The [`IMPORTS`] that fail.
+fn lacks(python: &Path) -> Vec<&'static str> {
+    let fails = |module: &&str| {
+        quiet(Command::new(python).args(["-c", &format!("import {module}")])).is_err()
+    };
+    IMPORTS.iter().map(|import| import.module).filter(fails).collect()
 }
 
 /// Runs a command whose output matters only if it fails: then the last line says why.
