@@ -37,13 +37,13 @@ struct Shared {
 type Counts = HashMap<Client, u32, RandomState>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Client {
+pub(crate) enum Client {
     V4(u32),
     V6Prefix(u64),
 }
 
 impl Client {
-    fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.into()),
             IpAddr::V6(v6) => Self::V6Prefix(prefix_64(v6)),

@@ -6,8 +6,10 @@
 //!
 //! * [`basic`], [`Users`], [`VerifiedCache`]: credentials, and who they belong to.
 //! * [`Targets`]: ports, address and domain rules, lists, and our own listeners.
-//! * [`ClientNets`], [`TrustedPeers`]: who may connect, and whose word is taken.
+//! * [`ClientNets`], [`ClientRules`], [`TrustedPeers`]: who may connect, and whose word is taken.
 //! * [`ConnectionLimits`]: connections at once from one client.
+//! * [`RateTable`], [`Limiter`], [`Pacer`]: requests and bytes in a time.
+//! * [`DecisionCache`]: what an authorization server has decided.
 //!
 //! There are no sockets here, no clock and no source of randomness: time and secrets are
 //! parameters. Only building reads files.
@@ -15,25 +17,31 @@
 #![forbid(unsafe_code)]
 
 pub mod basic;
+mod client_rules;
 mod clients;
 mod connections;
+mod decisions;
 mod domains;
 mod htpasswd;
 mod lists;
 mod nets;
 mod own;
 mod passwords;
+mod rate;
 mod rules;
 mod targets;
 mod trusted;
 mod users;
 mod verified;
 
+pub use client_rules::ClientRules;
 pub use clients::ClientNets;
 pub use connections::{ConnectionLimits, ConnectionPermit};
+pub use decisions::{DecisionCache, DecisionKey, freshness};
 pub use domains::{DomainSet, Scope};
 pub use lists::{DomainList, Lists, SkippedLine};
 pub use own::OwnAddresses;
+pub use rate::{CAPACITY, Grant, Limiter, Pacer, RateKey, RateTable, Standing};
 pub use rules::RuleId;
 pub use targets::{Admission, Entry, HostRef, Reason, Targets};
 pub use trusted::TrustedPeers;

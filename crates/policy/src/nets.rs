@@ -46,7 +46,7 @@ impl NetSet {
 }
 
 /// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
-fn canonical_net(net: IpNet) -> IpNet {
+pub(crate) fn canonical_net(net: IpNet) -> IpNet {
     if let IpNet::V6(v6) = net
         && v6.prefix_len() >= 96
         && let Some(address) = v6.addr().to_ipv4_mapped()

@@ -106,18 +106,29 @@ impl VerifiedCache {
     }
 
     pub(crate) fn key(&self, name: &[u8], hash: &SlowHash, password: &[u8]) -> Key {
-        self.digest(&[name, hash.text().as_bytes(), password])
+        self.digest([name, hash.text().as_bytes(), password])
+    }
+
+    /// A digest that tells nothing of its parts to whoever reads it out of memory, and is the
+    /// same only for the same parts. `purpose` keeps digests of different uses apart.
+    #[must_use]
+    pub fn keyed_digest<'p>(
+        &self,
+        purpose: &'p str,
+        parts: impl IntoIterator<Item = &'p [u8]>,
+    ) -> [u8; 32] {
+        self.digest(std::iter::once(purpose.as_bytes()).chain(parts))
     }
 
     /// A number that is always the same for a name, and that nobody outside can foresee.
     pub(crate) fn number_of(&self, name: &[u8]) -> usize {
-        let digest = self.digest(&[name]);
+        let digest = self.digest([name]);
         usize::from_le_bytes(std::array::from_fn(|index| digest[index]))
     }
 
     /// SHA-256 behind a secret first block. The digests stay inside, so nobody can extend
     /// one; the lengths keep the parts apart.
-    fn digest(&self, parts: &[&[u8]]) -> Key {
+    fn digest<'p>(&self, parts: impl IntoIterator<Item = &'p [u8]>) -> Key {
         let mut digest = Sha256::new();
         digest.update(self.secret.0.as_slice());
         digest.update([0; 32]);
