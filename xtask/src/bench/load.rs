@@ -9,10 +9,12 @@ use super::scenario::{Face, Load, ROUTES, UPSTREAMS};
 use crate::Result;
 
 mod bulk;
+mod flood;
 mod h2load;
 mod handshakes;
 mod idle;
 mod open_loop;
+mod reloads;
 mod response;
 mod websockets;
 mod wrk;
@@ -24,6 +26,9 @@ pub use websockets::measure as websockets;
 const CONNECTIONS: usize = 64;
 /// Transfers at a time of the bulk loads.
 const TRANSFERS: usize = 8;
+
+/// Requests a second of the clients beside an attacker: few, so that what they wait for is he.
+const QUIET_RATE: f64 = 2000.0;
 
 /// What a browser sends besides `Host`.
 const BROWSER_FIELDS: [(&str, &str); 10] = [
@@ -56,6 +61,8 @@ pub struct Outcome {
     pub p50: Option<Duration>,
     /// 99th percentile of the latency.
     pub p99: Option<Duration>,
+    /// The longest of the latencies.
+    pub slowest: Option<Duration>,
     /// Everything that makes the measurement worthless.
     pub faults: Vec<String>,
 }
@@ -100,6 +107,11 @@ pub fn drive(
             bulk::run(address, &bulk::Way::RelayedOnce, length)
         }
         Load::Tunnels => bulk::run(address, &bulk::Way::Connect(origin), length),
+        Load::Reloads => reloads::run(proxy, length),
+        Load::Flood if proxy.kind == Kind::BifronsUnharmed => {
+            open_loop::run(address, QUIET_RATE, length)
+        }
+        Load::Flood => flood::during(address, || open_loop::run(address, QUIET_RATE, length)),
         Load::HalfOf(_) => open_loop::run(address, rate, length),
         Load::Idle { .. } | Load::WebSockets { .. } => {
             Err("idle connections are measured, not driven".into())

@@ -226,19 +226,16 @@ fn since(now: CpuTime, then: CpuTime) -> CpuTime {
 impl Sample {
     fn new(measure: Measure, outcome: &Outcome, cpu: CpuTime) -> Self {
         let units = outcome.units as f64;
-        let scale = match measure {
-            Measure::CpuPerGigabyte => 1e9,
-            Measure::CpuPerRequest
-            | Measure::P99
-            | Measure::MemoryPerConnection
-            | Measure::Memory => 1e6,
-        };
+        let scale = if measure == Measure::CpuPerGigabyte { 1e9 } else { 1e6 };
         let (user, system) =
             (cpu.user.as_secs_f64() * scale / units, cpu.system.as_secs_f64() * scale / units);
-        let figure = match (measure, outcome.p99) {
-            (Measure::P99, Some(p99)) => p99.as_secs_f64() * 1e6,
-            (Measure::P99, None) => f64::NAN,
-            _ => user + system,
+        let seconds = |time: Option<Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64());
+        let figure = match measure {
+            Measure::P99 => 1e6 * seconds(outcome.p99),
+            Measure::SlowestReload => 1e3 * seconds(outcome.slowest),
+            Measure::CpuPerRequest | Measure::CpuPerGigabyte => user + system,
+            // What a proxy holds is for the caller to look at.
+            Measure::MemoryPerConnection | Measure::Memory => f64::NAN,
         };
         let (p50, p99) = (outcome.p50, outcome.p99);
         let rate = units / outcome.wall.as_secs_f64();

@@ -15,6 +15,7 @@ mod haproxy;
 mod nginx;
 mod squid;
 
+pub use bifrons::CONFIGURATION;
 use haproxy::Splice;
 
 /// A proxy that can be measured.
@@ -24,6 +25,8 @@ pub enum Kind {
     Bifrons,
     /// Ours with one route where the scenario has many.
     BifronsOneRoute,
+    /// Ours without the attack of the scenario.
+    BifronsUnharmed,
     /// nginx.
     Nginx,
     /// HAProxy.
@@ -40,6 +43,7 @@ impl Kind {
         match self {
             Self::Bifrons => "Bifrons",
             Self::BifronsOneRoute => "Bifrons (one route)",
+            Self::BifronsUnharmed => "Bifrons (no attack)",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::HaproxySplicing => "HAProxy (splice-response)",
@@ -49,7 +53,7 @@ impl Kind {
 
     /// Whether it is our binary.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Bifrons | Self::BifronsOneRoute)
+        matches!(self, Self::Bifrons | Self::BifronsOneRoute | Self::BifronsUnharmed)
     }
 }
 
@@ -89,6 +93,10 @@ pub struct Proxy {
     pub kind: Kind,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where its admin listener or page of metrics is, if it has one.
+    pub admin: SocketAddr,
+    /// Its configuration and what it writes.
+    pub dir: PathBuf,
     /// Its processes.
     pub server: Server,
 }
@@ -104,7 +112,7 @@ impl Proxy {
         fs::create_dir_all(&dir)?;
         let place = Place { bed, face, dir, listen, admin };
         let command = match kind {
-            Kind::Bifrons => bifrons::command(&place, ROUTES),
+            Kind::Bifrons | Kind::BifronsUnharmed => bifrons::command(&place, ROUTES),
             Kind::BifronsOneRoute => bifrons::command(&place, 1),
             Kind::Nginx => nginx::command(&place),
             Kind::Haproxy => haproxy::command(&place, Splice::Auto),
@@ -112,7 +120,7 @@ impl Proxy {
             Kind::Squid => squid::command(&place),
         }?;
         let server = Server::start(kind.name(), &command, bed.core, listen, &place.dir)?;
-        Ok(Self { kind, address: listen, server })
+        Ok(Self { kind, address: listen, admin, dir: place.dir, server })
     }
 }
 

@@ -108,6 +108,7 @@ fn rate(measure: Measure, result: &ProxyResult) -> String {
     match measure {
         Measure::CpuPerRequest | Measure::P99 | Measure::Memory => format!("{rate:.0} req/s"),
         Measure::CpuPerGigabyte => format!("{:.2} GB/s", rate / 1e9),
+        Measure::SlowestReload => format!("{rate:.1} reloads/s"),
         Measure::MemoryPerConnection => String::new(),
     }
 }
@@ -119,7 +120,9 @@ fn shown(measure: Measure, figure: f64, result: &ProxyResult) -> String {
     match measure {
         Measure::CpuPerRequest => format!("{figure:.2} {unit} ({user:.2} + {system:.2})"),
         Measure::CpuPerGigabyte => format!("{figure:.3} {unit} ({user:.3} + {system:.3})"),
-        Measure::MemoryPerConnection | Measure::Memory => format!("{figure:.2} {unit}"),
+        Measure::MemoryPerConnection | Measure::Memory | Measure::SlowestReload => {
+            format!("{figure:.2} {unit}")
+        }
         Measure::P99 => {
             format!("{:.2} µs/req ({user:.2} + {system:.2})", user + system)
         }

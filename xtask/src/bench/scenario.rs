@@ -33,7 +33,7 @@ pub enum Face {
     ReverseTls,
     /// HTTP/2 over TLS, in front of an origin that speaks HTTP/1.1.
     Http2,
-    /// The same; ours speaks HTTP/2 with the origin as well, which nginx cannot.
+    /// The same with an origin that is spoken HTTP/2 with, but by nginx, which cannot.
     Http2Throughout,
     /// Plain HTTP in front of four servers, one of them slow; the one with the fewest
     /// requests gets the next.
@@ -66,6 +66,11 @@ pub enum Load {
     Http2,
     /// Our client, requests on a fixed schedule at half of the highest rate of this one.
     HalfOf(Kind),
+    /// Our client, one reload of a changed configuration after another.
+    Reloads,
+    /// Our client, few requests on a fixed schedule, beside one that floods the proxy with
+    /// requests by HTTP/2 and cancels each at once.
+    Flood,
     /// wrk, so many connections that make one request and then wait.
     Idle {
         /// How many.
@@ -91,6 +96,8 @@ pub enum Measure {
     Memory,
     /// 99th percentile of the latency, µs.
     P99,
+    /// The longest that a reload took, ms.
+    SlowestReload,
 }
 
 /// What our figure should not exceed.
@@ -228,7 +235,7 @@ pub const SCENARIOS: &[Scenario] = &[
         load: Load::Http2,
         measure: Measure::CpuPerRequest,
         saturates: true,
-        rivals: &[Kind::Nginx],
+        rivals: &[Kind::Nginx, Kind::Haproxy],
         targets: &[Target::Times(0.75, Kind::Nginx)],
     },
     Scenario {
@@ -271,6 +278,26 @@ pub const SCENARIOS: &[Scenario] = &[
         rivals: &[Kind::Nginx, Kind::Haproxy],
         targets: &[],
     },
+    Scenario {
+        name: "reload-10k",
+        title: "the slowest reload with 10,000 routes, one of them changed",
+        face: Face::ManyRoutes,
+        load: Load::Reloads,
+        measure: Measure::SlowestReload,
+        saturates: false,
+        rivals: &[],
+        targets: &[Target::AtMost(100.0)],
+    },
+    Scenario {
+        name: "flood",
+        title: "reverse, 1 KiB, 2000 requests/s beside an HTTP/2 rapid reset at full speed",
+        face: Face::Reverse,
+        load: Load::Flood,
+        measure: Measure::P99,
+        saturates: false,
+        rivals: &[Kind::BifronsUnharmed, Kind::Haproxy],
+        targets: &[Target::Times(2.00, Kind::BifronsUnharmed)],
+    },
 ];
 
 impl Scenario {
@@ -304,6 +331,7 @@ impl Measure {
             Self::MemoryPerConnection => "KiB",
             Self::Memory => "MiB",
             Self::P99 => "µs",
+            Self::SlowestReload => "ms",
         }
     }
 }

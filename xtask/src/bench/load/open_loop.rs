@@ -210,13 +210,14 @@ impl Client {
             wall: schedule.start.elapsed(),
             p50: percentile(&self.latencies, 50),
             p99: percentile(&self.latencies, 99),
+            slowest: self.latencies.last().copied(),
             faults: self.faults,
         }
     }
 }
 
 /// The smallest value that so many per cent do not exceed.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+pub fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).copied()
 }

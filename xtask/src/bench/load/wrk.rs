@@ -173,6 +173,7 @@ impl Figures {
             p50: Some(self.p50),
             p99: Some(self.p99),
             faults,
+            ..Outcome::default()
         }
     }
 }

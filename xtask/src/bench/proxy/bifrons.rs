@@ -8,6 +8,9 @@ use crate::Result;
 use crate::bench::load::route;
 use crate::bench::scenario::UPSTREAMS;
 
+/// The name of the configuration file.
+pub const CONFIGURATION: &str = "bifrons.kdl";
+
 /// Writes the configuration and gives the command that serves it. `routes` is for
 /// [`Face::ManyRoutes`].
 pub fn command(place: &Place<'_>, routes: usize) -> Result<Command> {
@@ -21,7 +24,7 @@ pub fn command(place: &Place<'_>, routes: usize) -> Result<Command> {
         face(place, routes),
     );
     let mut command = Command::new(bed.bifrons.as_deref().ok_or("there is no Bifrons to measure")?);
-    command.arg("run").arg(place.write("bifrons.kdl", &text)?);
+    command.arg("run").arg(place.write(CONFIGURATION, &text)?);
     Ok(command)
 }
 

@@ -35,8 +35,12 @@ pub fn command(place: &Place<'_>, splice: Splice) -> Result<Command> {
     if place.face == Face::LeastRequests {
         servers.push_str("balance leastconn\n");
     }
-    for (index, server) in place.servers().iter().enumerate() {
-        let _ = writeln!(servers, "  server origin-{index} {server}");
+    if place.face == Face::Http2Throughout {
+        let _ = writeln!(servers, "server origin {} proto h2", bed.origins.h2c);
+    } else {
+        for (index, server) in place.servers().iter().enumerate() {
+            let _ = writeln!(servers, "  server origin-{index} {server}");
+        }
     }
     let splice = match splice {
         Splice::Auto => "option splice-auto",
