@@ -1,9 +1,10 @@
-//! Durations, amounts of bytes, rates and ports.
+//! Durations, amounts of bytes, rates, percentages, statuses and ports.
 
 use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::model::ByteLimit;
+use crate::syntax::quote;
 
 /// Nothing waits longer than a year, and sums of such durations never overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -139,6 +140,106 @@ pub(crate) fn rate(text: &str) -> Result<Option<u64>, Fault> {
     }
 }
 
+/// Windows of rate limits are short: what is remembered of a client is remembered that long.
+const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+/// No clock tells more in a second apart.
+const MOST_IN_A_WINDOW: u64 = 1 << 40;
+
+/// `1000/s`, or `5/10s`: so many in this time.
+pub(crate) fn request_rate(text: &str) -> Result<(u64, Duration), Fault> {
+    let bad = || {
+        Fault::new(format!("`{text}` is not a rate of requests"))
+            .help("write a number, and what time it holds for: \"1000/s\", \"5/10s\", \"100/m\"")
+    };
+    let (amount, window) = text.split_once('/').ok_or_else(bad)?;
+    let digits = !amount.is_empty() && amount.bytes().all(|byte| byte.is_ascii_digit());
+    let amount = digits.then(|| amount.parse().ok()).flatten().ok_or_else(bad)?;
+    bounded_rate(text, amount, window)
+}
+
+/// `10MiB/s`, or `1GiB/h`: so many bytes in this time.
+pub(crate) fn byte_rate(text: &str) -> Result<(u64, Duration), Fault> {
+    let (amount, window) = text.split_once('/').ok_or_else(|| {
+        Fault::new(format!("`{text}` is not a rate of bytes"))
+            .help("write a size, and what time it holds for: \"10MiB/s\", \"1GiB/h\"")
+    })?;
+    bounded_rate(text, bytes(amount)?, window)
+}
+
+fn bounded_rate(text: &str, amount: u64, window: &str) -> Result<(u64, Duration), Fault> {
+    let one = window.starts_with(|char: char| !char.is_ascii_digit());
+    let window = match one {
+        true => duration(&format!("1{window}"), false),
+        false => duration(window, false),
+    }
+    .map_err(|_| {
+        Fault::new(format!("`{text}` is not a rate"))
+            .label(format!("`{window}` is not a time"))
+            .help("behind `/` stands `s`, `m`, `h` or `d`, or a duration such as `10s`")
+    })?;
+    if amount == 0 {
+        return Err(Fault::new("a rate of zero")
+            .label("would let nothing through")
+            .help("write a higher one; `deny` refuses clients altogether"));
+    }
+    if amount > MOST_IN_A_WINDOW {
+        return Err(Fault::new(format!("`{text}` is too much")).help("leave the limit out"));
+    }
+    if window > LONGEST_WINDOW {
+        return Err(Fault::new(format!("the time of `{text}` is too long"))
+            .label("must be at most one day")
+            .help("write a shorter time, and as much less"));
+    }
+    Ok((amount, window))
+}
+
+/// `20%`.
+pub(crate) fn percent(text: &str, min: u64, max: u64) -> Result<u64, Fault> {
+    let digits = text.strip_suffix('%').unwrap_or(text);
+    let number = (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| digits.parse::<u64>().unwrap_or(u64::MAX));
+    match number {
+        None => Err(Fault::new(format!("`{text}` is not a percentage"))
+            .help(format!("write a whole number and `%`: \"{min}%\""))),
+        Some(_) if digits.len() == text.len() => {
+            Err(Fault::new(format!("`{text}` is not a percentage"))
+                .label("without `%`")
+                .help(format!("write \"{text}%\"")))
+        }
+        Some(number) if !(min..=max).contains(&number) => {
+            Err(Fault::new(format!("{text} is out of range"))
+                .label(format!("must be \"{min}%\" to \"{max}%\"")))
+        }
+        Some(number) => Ok(number),
+    }
+}
+
+/// `200-399`, or several such: `200,204,300-399`. In order, as written.
+pub(crate) fn statuses(text: &str) -> Result<Vec<(u16, u16)>, Fault> {
+    let bad = || {
+        Fault::new(format!("{} are not statuses", quote(text)))
+            .label("final statuses go from 200 to 599")
+            .help("write statuses and ranges, with commas between them: \"200,204,300-399\"")
+    };
+    let status = |part: &str| {
+        let digits = part.len() == 3 && part.bytes().all(|byte| byte.is_ascii_digit());
+        let status = digits.then(|| part.parse::<u16>().ok()).flatten();
+        status.filter(|status| (200..600).contains(status)).ok_or_else(bad)
+    };
+    let range = |part: &str| {
+        let (low, high) = part.trim().split_once('-').unwrap_or((part.trim(), part.trim()));
+        let (low, high) = (status(low)?, status(high)?);
+        if low > high {
+            return Err(Fault::new(format!("the range {low}-{high} is empty"))
+                .label("ends before it begins")
+                .help(format!("write {high}-{low}")));
+        }
+        Ok((low, high))
+    };
+    text.split(',').map(range).collect()
+}
+
 /// `443`, or `8000-9999`.
 pub(crate) fn ports(text: &str) -> Result<(u16, u16), Fault> {
     let bad = || {
@@ -214,6 +315,39 @@ mod tests {
         assert_eq!(ports("8000-9999"), Ok((8000, 9999)));
         for text in ["0", "65536", "1-", "-1", "9-8", "1-2-3", "http", "+5"] {
             assert!(ports(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_of_limits() {
+        let seconds = Duration::from_secs;
+        for (text, amount, window) in [
+            ("1000/s", 1000, seconds(1)),
+            ("5/10s", 5, seconds(10)),
+            ("100/m", 100, seconds(60)),
+            ("1/d", 1, seconds(86_400)),
+        ] {
+            assert_eq!(request_rate(text), Ok((amount, window)), "{text}");
+        }
+        assert_eq!(byte_rate("10MiB/s"), Ok((10 << 20, seconds(1))));
+        assert_eq!(byte_rate("1KB/2h"), Ok((1000, seconds(7200))));
+        for text in ["", "5", "5/", "/s", "0/s", "5/0s", "5/2d", "5/w", "-1/s", "1KiB/s", "5/s/s"] {
+            assert!(request_rate(text).is_err(), "{text}");
+        }
+        for text in ["1KiB", "5/s", "0B/s", "9999TiB/s"] {
+            assert!(byte_rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn percentages_and_statuses() {
+        assert_eq!(percent("20%", 0, 100), Ok(20));
+        for text in ["20", "%", "101%", "-1%", "1.5%", "99999999999999999999999%"] {
+            assert!(percent(text, 0, 100).is_err(), "{text}");
+        }
+        assert_eq!(statuses("200, 204,300-399"), Ok(vec![(200, 200), (204, 204), (300, 399)]));
+        for text in ["", "20", "100", "600", "200,", "399-200", "200-", "2xx"] {
+            assert!(statuses(text).is_err(), "{text}");
         }
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
 }
 
 /// All values of a parameter, without their places.
-pub(crate) fn values<T: crate::kind::FromTyped>(item: &Item, name: &str) -> Vec<T> {
+pub(crate) fn values<T: crate::typed::FromTyped>(item: &Item, name: &str) -> Vec<T> {
     item.all(name).into_iter().map(|found| found.value).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Names and values of fields, methods, and what else has a grammar of its own in HTTP.
 
 use crate::fault::Fault;
+use crate::servers::{ServerUrl, Traffic};
 use crate::syntax::quote;
 
 /// `tchar` (RFC 9110 §5.6.2).
@@ -90,6 +91,34 @@ pub(crate) fn method(text: &str) -> Result<String, Fault> {
             .help("tunnels belong to `forward`"));
     }
     Ok(text.to_owned())
+}
+
+/// The name of a cookie (RFC 6265 §4.1.1).
+pub(crate) fn cookie_name(text: &str) -> Result<(), Fault> {
+    token(text, "the name of a cookie")
+}
+
+/// What something that must not be guessed is derived from.
+pub(crate) fn secret(text: &str) -> Result<(), Fault> {
+    const SHORTEST: usize = 16;
+    match text.chars().count() {
+        SHORTEST.. => Ok(()),
+        length => Err(Fault::new("a secret that is too short")
+            .label(format!("{length} characters; at least {SHORTEST} are needed"))
+            .help("make one with `openssl rand -base64 24`")),
+    }
+}
+
+/// `uri-host [":" port]` (RFC 9110 §7.2), told by the reader of server URLs.
+pub(crate) fn authority(text: &str) -> Result<(), Fault> {
+    let host = !text.contains(['/', '?', '#', '@'])
+        && ServerUrl::parse(&format!("http://{text}"), Traffic::Requests).is_ok();
+    match host {
+        true => Ok(()),
+        false => Err(Fault::new(format!("{} is not a host", quote(text)))
+            .label("goes into `Host`")
+            .help("write a name or an address, perhaps with `:PORT`")),
+    }
 }
 
 /// What stands for our name in `Via`: a token (RFC 9110 §7.6.3).

@@ -1,18 +1,17 @@
 //! What a value of a directive may be, and how each kind is read. A value that has been read
 //! is typed; nothing after this looks at text again.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use ipnet::IpNet;
 
 use crate::fault::Fault;
-use crate::model::{ByteLimit, LogTarget, PathPattern, PathTemplate, TargetPattern};
-use crate::names::{ServerUrl, SiteName};
+use crate::model::{ByteLimit, LogTarget};
+use crate::names::SiteName;
+use crate::servers::{RequestUrl, ServerUrl, Traffic};
 use crate::suggest::{choices, nearest};
 use crate::syntax::Value;
-use crate::{amount, fields, names, paths, syntax};
+use crate::typed::Typed;
+use crate::words::Burst;
+use crate::{amount, fields, names, paths, syntax, words};
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +54,29 @@ pub enum Kind {
     ByteLimit,
     /// Bytes per second, or `off`.
     Rate,
+    /// Requests in a time.
+    RequestRate,
+    /// Bytes in a time.
+    ByteRate,
+    /// As many as may come at once: a number, or an amount of bytes.
+    Burst,
+    /// A percentage.
+    Percent {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+    /// Statuses and ranges of statuses.
+    Statuses,
+    /// A status, or `timeout`.
+    RetryCondition,
+    /// What a health check asks.
+    Probe,
+    /// What a hash looks at.
+    HashKey,
+    /// What a limit holds for each of.
+    LimitKey,
     /// The path of a file; relative to the folder of the configuration.
     File,
     /// `off`, `stdout` or the path of a file.
@@ -68,7 +90,9 @@ pub enum Kind {
     /// `http://host[:port]` of a site.
     SiteName,
     /// `http://host[:port][/base]` of a server.
-    ServerUrl,
+    ServerUrl(Traffic),
+    /// `http://host[:port]/path?query` of a request that we make ourselves.
+    RequestUrl,
     /// A DNS name.
     DnsName,
     /// The path pattern of a route.
@@ -97,30 +121,14 @@ pub enum Kind {
     UserName,
     /// The hash of a password.
     PasswordHash,
-}
-
-/// A value that was read.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Typed {
-    /// Could not be read, which has been reported.
-    Invalid,
-    Text(String),
-    Integer(u64),
-    Flag(bool),
-    Duration(Duration),
-    ByteLimit(ByteLimit),
-    Rate(Option<u64>),
-    File(PathBuf),
-    LogTarget(LogTarget),
-    Socket(SocketAddr),
-    Net(IpNet),
-    Ports((u16, u16)),
-    SiteName(SiteName),
-    ServerUrl(ServerUrl),
-    PathPattern(PathPattern),
-    PathTemplate(PathTemplate),
-    Pseudonym(Option<String>),
-    Target(TargetPattern),
+    /// The name of a cookie.
+    CookieName,
+    /// What something that must not be guessed is derived from.
+    Secret,
+    /// A host, perhaps with a port.
+    Authority,
+    /// A name that TLS clients ask for, or a pattern for such names.
+    ServerName,
 }
 
 impl Kind {
@@ -133,6 +141,11 @@ impl Kind {
             (Self::Ports, Value::Integer(number)) => {
                 integer(*number, 1, 65535).map(|port| Typed::Ports((port as u16, port as u16)))
             }
+            (Self::Statuses | Self::RetryCondition, Value::Integer(number)) => {
+                self.read_text(&number.to_string(), base)
+            }
+            (Self::Burst, Value::Integer(number)) => integer(*number, 1, u32::MAX.into())
+                .map(|number| Typed::Burst(Burst::Requests(number))),
             (Self::Flag, Value::Bool(flag)) => Ok(Typed::Flag(*flag)),
             (Self::Pseudonym, Value::Bool(false)) => Ok(Typed::Pseudonym(None)),
             (Self::Integer { .. } | Self::Flag, _) => Err(self.mismatch(value)),
@@ -156,13 +169,24 @@ impl Kind {
                 .map(|bytes| Typed::ByteLimit(ByteLimit::Bytes(bytes))),
             Self::ByteLimit => amount::byte_limit(text).map(Typed::ByteLimit),
             Self::Rate => amount::rate(text).map(Typed::Rate),
+            Self::RequestRate => amount::request_rate(text).map(Typed::Frequency),
+            Self::ByteRate => amount::byte_rate(text).map(Typed::Frequency),
+            Self::Burst => amount::bytes_within(text, 1, 1 << 40)
+                .map(|bytes| Typed::Burst(Burst::Bytes(bytes))),
+            Self::Percent { min, max } => amount::percent(text, min, max).map(Typed::Integer),
+            Self::Statuses => amount::statuses(text).map(Typed::Statuses),
+            Self::RetryCondition => words::retry_on(text).map(Typed::RetryOn),
+            Self::Probe => words::probe(text).map(Typed::Probe),
+            Self::HashKey => words::hash_key(text).map(Typed::HashKey),
+            Self::LimitKey => words::per(text).map(Typed::Per),
             Self::File => file(text, base).map(Typed::File),
             Self::LogTarget => log_target(text, base).map(Typed::LogTarget),
             Self::Socket => names::socket(text).map(Typed::Socket),
             Self::Net => names::net(text).map(Typed::Net),
             Self::Ports => amount::ports(text).map(Typed::Ports),
             Self::SiteName => SiteName::parse(text).map(Typed::SiteName),
-            Self::ServerUrl => ServerUrl::parse(text).map(Typed::ServerUrl),
+            Self::ServerUrl(traffic) => ServerUrl::parse(text, traffic).map(Typed::ServerUrl),
+            Self::RequestUrl => RequestUrl::parse(text).map(Typed::RequestUrl),
             Self::DnsName => names::dns_name(text).map(Typed::Text),
             Self::PathPattern => paths::pattern(text).map(Typed::PathPattern),
             Self::PathPrefix => paths::prefix(text).map(Typed::Text),
@@ -179,6 +203,10 @@ impl Kind {
             Self::Target => names::target(text).map(Typed::Target),
             Self::UserName => fields::user_name(text).map(|()| owned()),
             Self::PasswordHash => fields::password_hash(text).map(|()| owned()),
+            Self::CookieName => fields::cookie_name(text).map(|()| owned()),
+            Self::Secret => fields::secret(text).map(|()| owned()),
+            Self::Authority => fields::authority(text).map(|()| owned()),
+            Self::ServerName => names::sni(text).map(Typed::Host),
         }
     }
 
@@ -198,8 +226,14 @@ impl Kind {
             (Self::Bytes { .. } | Self::ByteLimit, Value::Integer(number)) => {
                 fault.help(format!("a size has a unit: \"{number}B\""))
             }
-            (Self::Rate, Value::Integer(number)) => {
+            (Self::Rate | Self::ByteRate, Value::Integer(number)) => {
                 fault.help(format!("a rate has a unit: \"{number}B/s\""))
+            }
+            (Self::RequestRate, Value::Integer(number)) => {
+                fault.help(format!("a rate is for a time: \"{number}/s\""))
+            }
+            (Self::Percent { .. }, Value::Integer(number)) => {
+                fault.help(format!("write \"{number}%\""))
             }
             (Self::Socket, Value::Integer(number)) => fault.help(format!(
                 "write \"127.0.0.1:{number}\" for this machine only, \"[::]:{number}\" for every \
@@ -221,7 +255,14 @@ impl Kind {
     pub(crate) fn accepts_shape(self, value: &Value) -> bool {
         match value {
             Value::String(_) => !matches!(self, Self::Integer { .. } | Self::Flag),
-            Value::Integer(_) => matches!(self, Self::Integer { .. } | Self::Ports),
+            Value::Integer(_) => matches!(
+                self,
+                Self::Integer { .. }
+                    | Self::Ports
+                    | Self::Statuses
+                    | Self::RetryCondition
+                    | Self::Burst
+            ),
             Value::Bool(_) => matches!(self, Self::Flag | Self::Pseudonym),
             Value::Float(_) | Value::Null => false,
         }
@@ -242,13 +283,27 @@ impl Kind {
             Self::Bytes { .. } => "a size such as `\"64KiB\"`",
             Self::ByteLimit => "a size such as `\"64KiB\"`, or `\"unlimited\"`",
             Self::Rate => "a rate such as `\"240B/s\"`, or `\"off\"`",
+            Self::RequestRate => "a rate such as `\"100/s\"` or `\"5/10s\"`",
+            Self::ByteRate => "a rate such as `\"10MiB/s\"`",
+            Self::Burst => "a number, or a size such as `\"1MiB\"`",
+            Self::Percent { min, max } => {
+                return format!("a percentage from `\"{min}%\"` to `\"{max}%\"`");
+            }
+            Self::Statuses => "statuses such as `\"200-399\"` or `\"200,204\"`",
+            Self::RetryCondition => "a status such as `\"503\"`, or `\"timeout\"`",
+            Self::Probe => "a path such as `\"/healthz\"`, `\"tcp\"` or `\"grpc\"`",
+            Self::HashKey => "`\"client-ip\"`, `\"header:NAME\"`, `\"cookie:NAME\"` or `\"path\"`",
+            Self::LimitKey => "`\"client-ip\"`, `\"header:NAME\"`, `\"site\"` or `\"route\"`",
             Self::File => "the path of a file",
             Self::LogTarget => "the path of a file, `\"stdout\"` or `\"off\"`",
             Self::Socket => "an address with a port such as `\"127.0.0.1:8080\"`",
             Self::Net => "an address or a network such as `\"10.0.0.0/8\"`",
             Self::Ports => "a port such as `443` or a range such as `8000-9999`",
             Self::SiteName => "a URL without a path such as `\"http://example.com\"`",
-            Self::ServerUrl => "a URL such as `\"http://10.0.0.1:8080\"`",
+            Self::ServerUrl(traffic) => {
+                return format!("a URL such as `\"{}\"`", traffic.example());
+            }
+            Self::RequestUrl => "a URL such as `\"http://127.0.0.1:9091/verify\"`",
             Self::DnsName => "a DNS name such as `\"example.com\"`",
             Self::PathPattern => "a path such as `\"/status\"` or `\"/api/*\"`",
             Self::PathPrefix => "a path such as `\"/api\"`",
@@ -263,6 +318,10 @@ impl Kind {
             Self::Target => "a domain, an address or a network such as `\"*.example.com\"`",
             Self::UserName => "a user name without a colon",
             Self::PasswordHash => "an Argon2 or bcrypt hash",
+            Self::CookieName => "the name of a cookie",
+            Self::Secret => "a string of at least 16 characters",
+            Self::Authority => "a host such as `\"example.com\"`",
+            Self::ServerName => "a name such as `\"example.com\"` or `\"*.example.com\"`",
         };
         text.to_owned()
     }
@@ -271,25 +330,34 @@ impl Kind {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Text | Self::FieldValue => "TEXT",
+            Self::Text | Self::FieldValue | Self::Secret => "TEXT",
             Self::MediaType => "TYPE",
-            Self::Name | Self::UserName | Self::DnsName | Self::FieldName | Self::FieldPattern => {
-                "NAME"
-            }
-            Self::Choice { .. } | Self::Exit => "WORD",
+            Self::Name
+            | Self::UserName
+            | Self::DnsName
+            | Self::FieldName
+            | Self::FieldPattern
+            | Self::CookieName
+            | Self::ServerName
+            | Self::Pseudonym => "NAME",
+            Self::Choice { .. } | Self::Exit | Self::Probe | Self::RetryCondition => "WORD",
             Self::Integer { .. } => "NUMBER",
+            Self::Burst => "AMOUNT",
+            Self::Percent { .. } => "PERCENT",
+            Self::Statuses => "STATUSES",
+            Self::HashKey | Self::LimitKey => "KEY",
+            Self::Authority => "HOST",
             Self::Flag => "#true",
             Self::Duration { .. } => "DURATION",
             Self::Bytes { .. } | Self::ByteLimit => "SIZE",
-            Self::Rate => "RATE",
+            Self::Rate | Self::RequestRate | Self::ByteRate => "RATE",
             Self::File | Self::LogTarget => "FILE",
             Self::Socket => "ADDRESS:PORT",
             Self::Net => "NETWORK",
             Self::Ports => "PORTS",
-            Self::SiteName | Self::ServerUrl | Self::Location => "URL",
+            Self::SiteName | Self::ServerUrl(_) | Self::RequestUrl | Self::Location => "URL",
             Self::PathPattern | Self::PathPrefix | Self::PathTemplate => "PATH",
             Self::Method => "METHOD",
-            Self::Pseudonym => "NAME",
             Self::Target => "PATTERN",
             Self::PasswordHash => "HASH",
         }
@@ -340,47 +408,4 @@ fn log_target(text: &str, base: &Path) -> Result<LogTarget, Fault> {
         "stdout" => Ok(LogTarget::Stdout),
         _ => file(text, base).map(LogTarget::File),
     }
-}
-
-/// Takes a value of one type out of a [`Typed`].
-pub(crate) trait FromTyped: Sized {
-    /// `None` where the value is of another kind or could not be read.
-    fn from_typed(value: &Typed) -> Option<Self>;
-}
-
-/// One line for each type, instead of many times the same function.
-macro_rules! from_typed {
-    ($($type:ty = $variant:ident),* $(,)?) => {$(
-        impl FromTyped for $type {
-            fn from_typed(value: &Typed) -> Option<Self> {
-                match value {
-                    Typed::$variant(inner) => Some(inner.clone()),
-                    other => {
-                        debug_assert_eq!(*other, Typed::Invalid, "the table has another kind");
-                        None
-                    }
-                }
-            }
-        }
-    )*};
-}
-
-from_typed! {
-    String = Text,
-    u64 = Integer,
-    bool = Flag,
-    Duration = Duration,
-    ByteLimit = ByteLimit,
-    Option<u64> = Rate,
-    PathBuf = File,
-    LogTarget = LogTarget,
-    SocketAddr = Socket,
-    IpNet = Net,
-    (u16, u16) = Ports,
-    SiteName = SiteName,
-    ServerUrl = ServerUrl,
-    PathPattern = PathPattern,
-    PathTemplate = PathTemplate,
-    Option<String> = Pseudonym,
-    TargetPattern = Target,
 }

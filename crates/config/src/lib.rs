@@ -24,14 +24,17 @@ mod reference;
 mod report;
 mod route;
 mod rules;
+mod servers;
 mod settings;
 mod site;
 mod suggest;
 mod syntax;
 mod table;
+mod typed;
 mod upstream;
 mod users;
 mod walk;
+mod words;
 
 use std::path::Path;
 
@@ -40,6 +43,7 @@ pub use kind::Kind;
 pub use model::*;
 pub use reference::reference;
 pub use report::Errors;
+pub use servers::Traffic;
 pub use syntax::quote;
 pub use table::{Count, DIRECTIVES, Directive, Parameter, Place, Since};
 

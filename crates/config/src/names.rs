@@ -6,7 +6,6 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::fault::Fault;
 use crate::model::{HostPattern, Scheme, ServerHost, TargetPattern};
-use crate::paths;
 
 /// One name of a site: `http://example.com:8080`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,19 +17,18 @@ pub(crate) struct SiteName {
     pub port: u16,
 }
 
-/// The URL of a server: `http://10.0.0.1:8080/base`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServerUrl {
-    pub scheme: Scheme,
-    pub host: ServerHost,
-    pub port: u16,
-    /// Without a trailing slash.
-    pub base_path: String,
-}
-
 impl SiteName {
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let url = Url::split(text, "http://example.com")?;
+        let (scheme, port) = match url.scheme.as_str() {
+            "http" => (Scheme::Http, 80),
+            "https" => (Scheme::Https, 443),
+            scheme => {
+                return Err(Fault::new(format!("the scheme `{scheme}` is not known"))
+                    .label("neither `http` nor `https`")
+                    .help("write `http://` for plain connections, `https://` for TLS"));
+            }
+        };
         if !matches!(url.rest, "" | "/") {
             return Err(Fault::new("the name of a site has no path")
                 .label(format!("`{}` is too much", url.rest))
@@ -40,73 +38,45 @@ impl SiteName {
                     url.rest.split(['?', '#']).next().unwrap_or("").trim_end_matches(['/', '*'])
                 )));
         }
-        let (host, port) = url.host_and_port(true)?;
+        let (host, written) = url.host_and_port(true)?;
         let host = match host {
             "*" => HostPattern::Any,
             _ => match host.strip_prefix("*.") {
                 Some(rest) => HostPattern::Wildcard(format!(".{}", dns_name(rest)?)),
-                None => match parse_host(host)? {
+                None => match self::host(host)? {
                     ServerHost::Address(address) => HostPattern::Address(address),
                     ServerHost::Name(name) | ServerHost::Srv(name) => HostPattern::Exact(name),
                 },
             },
         };
-        Ok(Self { text: text.to_owned(), scheme: url.scheme, host, port })
-    }
-}
-
-impl ServerUrl {
-    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
-        let url = Url::split(text, "http://10.0.0.1:8080")?;
-        if url.rest.contains(['?', '#']) {
-            return Err(Fault::new("the URL of a server has no query and no fragment")
-                .label("only scheme, host, port and path")
-                .help("the query of each request goes to the server as it came"));
-        }
-        let (host, port) = url.host_and_port(false)?;
-        let base_path = url.rest.trim_end_matches('/');
-        if !base_path.is_empty() {
-            paths::plain(base_path)?;
-        }
-        Ok(Self {
-            scheme: url.scheme,
-            host: parse_host(host)?,
-            port,
-            base_path: base_path.to_owned(),
-        })
+        Ok(Self { text: text.to_owned(), scheme, host, port: written.unwrap_or(port) })
     }
 }
 
 /// A URL taken apart; its host not yet looked at.
-struct Url<'a> {
-    scheme: Scheme,
+pub(crate) struct Url<'a> {
+    /// In lower case.
+    pub scheme: String,
     authority: &'a str,
     /// Path, query and fragment.
-    rest: &'a str,
+    pub rest: &'a str,
 }
 
 impl<'a> Url<'a> {
-    fn split(text: &'a str, example: &str) -> Result<Self, Fault> {
+    /// `example` is shown where `text` is none.
+    pub(crate) fn split(text: &'a str, example: &str) -> Result<Self, Fault> {
         let Some((scheme, behind)) = text.split_once("://") else {
             let host = text.split(['/', '?', '#']).next().unwrap_or(text);
             let fault = Fault::new(format!("`{text}` is not a URL")).label("without a scheme");
             let likely = split_port(host).is_some_and(|(host, port)| {
                 !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
             });
+            let scheme = example.split("://").next().unwrap_or(example);
             return Err(if likely {
-                fault.help(format!("did you mean \"http://{text}\"?"))
+                fault.help(format!("did you mean \"{scheme}://{text}\"?"))
             } else {
                 fault.help(format!("write it like \"{example}\""))
             });
-        };
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "http" => Scheme::Http,
-            "https" => Scheme::Https,
-            _ => {
-                return Err(Fault::new(format!("the scheme `{scheme}` is not known"))
-                    .label("neither `http` nor `https`")
-                    .help("write `http://` for plain connections, `https://` for TLS"));
-            }
         };
         let end = behind.find(['/', '?', '#']).unwrap_or(behind.len());
         let (authority, rest) = behind.split_at(end);
@@ -120,30 +90,24 @@ impl<'a> Url<'a> {
             return Err(Fault::new(format!("`{text}` has no host"))
                 .help(format!("write it like \"{example}\"")));
         }
-        Ok(Self { scheme, authority, rest })
+        Ok(Self { scheme: scheme.to_ascii_lowercase(), authority, rest })
     }
 
     /// `zero` tells whether port 0 (any free one) makes sense.
-    fn host_and_port(&self, zero: bool) -> Result<(&'a str, u16), Fault> {
-        let default = match self.scheme {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
-        };
+    pub(crate) fn host_and_port(&self, zero: bool) -> Result<(&'a str, Option<u16>), Fault> {
         let Some((host, port)) = split_port(self.authority) else {
             return Err(Fault::new(format!("`{}` is not a host", self.authority))
                 .help("an IPv6 address stands in brackets: \"http://[::1]:8080\""));
         };
-        let port = match port {
-            None => default,
-            Some(port) => port
-                .parse()
-                .ok()
-                .filter(|number| !port.starts_with('+') && (zero || *number > 0))
-                .ok_or_else(|| {
-                    Fault::new(format!("`{port}` is not a port")).label("ports go from 1 to 65535")
-                })?,
-        };
-        Ok((host, port))
+        let Some(text) = port else { return Ok((host, None)) };
+        let port = text
+            .parse()
+            .ok()
+            .filter(|number| !text.starts_with('+') && (zero || *number > 0))
+            .ok_or_else(|| {
+                Fault::new(format!("`{text}` is not a port")).label("ports go from 1 to 65535")
+            })?;
+        Ok((host, Some(port)))
     }
 }
 
@@ -165,7 +129,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// A name, an IPv4 address, or an IPv6 address in brackets.
-fn parse_host(text: &str) -> Result<ServerHost, Fault> {
+pub(crate) fn host(text: &str) -> Result<ServerHost, Fault> {
     if let Some(inside) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         let address: Ipv6Addr =
             inside.parse().map_err(|_| Fault::new(format!("`{inside}` is not an IPv6 address")))?;
@@ -209,6 +173,27 @@ pub(crate) fn dns_name(text: &str) -> Result<String, Fault> {
             .help("an IPv4 address is written in four decimal parts: \"192.0.2.1\""));
     }
     Ok(name)
+}
+
+/// A name that a ClientHello may ask for, or `*.name` for any below it.
+pub(crate) fn sni(text: &str) -> Result<HostPattern, Fault> {
+    if text == "*" {
+        return Err(Fault::new("a `name` for every name")
+            .label("stands for any")
+            .help("write `to` directly into the block of the tunnel: it takes what no name does"));
+    }
+    if text.parse::<Ipv4Addr>().is_ok() || text.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok()
+    {
+        return Err(Fault::new(format!("`{text}` is an address"))
+            .label("clients ask for names only (RFC 6066 §3)")
+            .help(
+                "write `to` directly into the block of the tunnel for connections without a name",
+            ));
+    }
+    match text.strip_prefix("*.") {
+        Some(rest) => Ok(HostPattern::Wildcard(format!(".{}", dns_name(rest)?))),
+        None => dns_name(text).map(HostPattern::Exact),
+    }
 }
 
 /// `127.0.0.1:8080` or `[::1]:8080`.

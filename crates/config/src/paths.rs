@@ -75,6 +75,33 @@ pub(crate) fn location(text: &str) -> Result<PathTemplate, Fault> {
     Ok(PathTemplate { text: path.to_owned(), rest })
 }
 
+/// Path and query of a request that we make ourselves (RFC 9112 §3.2.1); sent as written.
+pub(crate) fn target(text: &str) -> Result<(), Fault> {
+    if !text.starts_with('/') {
+        return Err(Fault::new(format!("the path `{text}` does not begin with `/`"))
+            .help(format!("write {}", quote(&format!("/{text}")))));
+    }
+    if let Some(at) = text.find('#') {
+        return Err(Fault::new("a fragment in a request")
+            .label("is never sent")
+            .help(format!("write {}", quote(&text[..at]))));
+    }
+    let stays = |char| is_path(char) || char == '?';
+    if let Some(bad) = text.chars().find(|char| !stays(*char)) {
+        return Err(Fault::new(format!("{bad:?} cannot stand in a path"))
+            .help(format!("write {}", quote(&encoded(text, stays)))));
+    }
+    let escapes = text.split('%').skip(1);
+    let broken = |rest: &str| {
+        !rest.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    if escapes.into_iter().any(broken) {
+        return Err(Fault::new("a `%` without two digits behind it")
+            .help("a `%` itself is written as \"%25\""));
+    }
+    Ok(())
+}
+
 /// Takes the final `*` off, behind `/` and nowhere else.
 fn split_star(text: &str) -> Result<(&str, bool), Fault> {
     let (path, rest) = match text.strip_suffix('*') {
@@ -180,7 +207,7 @@ fn unescaped(path: &str) -> String {
     out
 }
 
-fn encoded(text: &str, stays: fn(char) -> bool) -> String {
+fn encoded(text: &str, stays: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut buffer = [0; 4];
     for char in text.chars() {

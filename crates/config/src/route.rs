@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::build::{Context, resolve};
+use crate::build::Context;
 use crate::model::{Action, Gate, PathPattern, PathRule, PathTemplate, Route};
-use crate::names::ServerUrl;
 use crate::rules::{self, Side};
-use crate::upstream::upstream;
+use crate::servers::Traffic;
+use crate::upstream;
 use crate::walk::Item;
 use crate::{ConfigError, Span, quote};
 
@@ -140,54 +140,10 @@ fn action(
     context: &mut Context<'_>,
 ) -> Option<Action> {
     match item.directive.name {
-        "to" => relay(item, name, context),
+        "to" => upstream::of_to(item, name, Traffic::Requests, context)
+            .map(|upstream| Action::Relay { upstream }),
         "redirect" => redirect(item, path, context),
         _ => respond(item, context),
-    }
-}
-
-fn relay(item: &Item, name: &str, context: &mut Context<'_>) -> Option<Action> {
-    match (item.written("server"), item.written("upstream")) {
-        (Some(server), Some(upstream)) => {
-            context.error(
-                ConfigError::at(upstream, "`to` with servers and an upstream", "and an upstream")
-                    .also(server, "a server")
-                    .help("keep one of the two; an upstream may have further servers itself"),
-            );
-            None
-        }
-        (None, None) => {
-            context
-                .error(ConfigError::at(item.span, "`to` without a server", "leads nowhere").help(
-                "write `to \"http://127.0.0.1:9000\"`, or `to upstream=\"…\"` for a named group",
-            ));
-            None
-        }
-        (Some(_), None) => {
-            let upstream =
-                upstream(name.to_owned(), item.all::<ServerUrl>("server"), item, context);
-            context.upstreams.push(upstream);
-            Some(Action::Relay { upstream: context.upstreams.len() - 1 })
-        }
-        (None, Some(_)) => {
-            let reference = item.one::<String>("upstream")?;
-            if let Some(first) = item.block.first() {
-                context.error(
-                    ConfigError::at(
-                        first.span,
-                        format!("`{}` of an upstream stands with it", first.directive.name),
-                        "not here",
-                    )
-                    .help(format!(
-                        "write it into `upstream {} {{ … }}`, where it holds for all routes",
-                        quote(&reference.value)
-                    )),
-                );
-            }
-            let names = &context.upstream_names;
-            let upstream = resolve(&reference, names, "upstream", context.errors)?;
-            Some(Action::Relay { upstream })
-        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::ConfigError;
 use crate::build::Context;
 use crate::model::{ErrorPage, FieldRule, PageBody};
 use crate::suggest::listed;
 use crate::walk::Item;
+use crate::{ConfigError, fields};
 
 /// Which message a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn addition(rule: &Item, side: Side, context: &mut Context<'_>) -> Option<FieldR
         return None;
     }
     let value = rule.get::<String>("value")?;
-    if host && !is_host(&value) {
+    if host && fields::authority(&value).is_err() {
         let span = rule.written("value").unwrap_or(rule.span);
         context.error(
             ConfigError::at(span, format!("`{value}` is not a host"), "goes into `Host`")
@@ -95,13 +95,8 @@ fn addition(rule: &Item, side: Side, context: &mut Context<'_>) -> Option<FieldR
     Some(if set { FieldRule::Set { name, value } } else { FieldRule::Add { name, value } })
 }
 
-/// `uri-host [":" port]` (RFC 9110 §7.2), told by the reader of server URLs.
-fn is_host(value: &str) -> bool {
-    !value.contains(['/', '?', '#', '@'])
-        && crate::names::ServerUrl::parse(&format!("http://{value}")).is_ok()
-}
-
-fn forbidden(side: Side) -> impl Iterator<Item = (&'static str, &'static str)> {
+/// Names that no rule for this side may touch, and why.
+pub(crate) fn forbidden(side: Side) -> impl Iterator<Item = (&'static str, &'static str)> {
     let host = match side {
         Side::Request => "every request has one, and only one (RFC 9112 §3.2)",
         Side::Response => "belongs into requests only",

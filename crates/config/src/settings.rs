@@ -78,6 +78,7 @@ fn limits(limits: &mut Limits, block: &Item) {
                 &mut limits.requests_per_connection,
                 item.get("count").map(|n: u64| n as u32),
             ),
+            "streams" => replace(&mut limits.streams, item.get("count").map(|n: u64| n as u32)),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ mod routing;
 mod settings;
 mod site;
 mod top;
+mod upstream;
 
 use crate::kind::Kind;
 
@@ -107,10 +108,11 @@ pub enum Place {
 /// Every directive, by place.
 pub static DIRECTIVES: &[Directive] = &ALL;
 
-const PARTS: [&[Directive]; 5] = [
+const PARTS: [&[Directive]; 6] = [
     top::DIRECTIVES,
     site::DIRECTIVES,
     routing::DIRECTIVES,
+    upstream::DIRECTIVES,
     settings::DIRECTIVES,
     forward::DIRECTIVES,
 ];

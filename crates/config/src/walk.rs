@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use crate::kind::{FromTyped, Typed};
 use crate::suggest::{listed, nearest};
 use crate::syntax::{Entry, Node};
 use crate::table::{Count, DIRECTIVES, Directive, Parameter, Place, Since};
+use crate::typed::{FromTyped, Typed};
 use crate::{ConfigError, Span, Spanned};
 
 /// A node that the table knows, with its values read.

@@ -42,14 +42,11 @@ fn names_of_sites() {
 }
 
 #[test]
-fn servers() {
-    let server = ServerUrl::parse("https://[2001:db8::1]:9/base/x/").unwrap();
-    assert_eq!(server.host, ServerHost::Address("2001:db8::1".parse().unwrap()));
-    assert_eq!((server.port, server.base_path.as_str()), (9, "/base/x"));
-    let mapped = ServerUrl::parse("http://[::ffff:10.0.0.1]").unwrap();
-    assert_eq!(mapped.host, ServerHost::Address([10, 0, 0, 1].into()));
-    for text in ["http://a:0", "http://a/../b", "http://a/?q", "http://a#f", "http://*", "a:1"] {
-        assert!(ServerUrl::parse(text).is_err(), "{text}");
+fn names_of_tunnels() {
+    assert_eq!(sni("Example.com."), Ok(HostPattern::Exact("example.com".into())));
+    assert_eq!(sni("*.example.com"), Ok(HostPattern::Wildcard(".example.com".into())));
+    for text in ["*", "*a.b", "10.0.0.1", "[::1]", "a.example:443", "https://a.example"] {
+        assert!(sni(text).is_err(), "{text}");
     }
 }
 

@@ -1,7 +1,9 @@
-//! Routes, what they do, and groups of servers.
+//! Routes, and what they do.
 
-use super::{Directive, Place, any, later, many, optional, value};
+use super::upstream::SERVER_PROSE;
+use super::{Directive, Place, any, many, optional, value};
 use crate::kind::Kind;
+use crate::servers::Traffic;
 
 pub(super) const DIRECTIVES: &[Directive] = &[
     Directive {
@@ -61,16 +63,11 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive {
         name: "to",
         places: &[Place::Route, Place::Site],
-        arguments: &[any(
-            "server",
-            Kind::ServerUrl,
-            "`http://HOST[:PORT][/BASE]`, or `https://`. A name is resolved in the background; a \
-             base path is put before the path of each request.",
-        )],
+        arguments: &[any("server", Kind::ServerUrl(Traffic::Requests), SERVER_PROSE)],
         properties: &[optional("upstream", Kind::Name, "An `upstream`, instead of servers.")],
         block: Some(Place::To),
-        prose: "Relays to servers. With several, each in turn gets a request, and one that cannot \
-                be connected to is passed over.",
+        prose: "Relays to servers. With several, each in turn gets a request unless `balance` says \
+                otherwise, and one that cannot be connected to is passed over.",
         example: "to \"http://10.0.0.1:8080\" \"http://10.0.0.2:8080\" {\n    keep-idle 32\n}",
         ..Directive::NEW
     },
@@ -106,114 +103,4 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         example: "respond 200 \"ok\"",
         ..Directive::NEW
     },
-    Directive {
-        name: "upstream",
-        places: &[Place::Top],
-        arguments: &[value("name", Kind::Name, "What `to upstream=` calls it.")],
-        block: Some(Place::Upstream),
-        repeatable: true,
-        prose: "A named group of servers with the same content, for several routes.",
-        example: "upstream \"app\" {\n    server \"http://10.0.0.1:8080\"\n    server \"http://10.0.0.2:8080\"\n}",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "server",
-        places: &[Place::Upstream],
-        arguments: &[many("url", Kind::ServerUrl, "`http://HOST[:PORT][/BASE]`, or `https://`.")],
-        properties: &[
-            later("weight", "How much more than others it gets."),
-            later("backup", "Whether it is used only when no other is left."),
-        ],
-        repeatable: true,
-        prose: "A server of the group.",
-        example: "server \"http://10.0.0.1:8080\"",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "tls",
-        places: &[Place::To, Place::Upstream],
-        properties: &[
-            optional(
-                "ca",
-                Kind::File,
-                "Whom to trust instead of the system's authorities (PEM): other authorities, or \
-                 the server's own certificate.",
-            ),
-            optional(
-                "sni",
-                Kind::DnsName,
-                "Name to ask for and to verify, instead of the host of the URL.",
-            ),
-            optional("cert", Kind::File, "Certificate to show (PEM), with `key=`."),
-            optional("key", Kind::File, "Its private key (PEM)."),
-            optional(
-                "insecure",
-                Kind::Flag,
-                "No verification at all: anybody in between can read and change everything.",
-            )
-            .default("#false"),
-        ],
-        prose: "TLS to servers whose URL is `https://`. Without it they are verified against the \
-                roots of the system.",
-        example: "tls ca=\"internal-ca.pem\" sni=\"app.internal\"",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "balance",
-        places: &[Place::To, Place::Upstream],
-        arguments: &[value(
-            "policy",
-            Kind::Choice {
-                words: &["round-robin"],
-                planned: &["least-requests", "peak-ewma", "random", "hash"],
-            },
-            "`round-robin`: each server in turn.",
-        )
-        .default("\"round-robin\"")],
-        properties: &[later("key", "What `hash` looks at.")],
-        prose: "Which server gets a request.",
-        example: "balance \"round-robin\"",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "keep-idle",
-        places: &[Place::To, Place::Upstream],
-        arguments: &[
-            value("connections", Kind::Integer { min: 0, max: 65535 }, "How many.").default("64")
-        ],
-        prose: "Idle connections kept open for each server and core.",
-        example: "keep-idle 64",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "idle-timeout",
-        places: &[Place::To, Place::Upstream],
-        arguments: &[value("time", Kind::Duration { zero: false }, "How long.").default("\"60s\"")],
-        prose: "How long an idle connection to a server is kept. Less than the server keeps it is \
-                right.",
-        example: "idle-timeout \"60s\"",
-        ..Directive::NEW
-    },
-    Directive::planned(
-        "health",
-        &[Place::To, Place::Upstream],
-        "Asks servers whether they are well.",
-    ),
-    Directive::planned(
-        "retry",
-        &[Place::To, Place::Upstream],
-        "Tries another server after a failure.",
-    ),
-    Directive::planned(
-        "slow-start",
-        &[Place::To, Place::Upstream],
-        "Gives a returning server its share little by little.",
-    ),
-    Directive::planned("sticky", &[Place::To, Place::Upstream], "Keeps a client at one server."),
-    Directive::planned("outlier", &[Place::To, Place::Upstream], "Leaves servers out that fail."),
-    Directive::planned(
-        "max-connections",
-        &[Place::To, Place::Upstream],
-        "A bound on connections to the servers, with a queue.",
-    ),
 ];

@@ -130,6 +130,16 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         ..Directive::NEW
     },
     Directive {
+        name: "streams",
+        places: &[Place::Limits],
+        arguments: &[
+            value("count", Kind::Integer { min: 1, max: 1000 }, "The most.").default("128")
+        ],
+        prose: "Requests at once on one HTTP/2 connection of a client.",
+        example: "streams 128",
+        ..Directive::NEW
+    },
+    Directive {
         name: "timeouts",
         places: &[Place::Top, Place::Site, Place::Forward],
         block: Some(Place::Timeouts),

@@ -69,7 +69,7 @@ fn every_planned_directive_says_so_by_name() {
             count += 1;
         }
     }
-    assert!(count > 10, "{count}");
+    assert!(count >= 6, "{count}");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn every_planned_property_says_so_by_name() {
             count += 1;
         }
     }
-    assert!(count >= 8, "{count}");
+    assert!(count >= 3, "{count}");
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! Words with a grammar of their own: what a hash or a limit looks at, what a health check
+//! asks, when a request is made again.
+
+use crate::fault::Fault;
+use crate::model::HashKey;
+use crate::syntax::quote;
+use crate::{amount, fields, paths};
+
+/// What a limit holds for each of; the model knows no difference between the last two, since a
+/// limit of a site may only be for the site, and one of a route only for the route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Per {
+    ClientIp,
+    /// In lower case.
+    Header(String),
+    Site,
+    Route,
+}
+
+/// What a health check asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProbeWord {
+    /// A path, and perhaps a query.
+    Http(String),
+    Tcp,
+    Grpc,
+}
+
+/// A condition for another attempt, besides a failure to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryOn {
+    Status(u16),
+    Timeout,
+}
+
+/// So many of what is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Burst {
+    Requests(u64),
+    Bytes(u64),
+}
+
+/// `client-ip`, `header:NAME`, `cookie:NAME` or `path`.
+pub(crate) fn hash_key(text: &str) -> Result<HashKey, Fault> {
+    match text.split_once(':') {
+        None if text == "client-ip" => Ok(HashKey::ClientIp),
+        None if text == "path" => Ok(HashKey::Path),
+        Some(("header", name)) if !name.is_empty() => {
+            fields::name(name)?;
+            Ok(HashKey::Header(name.to_ascii_lowercase()))
+        }
+        Some(("cookie", name)) if !name.is_empty() => {
+            fields::cookie_name(name)?;
+            Ok(HashKey::Cookie(name.to_owned()))
+        }
+        _ => Err(unknown(text).help(match text.trim_end_matches(':') {
+            "header" | "cookie" => format!("name it: \"{}:NAME\"", text.trim_end_matches(':')),
+            _ => "write \"client-ip\", \"header:NAME\", \"cookie:NAME\" or \"path\"".to_owned(),
+        })),
+    }
+}
+
+/// `client-ip`, `header:NAME`, `site` or `route`.
+pub(crate) fn per(text: &str) -> Result<Per, Fault> {
+    let all = "\"client-ip\", \"header:NAME\", \"site\" or \"route\"";
+    match text.split_once(':') {
+        None if text == "client-ip" => Ok(Per::ClientIp),
+        None if text == "site" => Ok(Per::Site),
+        None if text == "route" => Ok(Per::Route),
+        None if text == "user" => Err(Fault::planned(text).help(format!("this version has {all}"))),
+        Some(("header", name)) if !name.is_empty() => {
+            fields::name(name)?;
+            Ok(Per::Header(name.to_ascii_lowercase()))
+        }
+        _ => Err(unknown(text).help(match text.trim_end_matches(':') {
+            "header" => "name it: \"header:NAME\"".to_owned(),
+            _ => format!("write {all}"),
+        })),
+    }
+}
+
+/// `/healthz`, `tcp` or `grpc`.
+pub(crate) fn probe(text: &str) -> Result<ProbeWord, Fault> {
+    match text {
+        "tcp" => Ok(ProbeWord::Tcp),
+        "grpc" => Ok(ProbeWord::Grpc),
+        _ if text.starts_with('/') => {
+            paths::target(text)?;
+            Ok(ProbeWord::Http(text.to_owned()))
+        }
+        _ => Err(Fault::new(format!("{} is not a health check", quote(text)))
+            .label("neither a path, nor \"tcp\", nor \"grpc\"")
+            .help("write a path that begins with `/`: \"/healthz\"; or \"tcp\", or \"grpc\"")),
+    }
+}
+
+/// `502` or `timeout`.
+pub(crate) fn retry_on(text: &str) -> Result<RetryOn, Fault> {
+    if text == "timeout" {
+        return Ok(RetryOn::Timeout);
+    }
+    match amount::statuses(text).as_deref() {
+        Ok([(low, high)]) if low == high && *low >= 400 => Ok(RetryOn::Status(*low)),
+        _ => Err(Fault::new(format!("{} is not a reason for another attempt", quote(text)))
+            .label("neither a status from 400 to 599 nor \"timeout\"")
+            .help(
+                "write statuses one by one: `retry \"502\" \"503\" \"timeout\"`; a failure to \
+                 connect always is one",
+            )),
+    }
+}
+
+fn unknown(text: &str) -> Fault {
+    Fault::new(format!("{} is not known here", quote(text))).label("not known")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys() {
+        assert_eq!(hash_key("header:X-User"), Ok(HashKey::Header("x-user".into())));
+        assert_eq!(hash_key("cookie:Session"), Ok(HashKey::Cookie("Session".into())));
+        assert_eq!(per("header:X-Key"), Ok(Per::Header("x-key".into())));
+        for text in ["", "header", "header:", "header:a b", "cookie:", "cookie:a;b", "query", "ip"]
+        {
+            assert!(hash_key(text).is_err(), "{text}");
+            assert!(per(text).is_err(), "{text}");
+        }
+        assert!(per("user").is_err() && per("path").is_err() && hash_key("site").is_err());
+    }
+
+    #[test]
+    fn probes_and_conditions() {
+        assert_eq!(probe("/ready?full=1"), Ok(ProbeWord::Http("/ready?full=1".into())));
+        for text in ["healthz", "http", "/a b", "/a#b"] {
+            assert!(probe(text).is_err(), "{text}");
+        }
+        assert_eq!(retry_on("503"), Ok(RetryOn::Status(503)));
+        assert_eq!(retry_on("timeout"), Ok(RetryOn::Timeout));
+        for text in ["200", "600", "502,503", "500-599", "connect", "5xx"] {
+            assert!(retry_on(text).is_err(), "{text}");
+        }
+    }
+}
