@@ -4,22 +4,26 @@ use std::ops::Range;
 
 use crate::{Block, Method};
 
-/// The version of HTTP/1 in a start line (RFC 9112 §2.3).
+/// The version of HTTP that a message came in: that of its start line (RFC 9112 §2.3), or of the
+/// connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2.
+    Http2,
 }
 
 impl Version {
-    /// As it is written in a start line and in the log.
+    /// As it is written in the log, and in a start line where there is one.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
         }
     }
 
@@ -29,6 +33,7 @@ impl Version {
         match self {
             Self::Http10 => "1.0",
             Self::Http11 => "1.1",
+            Self::Http2 => "2.0",
         }
     }
 }

@@ -3,14 +3,15 @@
 
 use std::time::Instant;
 
-use upstream::{Cluster, Connection, Tried};
+use upstream::{Cluster, Connection, Link, Tried};
 
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry, Side};
-use crate::peer::H1Peer;
+use crate::peer::UpPeer;
 use crate::relay::{self, Outcome, Terms};
 use crate::reverse::Forwarding;
-use crate::tunnel;
+use crate::tunnel::{self, End};
+use crate::websocket::Handshake;
 
 /// Servers that one request is tried on.
 const MAX_ATTEMPTS: u8 = 8;
@@ -64,7 +65,7 @@ impl<'a> Forwarding<'a, '_> {
         upgrade: bool,
     ) -> Result<(), Failure> {
         let reused = if fresh { None } else { cluster.reuse(index) };
-        let mut connection = match reused {
+        let connection = match reused {
             Some(connection) => {
                 x.core.counters.upstream_reused.inc();
                 connection
@@ -73,32 +74,38 @@ impl<'a> Forwarding<'a, '_> {
         };
         x.record.server = Some(connection.server);
         let endpoint = &cluster.endpoints()[index];
+        let websocket = if upgrade { Handshake::of(&x.request.fields) } else { None };
         let terms = Terms {
             max_body: self.route.max_body,
             heads: self.site.heads,
             limits: &self.site.config.limits,
             timeouts: &self.site.config.timeouts,
             upgrade,
+            websocket: websocket.as_ref(),
             reused: connection.reused,
             pages: Some(&self.route.error_pages),
         };
-        let mut up = H1Peer::new(connection.wire);
-        up.lend_output(&x.core.blocks);
-        self.write_request(x, endpoint, &mut up);
-        let outcome =
-            relay::run(x, &mut up, &terms, |x, head| self.edit_response(x, endpoint, head)).await?;
-        match outcome {
-            Outcome::Complete { reusable } => {
+        let server = connection.server;
+        let mut up = self.begin(x, endpoint, Link::Http1(connection), upgrade).await?;
+        let edit = |x: &mut Exchange<'_>, head: &mut _| self.edit_response(x, endpoint, head);
+        let outcome = relay::run(x, &mut up, &terms, edit).await?;
+        let idle = self.site.config.timeouts.tunnel_idle;
+        match (outcome, up) {
+            (Outcome::Complete { reusable }, UpPeer::H1(mut up)) => {
                 up.release(&x.core.blocks);
-                connection.wire = up.wire;
                 if reusable {
-                    cluster.keep(index, connection);
+                    cluster.keep(index, Connection::used(up.wire, server));
                 }
                 Ok(())
             }
-            Outcome::Upgraded => {
-                let idle = self.site.config.timeouts.tunnel_idle;
-                tunnel::run(x, up.wire, idle).await
+            (Outcome::Complete { .. }, UpPeer::H2(_)) => Ok(()),
+            (Outcome::Upgraded, UpPeer::H1(mut up)) => {
+                tunnel::run(x, End::Wire(&mut up.wire), idle).await
+            }
+            (Outcome::Upgraded, UpPeer::H2(up)) => {
+                // The place on the connection is taken for as long as the tunnel lives.
+                let (body, _slot) = up.into_body();
+                tunnel::run(x, End::Stream(Box::new(body.into_io())), idle).await
             }
         }
     }

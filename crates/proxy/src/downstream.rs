@@ -1,6 +1,7 @@
 //! Connections of clients, from the first byte on.
 
 mod h1;
+mod h2;
 mod socks;
 
 use std::future::poll_fn;
@@ -52,8 +53,10 @@ pub fn serve_connection(
 ) -> impl Future<Output = ()> {
     let opening = Box::pin(open(core, listener, stream, peer));
     async move {
-        if let Some(mut connection) = opening.await {
-            connection.serve().await;
+        if let Some(mut connection) = opening.await
+            && let Some(wire) = connection.serve().await
+        {
+            Box::pin(connection.into_http2(wire)).await;
         }
     }
 }
@@ -68,6 +71,10 @@ async fn open(
     let accepted = admit(&core, listener, peer)?;
     let (accepted, wire, protocol) = begin(&core, accepted, stream).await?;
     match protocol {
+        Protocol::Http2 => {
+            h2::serve(core, accepted, wire).await;
+            None
+        }
         Protocol::Http => Some(Box::new(h1::Connection::new(core, accepted, wire))),
         Protocol::Socks => {
             socks::serve(&core, accepted, wire).await;
@@ -109,7 +116,10 @@ fn refused(core: &Core, reason: &str) {
 }
 
 enum Protocol {
+    /// HTTP/1, or HTTP/2 by prior knowledge.
     Http,
+    /// HTTP/2 by ALPN.
+    Http2,
     Socks,
 }
 
@@ -144,6 +154,9 @@ async fn hello(
         }
         _ => Wire::new(Io::Tcp(stream)),
     };
+    if wire.io.info().is_some_and(|info| info.alpn.as_deref() == Some(b"h2")) {
+        return Some((wire, Protocol::Http2));
+    }
     if !forward {
         return Some((wire, Protocol::Http));
     }
@@ -158,6 +171,14 @@ async fn hello(
     };
     let protocol = if matches!(first, 4 | 5) { Protocol::Socks } else { Protocol::Http };
     Some((wire, protocol))
+}
+
+/// The limits of request heads, for as long as the site is not known.
+fn heads(accepted: &Accepted) -> ::h1::HeadLimits {
+    match &accepted.listener.face {
+        Face::Reverse(face) => face.heads,
+        Face::Forward(face) => face.heads,
+    }
 }
 
 /// How long a core that drains waits for a client that has not asked for anything yet: its

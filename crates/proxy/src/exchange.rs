@@ -11,7 +11,7 @@ use net::watchdog::Guard;
 use crate::client::Client;
 use crate::core::{Core, View};
 use crate::failure::{Failure, Kind};
-use crate::peer::{H1Peer, Peer, PeerError};
+use crate::peer::{DownPeer, Peer, PeerError};
 use crate::record::Record;
 use crate::respond::Answer;
 use crate::snapshot::{Face, Listener};
@@ -29,7 +29,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) client: Client,
     /// The site that the TLS connection was made for.
     pub(crate) tls_site: Option<usize>,
-    pub(crate) down: &'a mut H1Peer,
+    pub(crate) down: &'a mut DownPeer,
     pub(crate) guard: &'a Guard,
     pub(crate) request: RequestHead,
     pub(crate) body: BodyLength,
@@ -48,6 +48,8 @@ pub(crate) struct Exchange<'a> {
 pub(crate) enum Next {
     /// The next request.
     Request,
+    /// The client speaks HTTP/2.
+    Http2,
     /// It is closed.
     Close {
         /// The client may still be sending.
@@ -68,13 +70,22 @@ pub(crate) struct Aim {
 pub(crate) async fn run(mut x: Exchange<'_>, failure: Option<Failure>) -> Next {
     let outcome = match failure {
         Some(failure) => Err(failure),
-        None => serve(&mut x).await,
+        None => match x.understand() {
+            Ok(aim) => serve(&mut x, aim).await,
+            Err(failure) => {
+                // A malformed message is an error of its stream (RFC 9113 §8.1.1).
+                if failure.kind == Kind::RequestError {
+                    x.down.reset(h2::Reason::PROTOCOL_ERROR);
+                }
+                Err(failure)
+            }
+        },
     };
     let outcome = match outcome {
         Ok(()) => Ok(()),
         Err(failure) => fail(&mut x, failure).await,
     };
-    if outcome.is_ok() && x.keep_alive {
+    if outcome.is_ok() && x.keep_alive && !x.down.is_stream() {
         x.discard_body().await;
     }
     let next = match outcome {
@@ -88,8 +99,7 @@ pub(crate) async fn run(mut x: Exchange<'_>, failure: Option<Failure>) -> Next {
     next
 }
 
-async fn serve(x: &mut Exchange<'_>) -> Result<(), Failure> {
-    let aim = x.understand()?;
+async fn serve(x: &mut Exchange<'_>, aim: Aim) -> Result<(), Failure> {
     match &x.listener.face {
         Face::Reverse(face) => reverse::serve(x, face, aim).await,
         Face::Forward(face) => forward::serve(x, face, aim).await,
@@ -112,8 +122,12 @@ async fn fail(x: &mut Exchange<'_>, failure: Failure) -> Result<(), Failure> {
         // Nobody knows where the next request would begin.
         x.keep_alive = false;
     }
-    if x.head_sent || failure.kind == Kind::ClientGone {
+    if x.head_sent || failure.kind == Kind::ClientGone || x.down.is_dead() {
         x.keep_alive = false;
+        if !x.down.is_dead() {
+            // The client must not take what it has for all of it.
+            x.down.reset(h2::Reason::INTERNAL_ERROR);
+        }
         return Err(failure);
     }
     let pages = x.record.error_pages(x.listener);
@@ -135,13 +149,19 @@ impl Exchange<'_> {
         let bad = |words: &'static str| Failure::with(Kind::RequestError, words);
         self.body = request_body(&self.request).map_err(|error| bad(error.as_str()))?;
         let limits = self.heads();
+        if self.body == BodyLength::None && self.down.is_stream() && !self.down.is_done() {
+            // The stream tells the end. What has a length of nothing has no bytes to come.
+            if !self.request.fields.has(FieldId::ContentLength) {
+                self.body = BodyLength::Chunked;
+            }
+        }
         self.down.expect(self.body, limits);
         let target = Target::parse(self.request.method, self.request.target())
             .map_err(|_| bad("malformed request target"))?;
         let authority = self.authority(&target)?;
         self.said = hop::strip(&mut self.request.fields);
         self.keep_alive = match self.request.version {
-            Version::Http11 => !self.said.close,
+            Version::Http11 | Version::Http2 => !self.said.close,
             Version::Http10 => self.said.keep_alive && !self.said.close,
         } && self.keep_alive;
         self.expectation()?;
@@ -156,7 +176,7 @@ impl Exchange<'_> {
         if hosts.next().is_some() {
             return Err(bad("more than one Host"));
         }
-        if host.is_none() && self.request.version == Version::Http11 {
+        if host.is_none() && self.request.version >= Version::Http11 {
             return Err(bad("no Host"));
         }
         let parse = |text| Authority::parse(text).map_err(|_| bad("malformed host"));
@@ -193,7 +213,7 @@ impl Exchange<'_> {
             return Err(Failure::new(Kind::ExpectationFailed));
         }
         self.awaits_continue =
-            self.body != BodyLength::None && self.request.version == Version::Http11;
+            self.body != BodyLength::None && self.request.version >= Version::Http11;
         if !self.awaits_continue {
             self.request.fields.remove(FieldId::Expect);
         }
@@ -246,6 +266,10 @@ impl Exchange<'_> {
             BodyLength::Known(length) => length > DISCARD,
             BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => false,
         };
+        // A stream that ends early leaves its connection as it was.
+        if self.down.is_stream() {
+            return;
+        }
         // A client that waits for 100 may send the body or not: nobody can tell.
         if !self.down.is_done() && (too_long || self.awaits_continue) {
             self.keep_alive = false;
@@ -322,5 +346,12 @@ pub(crate) fn client_gone(error: &PeerError) -> Failure {
         PeerError::Io(error) => Failure::with(Kind::ClientGone, crate::failure::io_words(error)),
         PeerError::Parse(error) => Failure::of_request(*error),
         PeerError::Incomplete => Failure::with(Kind::ClientGone, "request body ended early"),
+        PeerError::Reset(reason) => match *reason {
+            // The library found the body to differ from what its head says of it.
+            h2::Reason::PROTOCOL_ERROR => {
+                Failure::with(Kind::RequestError, "the stream broke the rules of HTTP/2")
+            }
+            _ => Failure::with(Kind::ClientGone, "the stream was reset"),
+        },
     }
 }

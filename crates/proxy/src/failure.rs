@@ -223,6 +223,38 @@ impl Failure {
         }
     }
 
+    /// A request that a connection of HTTP/2 did not take any more.
+    #[must_use]
+    pub fn of_unsent(_: &h2::Error) -> Self {
+        Self::with(Kind::ConnectionTerminated, "the connection takes no more requests")
+            .retry(Retry::Unseen)
+    }
+
+    /// A stream of HTTP/2 to a server that failed before its response began. A connection that
+    /// was `reused` may just have been too old.
+    #[must_use]
+    pub fn of_stream(error: &h2::Error, reused: bool) -> Self {
+        let unseen = error.is_remote()
+            && match error.reason() {
+                // RFC 9113 §8.7: both say that the request was not processed.
+                Some(h2::Reason::REFUSED_STREAM) => error.is_reset(),
+                Some(h2::Reason::NO_ERROR) => error.is_go_away(),
+                _ => false,
+            };
+        if unseen {
+            return Self::with(Kind::ConnectionTerminated, "the stream was refused")
+                .retry(Retry::Unseen);
+        }
+        if let Some(error) = error.get_io() {
+            let stale = if reused { Retry::Stale } else { Retry::Never };
+            return Self::with(Kind::ConnectionTerminated, io_words(error)).retry(stale);
+        }
+        if error.is_library() {
+            return Self::with(Kind::ProtocolError, "the server broke the rules of HTTP/2");
+        }
+        Self::with(Kind::ConnectionTerminated, "the stream was reset")
+    }
+
     /// A server that could not be connected to.
     #[must_use]
     pub fn of_connect(error: &ConnectError) -> Self {

@@ -14,13 +14,14 @@ use tls::Io;
 use upstream::{Connection, OriginKey};
 
 use crate::client::AddressText;
-use crate::exchange::{Aim, Exchange};
+use crate::exchange::{Aim, Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry};
-use crate::peer::H1Peer;
+use crate::peer::{DownPeer, H1Peer, UpPeer};
 use crate::relay::{self, Outcome, Terms};
 use crate::reverse::{finish_connection_fields, passes_upgrade};
 use crate::snapshot::Forward;
 use crate::tunnel;
+use crate::websocket::Handshake;
 
 /// Fields by which proxies and their clients tell who is behind them.
 const TELLTALE: [&[u8]; 10] = [
@@ -191,13 +192,22 @@ async fn connect(x: &mut Exchange<'_>, face: &Forward, aim: &Aim) -> Result<(), 
         return Err(bad("CONNECT with a body"));
     }
     let connection = reach(x, face, &authority.host, port, Entry::Connect).await?;
-    x.down.lend_output(&x.core.blocks);
-    let out = x.down.begin(h1::BodyEncoder::Identity);
-    out.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
     x.record.status = 200;
     x.head_sent = true;
+    match &mut *x.down {
+        DownPeer::H1(peer) => {
+            peer.lend_output(&x.core.blocks);
+            let out = peer.begin(h1::BodyEncoder::Identity);
+            out.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
+        }
+        down @ DownPeer::H2(_) => {
+            let none = message::Block::default();
+            down.respond(200, &none, false).map_err(|error| client_gone(&error))?;
+        }
+    }
     x.flush_answer().await?;
-    tunnel::run(x, connection.wire, face.config.timeouts.tunnel_idle).await
+    let mut wire = connection.wire;
+    tunnel::run(x, tunnel::End::Wire(&mut wire), face.config.timeouts.tunnel_idle).await
 }
 
 /// A request in absolute form.
@@ -257,19 +267,23 @@ impl<'a> Plain<'a, '_> {
         upgrade: bool,
     ) -> Result<(), Failure> {
         x.record.server = Some(connection.server);
+        let handshake = Handshake::of(&x.request.fields);
         let terms = Terms {
             max_body: self.face.max_body,
             heads: self.face.heads,
             limits: &self.face.config.limits,
             timeouts: &self.face.config.timeouts,
             upgrade,
+            websocket: handshake.as_ref(),
             reused: connection.reused,
             pages: None,
         };
         let mut up = H1Peer::new(connection.wire);
         up.lend_output(&x.core.blocks);
         self.write_request(x, &mut up);
+        let mut up = UpPeer::H1(up);
         let outcome = relay::run(x, &mut up, &terms, |x, head| self.edit_response(x, head)).await?;
+        let UpPeer::H1(mut up) = up else { return Ok(()) };
         match outcome {
             Outcome::Complete { reusable } => {
                 up.release(&x.core.blocks);
@@ -280,7 +294,8 @@ impl<'a> Plain<'a, '_> {
                 Ok(())
             }
             Outcome::Upgraded => {
-                tunnel::run(x, up.wire, self.face.config.timeouts.tunnel_idle).await
+                let idle = self.face.config.timeouts.tunnel_idle;
+                tunnel::run(x, tunnel::End::Wire(&mut up.wire), idle).await
             }
         }
     }

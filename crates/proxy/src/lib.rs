@@ -23,6 +23,7 @@ mod rules;
 mod site;
 mod snapshot;
 mod tunnel;
+mod websocket;
 
 pub use crate::core::{Core, CoreParts, View};
 pub use downstream::{serve_connection, socks_wire};

@@ -105,7 +105,7 @@ impl Exchange<'_> {
         let (face, site, route) = self.names();
         let upstream = record.upstream.map_or("", |index| self.view.clusters[index].name());
         let duration = record.started.elapsed();
-        let info = self.down.wire.io.info();
+        let info = self.down.tls_info();
         let line = AccessRecord {
             face,
             client: self.client.address,

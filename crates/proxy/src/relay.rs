@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use h1::{BodyEncoder, HeadLimits};
-use message::framing::{BodyLength, response_body};
+use message::framing::BodyLength;
 use message::{FieldId, Method, ResponseHead, Version, hop};
 use net::SpliceError;
 use upstream::wire::HeadError;
@@ -13,9 +13,10 @@ use upstream::wire::HeadError;
 use crate::exchange::{Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry, io_words};
 use crate::patience::{Patience, Stage};
-use crate::peer::{H1Peer, PeerError};
+use crate::peer::{DownPeer, PeerError, UpError, UpPeer};
 use crate::pump::{Pump, PumpError};
 use crate::respond::ErrorPages;
+use crate::websocket::Handshake;
 
 /// Interim responses that one request may have.
 const MAX_INTERIM: u32 = 16;
@@ -34,6 +35,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) timeouts: &'a config::Timeouts,
     /// The client asked for another protocol, and the server was told.
     pub(crate) upgrade: bool,
+    /// The WebSocket handshake that this is, if it is one.
+    pub(crate) websocket: Option<&'a Handshake>,
     /// The connection carried a request before.
     pub(crate) reused: bool,
     /// Pages in place of those of the server.
@@ -56,7 +59,7 @@ pub(crate) enum Outcome {
 /// response before it goes to the client.
 pub(crate) async fn run(
     x: &mut Exchange<'_>,
-    up: &mut H1Peer,
+    up: &mut UpPeer,
     terms: &Terms<'_>,
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
@@ -69,20 +72,21 @@ pub(crate) async fn run(
 
 async fn exchange(
     x: &mut Exchange<'_>,
-    up: &mut H1Peer,
+    up: &mut UpPeer,
     terms: &Terms<'_>,
     upload: &mut Pump,
     patience: &mut Patience<'_>,
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
     let mut head = final_head(x, up, terms, upload, patience).await?;
-    let length = response_body(&head, x.request.method)
+    let length = up
+        .body_length(&head, x.request.method)
         .map_err(|error| Failure::with(Kind::ProtocolError, error.as_str()))?;
     let said = hop::strip(&mut head.fields);
-    if head.status == 101 {
+    if head.status == 101 || opens_tunnel(terms, up, head.status) {
         return switch(x, head, terms, edit).await;
     }
-    let sure_end = length != BodyLength::UntilClose && head.version == Version::Http11;
+    let sure_end = length != BodyLength::UntilClose && head.version >= Version::Http11;
     let reusable = sure_end && !said.close;
     up.expect(length, terms.heads);
     edit(x, &mut head);
@@ -92,7 +96,7 @@ async fn exchange(
         let nothing_left = length == BodyLength::None && upload.is_done();
         return Ok(Outcome::Complete { reusable: reusable && nothing_left });
     }
-    begin_response(x, upload, head, length);
+    begin_response(x, upload, head, length)?;
     download(x, up, upload, patience).await?;
     Ok(Outcome::Complete { reusable: reusable && upload.is_done() })
 }
@@ -100,15 +104,14 @@ async fn exchange(
 /// Sends the request and waits for a response that is not an interim one.
 async fn final_head(
     x: &mut Exchange<'_>,
-    up: &mut H1Peer,
+    up: &mut UpPeer,
     terms: &Terms<'_>,
     upload: &mut Pump,
     patience: &mut Patience<'_>,
 ) -> Result<ResponseHead, Failure> {
     for _ in 0..=MAX_INTERIM {
-        let block = next_head(x, up, terms, upload, patience).await?;
+        let head = next_head(x, up, terms, upload, patience).await?;
         x.record.note_first_byte();
-        let head = h1::parse_response(block, terms.heads).map_err(Failure::of_response)?;
         if !head.is_interim() {
             return Ok(head);
         }
@@ -119,11 +122,11 @@ async fn final_head(
 
 async fn next_head(
     x: &mut Exchange<'_>,
-    up: &mut H1Peer,
+    up: &mut UpPeer,
     terms: &Terms<'_>,
     upload: &mut Pump,
     patience: &mut Patience<'_>,
-) -> Result<message::Block, Failure> {
+) -> Result<ResponseHead, Failure> {
     let pool = &x.core.blocks;
     let down = &mut *x.down;
     // A server may answer and close while we still write to it: its answer counts.
@@ -136,26 +139,37 @@ async fn next_head(
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
-        match up.wire.poll_head(cx, terms.heads, pool) {
-            Poll::Ready(Ok(block)) => return Poll::Ready(Ok(block)),
+        match up.poll_head(cx, terms.heads, pool) {
+            Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
             Poll::Ready(Err(error)) => {
                 let untouched = terms.reused && upload.moved == 0;
                 return Poll::Ready(Err(head_failure(error, refused.take(), untouched)));
             }
             Poll::Pending => {}
         }
+        if down.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Failure::with(Kind::ClientGone, "the stream was reset")));
+        }
         patience.poll(cx, upload, Stage::Waiting).map(Err)
     })
     .await
 }
 
-fn head_failure(error: HeadError, refused: Option<PeerError>, untouched: bool) -> Failure {
+/// Whether the response to an extended CONNECT (RFC 8441 §4) opens what was asked for.
+fn opens_tunnel(terms: &Terms<'_>, up: &UpPeer, status: u16) -> bool {
+    terms.upgrade && matches!(up, UpPeer::H2(_)) && (200..300).contains(&status)
+}
+
+fn head_failure(error: UpError, refused: Option<PeerError>, untouched: bool) -> Failure {
     match (error, refused) {
-        (HeadError::Closed | HeadError::Io(_), Some(PeerError::Io(error))) => {
+        (UpError::Head(HeadError::Closed | HeadError::Io(_)), Some(PeerError::Io(error))) => {
             let retry = if untouched { Retry::Stale } else { Retry::Never };
             Failure::with(Kind::ConnectionTerminated, io_words(&error)).retry(retry)
         }
-        (error, _) => Failure::of_response_head(error, untouched),
+        (UpError::Head(error), _) => Failure::of_response_head(error, untouched),
+        (UpError::Parse(error), _) => Failure::of_response(error),
+        (UpError::Field(words), _) => Failure::with(Kind::ProtocolError, words),
+        (UpError::Stream(error), _) => Failure::of_stream(&error, untouched),
     }
 }
 
@@ -180,11 +194,18 @@ async fn pass_interim(x: &mut Exchange<'_>, mut head: ResponseHead) -> Result<()
     }
     hop::strip(&mut head.fields);
     head.fields.remove(FieldId::ContentLength);
-    x.down.lend_output(&x.core.blocks);
-    let out = x.down.begin(BodyEncoder::Identity);
-    h1::write_status_line(out, head.status, head.reason());
-    head.fields.write_lines(out, |_| false);
-    out.extend_from_slice(b"\r\n");
+    match &mut *x.down {
+        DownPeer::H1(peer) => {
+            peer.lend_output(&x.core.blocks);
+            let out = peer.begin(BodyEncoder::Identity);
+            h1::write_status_line(out, head.status, head.reason());
+            head.fields.write_lines(out, |_| false);
+            out.extend_from_slice(b"\r\n");
+        }
+        down @ DownPeer::H2(_) => {
+            down.inform(head.status, &head.fields).map_err(|error| client_gone(&error))?;
+        }
+    }
     x.core.blocks.give(head.fields);
     x.flush_answer().await
 }
@@ -202,58 +223,61 @@ async fn switch(
     let protocol = head.fields.received(FieldId::Upgrade).map(<[u8]>::to_vec);
     edit(x, &mut head);
     head.fields.remove(FieldId::ContentLength);
-    x.down.lend_output(&x.core.blocks);
-    let out = x.down.begin(BodyEncoder::Identity);
-    h1::write_status_line(out, 101, head.reason());
-    head.fields.write_lines(out, |_| false);
-    out.extend_from_slice(b"Connection: upgrade\r\n");
-    if let Some(protocol) = protocol {
-        out.extend_from_slice(b"Upgrade: ");
-        out.extend_from_slice(&protocol);
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    x.record.status = 101;
     x.head_sent = true;
+    match &mut *x.down {
+        DownPeer::H1(peer) => {
+            x.record.status = 101;
+            peer.lend_output(&x.core.blocks);
+            let out = peer.begin(BodyEncoder::Identity);
+            h1::write_status_line(out, 101, if head.status == 101 { head.reason() } else { b"" });
+            head.fields.write_lines(out, |_| false);
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+            // An answer of HTTP/2 says neither which protocol it is nor that it knows the key.
+            let opened = terms.websocket.filter(|_| head.status != 101);
+            if let Some(accept) = opened.map(Handshake::accept) {
+                out.extend_from_slice(b"Sec-WebSocket-Accept: ");
+                out.extend_from_slice(accept.as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+            if let Some(protocol) = protocol.as_deref().or(opened.map(|_| &b"websocket"[..])) {
+                out.extend_from_slice(b"Upgrade: ");
+                out.extend_from_slice(protocol);
+                out.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        down @ DownPeer::H2(_) => {
+            x.record.status = 200;
+            let proof = head.fields.values_named(b"sec-websocket-accept").next();
+            if terms.websocket.is_some_and(|handshake| {
+                head.status == 101 && proof != Some(handshake.accept().as_bytes())
+            }) {
+                x.head_sent = false;
+                return Err(Failure::new(Kind::UpgradeFailed));
+            }
+            head.fields.remove_named(b"sec-websocket-accept");
+            down.respond(200, &head.fields, false).map_err(|error| client_gone(&error))?;
+        }
+    }
     x.core.blocks.give(head.fields);
     x.flush_answer().await?;
     Ok(Outcome::Upgraded)
 }
 
 /// Puts the head of the response into the output, in the framing that suits the client.
-fn begin_response(x: &mut Exchange<'_>, upload: &Pump, mut head: ResponseHead, length: BodyLength) {
-    let modern = x.request.version == Version::Http11;
+fn begin_response(
+    x: &mut Exchange<'_>,
+    upload: &Pump,
+    mut head: ResponseHead,
+    length: BodyLength,
+) -> Result<(), Failure> {
     // Whether the body will still be sent is known to the client alone.
     x.keep_alive &= !x.awaits_continue || upload.is_done();
-    let encoder = match length {
-        BodyLength::None | BodyLength::Known(_) => BodyEncoder::Identity,
-        BodyLength::Chunked | BodyLength::UntilClose if modern => BodyEncoder::Chunked,
-        BodyLength::Chunked | BodyLength::UntilClose => {
-            x.keep_alive = false;
-            BodyEncoder::Identity
-        }
-    };
     if matches!(head.status, 204) {
         head.fields.remove(FieldId::ContentLength);
     }
-    x.down.lend_output(&x.core.blocks);
-    let keep_alive = x.keep_alive && !x.core.is_draining();
-    x.keep_alive = keep_alive;
-    let out = x.down.begin(encoder);
-    h1::write_status_line(out, head.status, head.reason());
-    head.fields.write_lines(out, |_| false);
-    if encoder == BodyEncoder::Chunked {
-        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-    }
-    if !keep_alive {
-        out.extend_from_slice(b"Connection: close\r\n");
-    } else if !modern {
-        out.extend_from_slice(b"Connection: keep-alive\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    x.record.status = head.status;
-    x.head_sent = true;
-    x.core.blocks.give(head.fields);
+    let reason = head.reason_at.clone();
+    x.begin_final(head.status, reason, head.fields, length)
 }
 
 /// Fields that describe the body they came with (RFC 9110 §8), besides its type and length.
@@ -283,9 +307,11 @@ async fn send_page(
     head.fields.push(b"Content-Type", &[content_type.as_bytes()]);
     let length = itoa::Buffer::new().format(body.len()).to_owned();
     head.fields.push(b"Content-Length", &[length.as_bytes()]);
-    begin_response(x, upload, head, BodyLength::Known(body.len() as u64));
-    if x.request.method != Method::Head {
-        x.down.begin(BodyEncoder::Identity).extend_from_slice(body);
+    let shown = x.request.method != Method::Head && !body.is_empty();
+    let known = if shown { BodyLength::Known(body.len() as u64) } else { BodyLength::None };
+    begin_response(x, upload, head, known)?;
+    if shown {
+        x.send_whole(body).await?;
         x.record.bytes_out += body.len() as u64;
     }
     x.flush_answer().await
@@ -294,7 +320,7 @@ async fn send_page(
 /// Moves the body of the response, and what is left of that of the request.
 async fn download(
     x: &mut Exchange<'_>,
-    up: &mut H1Peer,
+    up: &mut UpPeer,
     upload: &mut Pump,
     patience: &mut Patience<'_>,
 ) -> Result<(), Failure> {
@@ -322,7 +348,7 @@ enum Step {
 
 async fn pump_both(
     x: &mut Exchange<'_>,
-    up: &mut H1Peer,
+    up: &mut UpPeer,
     upload: &mut Pump,
     pump: &mut Pump,
     patience: &mut Patience<'_>,
@@ -344,6 +370,9 @@ async fn pump_both(
             Poll::Ready(Err(error)) => return Poll::Ready(Err(download_failure(&error))),
             Poll::Pending => {}
         }
+        if down.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Failure::with(Kind::ClientGone, "the stream was reset")));
+        }
         if (upload.is_done() || upload_failed)
             && up.opaque() >= SPLICE_FROM
             && down.raw_output().is_some()
@@ -362,6 +391,9 @@ fn download_failure(error: &PumpError) -> Failure {
         PumpError::Source(PeerError::Io(error)) => {
             Failure::with(Kind::ResponseIncomplete, io_words(error))
         }
+        PumpError::Source(PeerError::Reset(_)) => {
+            Failure::with(Kind::ResponseIncomplete, "the stream was reset")
+        }
         PumpError::Source(PeerError::Incomplete) | PumpError::TooLarge => {
             Failure::new(Kind::ResponseIncomplete)
         }
@@ -371,14 +403,14 @@ fn download_failure(error: &PumpError) -> Failure {
 /// Moves bytes of the response from socket to socket.
 async fn splice(
     x: &mut Exchange<'_>,
-    up: &mut H1Peer,
+    up: &mut UpPeer,
     length: u64,
     pump: &mut Pump,
     patience: &mut Patience<'_>,
 ) -> Result<(), Failure> {
     let progress = Cell::new(0);
     let outcome = {
-        let (Some(from), Some(to)) = (net::Stream::raw(&up.wire.io), x.down.raw_output()) else {
+        let (Some(from), Some(to)) = (up.raw_input(), x.down.raw_output()) else {
             return Ok(());
         };
         let known = (length != u64::MAX).then_some(length);

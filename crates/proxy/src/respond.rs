@@ -1,13 +1,17 @@
 //! Answers of our own: refusals, redirects, fixed answers, error pages.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::ops::Range;
 
 use config::{ConfigError, ErrorPage, PageBody};
 use h1::BodyEncoder;
+use message::framing::BodyLength;
 use message::{Block, Method, Version};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, client_gone};
 use crate::failure::{Failure, Kind};
+use crate::peer::{DownPeer, Peer};
 use crate::rules::FieldRules;
 use crate::snapshot::Face;
 
@@ -116,20 +120,17 @@ impl<'a> Answer<'a> {
         answer
     }
 
-    /// Writes all fields but those that frame the answer. Rules hold for what we say as they do
-    /// for what an origin says.
-    fn write_fields(&self, out: &mut Vec<u8>, rules: Option<&FieldRules>) {
-        let kind = Some(("Content-Type", self.content_type)).filter(|(_, kind)| !kind.is_empty());
-        let others = self.fields.iter().map(|(name, value)| (*name, &**value));
-        let fields = kind.into_iter().chain(others);
-        match rules {
-            None => fields.for_each(|(name, value)| write_field(out, name, value.as_bytes())),
-            Some(rules) => {
-                let mut block = Block::default();
-                fields.for_each(|(name, value)| block.push(name.as_bytes(), &[value.as_bytes()]));
-                rules.apply(&mut block);
-                block.write_lines(out, |_| false);
-            }
+    /// All fields but those that frame the answer. Rules hold for what we say as they do for
+    /// what an origin says.
+    fn write_fields(&self, fields: &mut Block, rules: Option<&FieldRules>) {
+        if !self.content_type.is_empty() {
+            fields.push(b"Content-Type", &[self.content_type.as_bytes()]);
+        }
+        for (name, value) in &self.fields {
+            fields.push(name.as_bytes(), &[value.as_bytes()]);
+        }
+        if let Some(rules) = rules {
+            rules.apply(fields);
         }
     }
 }
@@ -194,34 +195,89 @@ fn explain(failure: &Failure) -> String {
 impl<'a> Exchange<'a> {
     /// Sends an answer of our own and says whether the connection can go on.
     pub(crate) async fn answer(&mut self, answer: Answer<'_>) -> Result<(), Failure> {
-        self.keep_alive &= !self.core.is_draining();
         self.settle_body();
-        let close = !self.keep_alive;
         let bodyless = matches!(answer.status, 204 | 304) || answer.status < 200;
-        self.down.lend_output(&self.core.blocks);
-        let rules = self.response_rules();
-        let out = self.down.begin(BodyEncoder::Identity);
-        h1::write_status_line(out, answer.status, b"");
-        answer.write_fields(out, rules);
-        let mut field = |name: &str, value: &[u8]| write_field(out, name, value);
+        let mut fields = self.core.blocks.block();
+        answer.write_fields(&mut fields, self.response_rules());
         // We are the origin of it, and have a clock (RFC 9110 §6.6.1).
-        field("Date", httpdate::fmt_http_date(std::time::SystemTime::now()).as_bytes());
+        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+        fields.push(b"Date", &[date.as_bytes()]);
         if !bodyless {
-            field("Content-Length", itoa::Buffer::new().format(answer.body.len()).as_bytes());
+            let length = itoa::Buffer::new().format(answer.body.len()).to_owned();
+            fields.push(b"Content-Length", &[length.as_bytes()]);
         }
-        if close {
-            field("Connection", b"close");
-        } else if self.request.version == Version::Http10 {
-            field("Connection", b"keep-alive");
-        }
-        out.extend_from_slice(b"\r\n");
-        if !bodyless && self.request.method != Method::Head {
-            out.extend_from_slice(&answer.body);
+        let shown = !bodyless && self.request.method != Method::Head && !answer.body.is_empty();
+        let length =
+            if shown { BodyLength::Known(answer.body.len() as u64) } else { BodyLength::None };
+        self.begin_final(answer.status, 0..0, fields, length)?;
+        if shown {
+            self.send_whole(&answer.body).await?;
             self.record.bytes_out += answer.body.len() as u64;
         }
-        self.record.status = answer.status;
-        self.head_sent = true;
         self.flush_answer().await
+    }
+
+    /// Puts the head of the final response into the output, in the form that the client takes,
+    /// and decides whether the connection goes on. `reason` is where the reason phrase stands in
+    /// the buffer of the fields.
+    pub(crate) fn begin_final(
+        &mut self,
+        status: u16,
+        reason: Range<usize>,
+        fields: Block,
+        length: BodyLength,
+    ) -> Result<(), Failure> {
+        // A tunnel that nobody is behind must not look open.
+        let open = self.down.awaits_tunnel() && (200..300).contains(&status);
+        let status = if open { 501 } else { status };
+        self.record.status = status;
+        self.head_sent = true;
+        let outcome = match &mut *self.down {
+            DownPeer::H1(peer) => {
+                let modern = self.request.version >= Version::Http11;
+                let chunked = matches!(length, BodyLength::Chunked | BodyLength::UntilClose);
+                let encoder =
+                    if chunked && modern { BodyEncoder::Chunked } else { BodyEncoder::Identity };
+                self.keep_alive &= (modern || !chunked) && !self.core.is_draining();
+                peer.lend_output(&self.core.blocks);
+                let out = peer.begin(encoder);
+                h1::write_status_line(out, status, &fields.bytes()[reason]);
+                fields.write_lines(out, |_| false);
+                if encoder == BodyEncoder::Chunked {
+                    out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                }
+                if !self.keep_alive {
+                    out.extend_from_slice(b"Connection: close\r\n");
+                } else if !modern {
+                    out.extend_from_slice(b"Connection: keep-alive\r\n");
+                }
+                out.extend_from_slice(b"\r\n");
+                Ok(())
+            }
+            down @ DownPeer::H2(_) => down.respond(status, &fields, length == BodyLength::None),
+        };
+        self.core.blocks.give(fields);
+        outcome.map_err(|error| client_gone(&error))
+    }
+
+    /// Sends a body that is at hand as a whole.
+    pub(crate) async fn send_whole(&mut self, body: &[u8]) -> Result<(), Failure> {
+        let header = self.timeouts().header;
+        let mut left = body;
+        let down = &mut *self.down;
+        let all = poll_fn(|cx| {
+            while !left.is_empty() {
+                let taken = std::task::ready!(down.poll_send(cx, left))?;
+                left = &left[taken..];
+            }
+            down.finish(None);
+            std::task::Poll::Ready(Ok(()))
+        });
+        match self.guard.within(header, all).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(client_gone(&error)),
+            Err(_) => Err(Failure::new(Kind::ClientTooSlow)),
+        }
     }
 
     /// The rules for responses of the route that the request got to.
@@ -231,11 +287,4 @@ impl<'a> Exchange<'a> {
         let rules = &site.routes.routes.get(self.record.route?)?.response_rules;
         (!rules.is_empty()).then_some(rules)
     }
-}
-
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }

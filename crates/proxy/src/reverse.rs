@@ -1,19 +1,21 @@
 //! The reverse face: from a request to one of the servers behind a site.
 
 use config::{Action, Scheme};
+use message::framing::BodyLength;
 use message::target::{CanonicalPath, PathAndQuery, PathError, Target};
 use message::{Authority, FieldId, Host, Method, ResponseHead, Version, forwarding};
-use upstream::Endpoint;
+use upstream::{Endpoint, Link};
 
 use crate::client::AddressText;
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
 use crate::mapping::{Mapping, map_back};
-use crate::peer::H1Peer;
+use crate::peer::{H1Peer, H2Up, UpPeer, header_map};
 use crate::relay;
 use crate::respond::Answer;
 use crate::site::{Found, Route, Site};
 use crate::snapshot::Reverse;
+use crate::websocket::Handshake;
 
 /// Serves a request on a listener of sites.
 pub(crate) async fn serve<'a>(
@@ -150,20 +152,95 @@ impl<'a> Forwarding<'a, '_> {
         upgrade
     }
 
-    pub(crate) fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Endpoint, up: &mut H1Peer) {
+    /// Sends the head of the request, or puts it where it leaves together with the body.
+    pub(crate) async fn begin(
+        &self,
+        x: &mut Exchange<'a>,
+        endpoint: &Endpoint,
+        link: Link,
+        upgrade: bool,
+    ) -> Result<UpPeer, Failure> {
+        match link {
+            Link::Http1(connection) => {
+                let mut up = H1Peer::new(connection.wire);
+                up.lend_output(&x.core.blocks);
+                self.write_request(x, endpoint, &mut up);
+                Ok(UpPeer::H1(up))
+            }
+            Link::Http2(slot) => {
+                if upgrade && !slot.takes_extended_connect().await {
+                    return Err(Failure::with(Kind::UpgradeFailed, "no extended CONNECT"));
+                }
+                let request = self.request_over_http2(x, endpoint, upgrade)?;
+                let end = x.body == BodyLength::None && !upgrade;
+                let (response, send) =
+                    slot.send(request, end).map_err(|error| Failure::of_unsent(&error))?;
+                Ok(UpPeer::H2(H2Up::new(slot, response, (!end).then_some(send), upgrade)))
+            }
+        }
+    }
+
+    fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Endpoint, up: &mut H1Peer) {
         let coding = relay::coding_of(x.body);
         let out = up.begin(coding);
+        let parts = self.target_out(x, endpoint);
+        h1::write_request_line(out, x.request.method_text(), &parts);
+        relay::write_fields(out, &x.request.fields, self.host_out(x, endpoint), coding);
+    }
+
+    /// The request as HTTP/2 has it (RFC 9113 §8.3.1, RFC 8441 §4).
+    fn request_over_http2(
+        &self,
+        x: &Exchange<'a>,
+        endpoint: &Endpoint,
+        upgrade: bool,
+    ) -> Result<http::Request<()>, Failure> {
+        let unfit = || Failure::with(Kind::RequestError, "cannot be said in HTTP/2");
+        let host = match self.host_out(x, endpoint) {
+            Some(host) => host,
+            None => x.request.fields.get(FieldId::Host).unwrap_or(endpoint.authority.as_bytes()),
+        };
+        let scheme = match endpoint.server.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let path = self.target_out(x, endpoint).concat();
+        let uri = http::Uri::builder()
+            .scheme(scheme)
+            .authority(host)
+            .path_and_query(path)
+            .build()
+            .map_err(|_| unfit())?;
+        let mut request = http::Request::new(());
+        *request.uri_mut() = uri;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = header_map(&x.request.fields, |_| false).map_err(|_| unfit())?;
+        if x.said.trailers {
+            request.headers_mut().insert("te", http::HeaderValue::from_static("trailers"));
+        }
+        let method = x.request.method_text();
+        *request.method_mut() = match x.request.fields.get(FieldId::Upgrade).filter(|_| upgrade) {
+            None => http::Method::from_bytes(method).map_err(|_| unfit())?,
+            Some(protocol) => {
+                let protocol = String::from_utf8_lossy(protocol).to_ascii_lowercase();
+                request.extensions_mut().insert(h2::ext::Protocol::from(protocol.as_str()));
+                // HTTP/2 proves by itself that the server means it (RFC 8441 §5).
+                request.headers_mut().remove("sec-websocket-key");
+                http::Method::CONNECT
+            }
+        };
+        Ok(request)
+    }
+
+    /// The request target for the server, in pieces.
+    fn target_out<'x>(&'x self, x: &'x Exchange<'a>, endpoint: &'x Endpoint) -> [&'x [u8]; 4] {
+        if x.request.method == Method::Options && self.asks_all() {
+            return [b"*", b"", b"", b""];
+        }
         let target = x.request.target();
         let path = self.route.path_out(&target[self.path.path.clone()]);
-        let base = endpoint.server.base_path.as_bytes();
         let query = &target[self.path.query.clone()];
-        let parts: &[&[u8]] = if x.request.method == Method::Options && self.asks_all() {
-            &[b"*"]
-        } else {
-            &[base, path[0], path[1], query]
-        };
-        h1::write_request_line(out, x.request.method_text(), parts);
-        relay::write_fields(out, &x.request.fields, self.host_out(x, endpoint), coding);
+        [endpoint.server.base_path.as_bytes(), path[0], path[1], query]
     }
 
     /// `OPTIONS http://host` without a path asks about the whole server (RFC 9112 §3.2.4).
@@ -212,9 +289,9 @@ impl<'a> Forwarding<'a, '_> {
 /// Whether the request for another protocol goes on to the server.
 pub(crate) fn passes_upgrade(x: &Exchange<'_>) -> bool {
     let allowed = x.said.upgrade
-        && x.request.version == Version::Http11
+        && x.request.version >= Version::Http11
         && x.request.method == Method::Get
-        && x.body == message::framing::BodyLength::None;
+        && x.body == BodyLength::None;
     // Those would hide further requests from us (h2c smuggling).
     allowed
         && x.request.fields.received(FieldId::Upgrade).is_some_and(|value| {
@@ -232,6 +309,9 @@ pub(crate) fn finish_connection_fields(x: &mut Exchange<'_>, upgrade: bool) {
     let trailers = x.said.trailers;
     let fields = &mut x.request.fields;
     if upgrade && let Some(protocol) = fields.received(FieldId::Upgrade).map(<[u8]>::to_vec) {
+        if x.down.is_stream() && protocol.eq_ignore_ascii_case(b"websocket") {
+            Handshake::complete(fields);
+        }
         fields.push(b"Connection", &[if trailers { b"upgrade, te" } else { b"upgrade" }]);
         fields.push(b"Upgrade", &[&protocol]);
     } else if trailers {

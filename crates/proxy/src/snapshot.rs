@@ -75,6 +75,8 @@ pub struct Reverse {
     pub(crate) heads: HeadLimits,
     pub(crate) timeouts: config::Timeouts,
     pub(crate) limits: config::Limits,
+    /// Whether a client may begin with HTTP/2 without TLS.
+    pub(crate) http2: bool,
 }
 
 /// The forward face of one listener.
@@ -125,8 +127,9 @@ impl Snapshot {
                 keep(Targets::build(forward, &own, closed_by_default, &mut lists), &mut errors);
             let tls = match &forward.tls {
                 Some(tls) => {
-                    let site = ServerSite { hosts: &[config::HostPattern::Any], tls };
-                    keep(ServerTls::build(&[site], &[b"http/1.1"]).map(Some), &mut errors)
+                    let (hosts, http2) = (&[config::HostPattern::Any], forward.http2);
+                    let site = ServerSite { hosts, tls, http2 };
+                    keep(ServerTls::build(&[site], ALPN).map(Some), &mut errors)
                 }
                 None => Some(None),
             };
@@ -173,6 +176,9 @@ impl Snapshot {
             .unwrap_or(Duration::from_secs(10))
     }
 }
+
+/// Protocols by ALPN, in our order of preference (RFC 9113 §3.1).
+const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// A number that other processes are not likely to have.
 fn instance() -> u32 {
@@ -245,8 +251,10 @@ fn build_reverse(
     let mut heads = HeadLimits { bytes: 0, fields: 0 };
     let mut timeouts: Option<config::Timeouts> = None;
     let mut joint: Option<config::Limits> = None;
+    let mut http2 = false;
     for site in sites_on(config, address) {
         let limits = head_limits(&site.limits);
+        http2 |= site.http2;
         heads.bytes = heads.bytes.max(limits.bytes);
         heads.fields = heads.fields.max(limits.fields);
         joint = Some(match joint {
@@ -274,7 +282,7 @@ fn build_reverse(
     }
     match (timeouts, joint) {
         _ if !errors.is_empty() => Err(errors),
-        (Some(timeouts), Some(limits)) => Ok(Reverse { table, heads, timeouts, limits }),
+        (Some(timeouts), Some(limits)) => Ok(Reverse { table, heads, timeouts, limits, http2 }),
         _ => Err(Vec::new()),
     }
 }
@@ -284,6 +292,7 @@ fn most_generous(mut joint: config::Limits, site: &config::Limits) -> config::Li
     // A site without a limit on connections is more generous than any with one.
     let connections = joint.connections_per_client.zip(site.connections_per_client);
     joint.connections_per_client = connections.map(|(a, b)| a.max(b));
+    joint.streams = joint.streams.max(site.streams);
     joint.requests_per_connection = joint.requests_per_connection.max(site.requests_per_connection);
     joint
 }
@@ -291,12 +300,15 @@ fn most_generous(mut joint: config::Limits, site: &config::Limits) -> config::Li
 fn build_tls(config: &Config, address: SocketAddr) -> Result<Option<ServerTls>, Vec<ConfigError>> {
     let sites: Vec<_> = sites_on(config, address)
         .filter(|site| site.scheme == Scheme::Https)
-        .filter_map(|site| site.tls.as_ref().map(|tls| ServerSite { hosts: &site.hosts, tls }))
+        .filter_map(|site| {
+            let tls = site.tls.as_ref()?;
+            Some(ServerSite { hosts: &site.hosts, tls, http2: site.http2 })
+        })
         .collect();
     if sites.is_empty() {
         return Ok(None);
     }
-    ServerTls::build(&sites, &[b"http/1.1"]).map(Some)
+    ServerTls::build(&sites, ALPN).map(Some)
 }
 
 fn own_addresses(config: &Config, local: Vec<IpAddr>) -> OwnAddresses {

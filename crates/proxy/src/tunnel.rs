@@ -1,23 +1,34 @@
 //! Connections whose bytes are nobody's business: CONNECT, SOCKS, and what follows a 101.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use net::{TunnelCounters, TunnelEnd};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use upstream::Wire;
 
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
+use crate::peer::{DownPeer, H2Io};
+
+/// One end of a tunnel: a connection, or a stream of one.
+pub(crate) enum End<'a> {
+    /// A connection, with what was received on it already.
+    Wire(&'a mut Wire),
+    /// A stream of HTTP/2.
+    Stream(Box<H2Io>),
+}
 
 /// Moves bytes between the client and `up` until both are done. What was already received on
 /// either side goes first.
-pub(crate) async fn run(x: &mut Exchange<'_>, mut up: Wire, idle: Duration) -> Result<(), Failure> {
+pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Result<(), Failure> {
     x.keep_alive = false;
     x.core.counters.tunnels_opened.inc();
     let counters = TunnelCounters::default();
-    let outcome = relay(x, &mut up, idle, &counters).await;
+    let outcome = relay(x, up, idle, &counters).await;
     x.core.counters.tunnels_closed.inc();
     x.core.counters.tunnel_bytes_in.add(counters.a_to_b.get());
     x.core.counters.tunnel_bytes_out.add(counters.b_to_a.get());
@@ -28,14 +39,22 @@ pub(crate) async fn run(x: &mut Exchange<'_>, mut up: Wire, idle: Duration) -> R
 
 async fn relay(
     x: &mut Exchange<'_>,
-    up: &mut Wire,
+    mut up: End<'_>,
     idle: Duration,
     counters: &TunnelCounters,
 ) -> Result<(), Failure> {
-    x.down.release(&x.core.blocks);
-    let (early_down, early_up) = (x.down.wire.take_received(), up.take_received());
-    let down = &mut x.down.wire;
     let (core, guard) = (x.core, x.guard);
+    let mut down = match x.down.take_stream() {
+        Some(body) => End::Stream(Box::new(body.into_io())),
+        None => match x.down {
+            DownPeer::H1(peer) => {
+                peer.release(&core.blocks);
+                End::Wire(&mut peer.wire)
+            }
+            DownPeer::H2(_) => return Err(Failure::internal("a stream without a body")),
+        },
+    };
+    let (early_down, early_up) = (down.take_received(), up.take_received());
     let moved = || counters.a_to_b.get() + counters.b_to_a.get();
     let mut work = pin!(async {
         // At most one buffer each way is at hand, which sockets take at once as a rule.
@@ -48,8 +67,7 @@ async fn relay(
             counters.b_to_a.set(early_up.len() as u64);
         }
         drop((early_down, early_up));
-        let (a, b) = (&mut down.io, &mut up.io);
-        match net::tunnel(a, b, &core.pipes, &core.buffers, counters).await {
+        match net::tunnel(&mut down, &mut up, &core.pipes, &core.buffers, counters).await {
             TunnelEnd::Closed => Ok(()),
             TunnelEnd::Failed { side: net::Side::A, error, .. } => Err((Kind::ClientGone, error)),
             TunnelEnd::Failed { side: net::Side::B, error, .. } => {
@@ -75,4 +93,83 @@ async fn relay(
         Poll::Pending
     })
     .await
+}
+
+impl End<'_> {
+    /// What was received and not used yet.
+    fn take_received(&mut self) -> Vec<u8> {
+        match self {
+            Self::Wire(wire) => wire.take_received(),
+            Self::Stream(_) => Vec::new(),
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        use tokio::io::AsyncWriteExt;
+        self.write_all(bytes).await?;
+        self.flush().await
+    }
+}
+
+impl AsyncRead for End<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Wire(wire) => Pin::new(&mut wire.io).poll_read(cx, out),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_read(cx, out),
+        }
+    }
+}
+
+impl AsyncWrite for End<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        piece: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Wire(wire) => Pin::new(&mut wire.io).poll_write(cx, piece),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_write(cx, piece),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Wire(wire) => Pin::new(&mut wire.io).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Wire(wire) => Pin::new(&mut wire.io).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl net::Stream for End<'_> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Wire(wire) => wire.io.poll_readable(cx),
+            Self::Stream(stream) => stream.poll_readable(cx),
+        }
+    }
+
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Wire(wire) => wire.io.poll_writable(cx),
+            Self::Stream(stream) => stream.poll_writable(cx),
+        }
+    }
+
+    fn raw(&self) -> Option<&tokio::net::TcpStream> {
+        match self {
+            Self::Wire(wire) => wire.io.raw(),
+            Self::Stream(stream) => stream.raw(),
+        }
+    }
 }

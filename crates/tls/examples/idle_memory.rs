@@ -52,7 +52,7 @@ async fn serve(count: usize) {
         min_version: TlsVersion::Tls12,
         span,
     };
-    let sites = [ServerSite { hosts: &[HostPattern::Any], tls: &site }];
+    let sites = [ServerSite { hosts: &[HostPattern::Any], tls: &site, http2: true }];
     let tls = ServerTls::build(&sites, &[b"http/1.1"]).expect("a server");
     let tls = std::rc::Rc::new(tls);
 

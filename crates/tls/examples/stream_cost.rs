@@ -200,7 +200,7 @@ fn site(dir: &std::path::Path) -> SiteTls {
 }
 
 async fn serve(listener: TcpListener, site: &SiteTls) {
-    let sites = [ServerSite { hosts: &[HostPattern::Any], tls: site }];
+    let sites = [ServerSite { hosts: &[HostPattern::Any], tls: site, http2: true }];
     let tls = std::rc::Rc::new(ServerTls::build(&sites, &[b"http/1.1"]).expect("a server"));
     loop {
         let (tcp, _) = listener.accept().await.expect("a connection");

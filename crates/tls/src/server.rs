@@ -41,6 +41,8 @@ pub struct ServerSite<'a> {
     pub hosts: &'a [HostPattern],
     /// Its certificates and rules.
     pub tls: &'a SiteTls,
+    /// Whether it speaks HTTP/2, if that is among the protocols of the listener.
+    pub http2: bool,
 }
 
 /// TLS of one listener.
@@ -107,7 +109,9 @@ impl ServerTls {
         let mut errors = Vec::new();
         for (index, site) in sites.iter().enumerate() {
             let shared = (sites.len() > 1).then(|| Arc::clone(&names));
-            match Site::build(index, site.tls, shared, alpn, &provider) {
+            let spoken = |protocol: &&&[u8]| site.http2 || **protocol != b"h2";
+            let alpn: Vec<_> = alpn.iter().filter(spoken).copied().collect();
+            match Site::build(index, site.tls, shared, &alpn, &provider) {
                 Ok(site) => built.push(site),
                 Err(more) => errors.extend(more),
             }

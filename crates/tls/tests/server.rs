@@ -258,7 +258,8 @@ fn all_that_is_wrong_with_the_files_is_said_at_once() {
     let mut bad_ca = site(vec![mismatched]);
     bad_ca.client_auth = ClientAuth::Required { ca: spanned(missing) };
     let sites = [(exact("a.example"), bad_ca), (exact("b.example"), site(vec![gone, swapped]))];
-    let sites: Vec<_> = sites.iter().map(|(hosts, tls)| ServerSite { hosts, tls }).collect();
+    let sites: Vec<_> =
+        sites.iter().map(|(hosts, tls)| ServerSite { hosts, tls, http2: true }).collect();
     let errors = ServerTls::build(&sites, &[]).unwrap_err();
     let said: Vec<_> =
         errors.iter().map(|error| error.message.split(" /").next().unwrap()).collect();

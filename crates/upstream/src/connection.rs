@@ -27,6 +27,12 @@ impl Connection {
         Self { wire: Wire::new(io), server, reused: false, idle_since: 0 }
     }
 
+    /// A connection that has just carried a request.
+    #[must_use]
+    pub fn used(wire: Wire, server: SocketAddr) -> Self {
+        Self { wire, server, reused: true, idle_since: 0 }
+    }
+
     /// Whether an idle connection can be used: nothing came on it, not even its end. Costs no
     /// system call unless something did come.
     pub(crate) fn is_usable(&mut self) -> bool {

@@ -6,10 +6,12 @@
 
 mod cluster;
 mod connection;
+mod multiplex;
 mod origins;
 pub mod wire;
 
 pub use cluster::{Cluster, ClusterPlan, ConnectError, Endpoint, Tried};
 pub use connection::Connection;
+pub use multiplex::{Link, Multiplex, StreamSlot};
 pub use origins::{OriginKey, OriginPool};
 pub use wire::Wire;

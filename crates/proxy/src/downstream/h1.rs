@@ -14,9 +14,12 @@ use super::{Accepted, HURRY};
 use crate::core::{Core, View};
 use crate::exchange::{self, Exchange, Next};
 use crate::failure::{Failure, Kind};
-use crate::peer::H1Peer;
+use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
 use crate::snapshot::Face;
+
+/// What a connection of HTTP/2 begins with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection between two requests. It holds no buffer.
 pub(super) struct Connection {
@@ -36,13 +39,23 @@ impl Connection {
 
     /// Serves requests until the connection ends. What a request needs is boxed and goes with
     /// it.
-    pub(super) async fn serve(&mut self) {
+    ///
+    /// Gives the connection back where the client speaks HTTP/2 by prior knowledge.
+    pub(super) async fn serve(&mut self) -> Option<Wire> {
         while self.wait().await {
-            if Box::pin(self.request()).await != Next::Request {
-                return;
+            match Box::pin(self.request()).await {
+                Next::Request => {}
+                Next::Close { .. } => return None,
+                Next::Http2 => return self.wire.take(),
             }
         }
         self.goodbye().await;
+        None
+    }
+
+    /// Serves what is found to be HTTP/2.
+    pub(super) async fn into_http2(self: Box<Self>, wire: Wire) {
+        super::h2::serve(self.core, self.accepted, wire).await;
     }
 
     /// Waits for the beginning of a request; `false`: there will be none.
@@ -87,6 +100,10 @@ impl Connection {
         let head = self.read_head(core, &mut down).await;
         let (request, failure) = match head {
             Ok(request) => (request, None),
+            Err(None) if self.is_http2(&down.wire) => {
+                self.wire = Some(down.wire);
+                return Next::Http2;
+            }
             Err(None) => {
                 self.wire = Some(down.wire);
                 self.goodbye().await;
@@ -97,11 +114,13 @@ impl Connection {
         self.requests += 1;
         core.counters.face(self.accepted.listener.telemetry_face()).requests_started.inc();
         let view = core.view();
+        let mut down = DownPeer::H1(down);
         let next = {
             let mut x = self.exchange(core, &view, &mut down, request, started);
             x.keep_alive = self.requests < limits(&self.accepted).requests_per_connection;
             exchange::run(x, failure).await
         };
+        let DownPeer::H1(mut down) = down else { return Next::Close { linger: false } };
         if let Next::Close { linger } = next {
             if linger {
                 super::linger(&self.accepted.guard, &mut down.wire).await;
@@ -124,11 +143,43 @@ impl Connection {
         }
     }
 
+    /// Ready when it is known whether the connection begins with the preface of HTTP/2.
+    fn poll_preface(&self, cx: &mut Context<'_>, core: &Core, wire: &mut Wire) -> Poll<bool> {
+        loop {
+            let received = wire.received();
+            let length = received.len().min(PREFACE.len());
+            if received[..length] != PREFACE[..length] || !self.takes_http2() {
+                return Poll::Ready(false);
+            }
+            if length == PREFACE.len() {
+                return Poll::Ready(true);
+            }
+            if !wire.has_buffer() {
+                wire.lend(core.blocks.buffer());
+            }
+            // An end or an error is found again by whoever reads next.
+            if !matches!(ready!(wire.poll_receive(cx)), Ok(1..)) {
+                return Poll::Ready(false);
+            }
+        }
+    }
+
+    fn is_http2(&self, wire: &Wire) -> bool {
+        self.requests == 0 && self.takes_http2() && wire.received().starts_with(PREFACE)
+    }
+
+    fn takes_http2(&self) -> bool {
+        match &self.accepted.listener.face {
+            Face::Reverse(face) => face.http2,
+            Face::Forward(face) => face.config.http2,
+        }
+    }
+
     fn exchange<'a>(
         &'a self,
         core: &'a Core,
         view: &'a View,
-        down: &'a mut H1Peer,
+        down: &'a mut DownPeer,
         request: RequestHead,
         started: Instant,
     ) -> Exchange<'a> {
@@ -137,7 +188,7 @@ impl Connection {
             view,
             listener: &self.accepted.listener,
             client: self.accepted.client,
-            tls_site: down.wire.io.info().map(|info| info.site),
+            tls_site: down.tls_info().map(|info| info.site),
             down,
             guard: &self.accepted.guard,
             request,
@@ -156,15 +207,15 @@ impl Connection {
         core: &Core,
         down: &mut H1Peer,
     ) -> Result<RequestHead, Option<Failure>> {
-        let heads = match &self.accepted.listener.face {
-            Face::Reverse(face) => face.heads,
-            Face::Forward(face) => face.heads,
-        };
+        let heads = super::heads(&self.accepted);
         let mut begun = false;
         let head = poll_fn(|cx| {
             if !begun {
                 ready!(down.wire.poll_skip_empty_line(cx, &core.blocks)).map_err(HeadError::Io)?;
                 begun = true;
+            }
+            if self.requests == 0 && ready!(self.poll_preface(cx, core, &mut down.wire)) {
+                return Poll::Ready(Err(HeadError::Closed));
             }
             down.wire.poll_head(cx, heads, &core.blocks)
         });
@@ -202,7 +253,7 @@ pub(super) fn timeouts(accepted: &Accepted) -> &config::Timeouts {
     }
 }
 
-fn limits(accepted: &Accepted) -> &config::Limits {
+pub(super) fn limits(accepted: &Accepted) -> &config::Limits {
     match &accepted.listener.face {
         Face::Reverse(face) => &face.limits,
         Face::Forward(face) => &face.config.limits,

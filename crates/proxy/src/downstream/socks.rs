@@ -15,10 +15,10 @@ use crate::core::{Core, View};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::forward::{check_password, reach};
-use crate::peer::H1Peer;
+use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
 use crate::snapshot::{Face, Forward};
-use crate::tunnel;
+use crate::tunnel::{self, End};
 
 /// Longer than every message of the protocol.
 const MAX_MESSAGE: usize = 1024;
@@ -47,11 +47,11 @@ enum Refusal {
 pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
     let Face::Forward(face) = &accepted.listener.face else { return };
     let view = core.view();
-    let mut down = H1Peer::new(wire);
+    let mut down = DownPeer::H1(H1Peer::new(wire));
     {
         let mut x = exchange(core, &view, &accepted, &mut down);
         let version = match next_bytes(&mut x).await {
-            true => x.down.wire.received().first().copied(),
+            true => wire_of(x.down).received().first().copied(),
             false => None,
         };
         let outcome = match version {
@@ -63,21 +63,21 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
             x.record.note_failure(&failure);
             x.record.status = failure.kind.status();
             // The connection closes whether this arrives or not.
-            let _ = x.guard.within(face.config.timeouts.header, x.down.wire.send(&reply)).await;
+            let _ = x.guard.within(face.config.timeouts.header, wire_of(x.down).send(&reply)).await;
         }
         if x.record.protocol.is_some() {
             core.counters.face(accepted.listener.telemetry_face()).requests_started.inc();
             x.record();
         }
     }
-    linger(&accepted.guard, &mut down.wire).await;
+    linger(&accepted.guard, wire_of(&mut down)).await;
 }
 
 fn exchange<'a>(
     core: &'a Core,
     view: &'a View,
     accepted: &'a Accepted,
-    down: &'a mut H1Peer,
+    down: &'a mut DownPeer,
 ) -> Exchange<'a> {
     Exchange {
         core,
@@ -103,6 +103,15 @@ fn exchange<'a>(
     }
 }
 
+/// The connection, which no other version of HTTP has a part in.
+fn wire_of(down: &mut DownPeer) -> &mut Wire {
+    match down {
+        DownPeer::H1(peer) => &mut peer.wire,
+        // `serve` above made it.
+        DownPeer::H2(_) => unreachable!("SOCKS inside a stream of HTTP/2"),
+    }
+}
+
 async fn serve5(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
     greet(x, face).await?;
     let request = receive(x, request5).await.map_err(|problem| match problem {
@@ -124,7 +133,7 @@ async fn greet(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
         methods(bytes).map(|(methods, length)| (methods.contains(&wanted), length))
     });
     let (acceptable, length) = offered.await.map_err(|_| Refusal::Silent)?;
-    x.down.wire.consume(length);
+    wire_of(x.down).consume(length);
     if !acceptable {
         x.record.protocol = Some("SOCKS5");
         let failure = Failure::with(Kind::Unauthenticated, "no acceptable method");
@@ -138,7 +147,7 @@ async fn greet(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
         password(bytes).map(|(user, password, length)| (user.to_vec(), password.to_vec(), length))
     });
     let (user, password, length) = login.await.map_err(|_| Refusal::Silent)?;
-    x.down.wire.consume(length);
+    wire_of(x.down).consume(length);
     if !check_password(x, face, &user, &password).await {
         x.record.protocol = Some("SOCKS5");
         let failure = Failure::with(Kind::Unauthenticated, "unknown user or wrong password");
@@ -175,13 +184,14 @@ async fn tunnel(
     granted: &[u8],
 ) -> Result<(), Refusal> {
     x.record.protocol = Some(protocol);
-    x.down.wire.consume(request.length);
+    wire_of(x.down).consume(request.length);
     let host = request.host.clone().map_err(|_| refuse(malformed()))?;
     name_target(&mut x.request, &host, request.port);
     let connection = reach(x, face, &host, request.port, Entry::Socks).await.map_err(&refuse)?;
     send(x, granted).await?;
     x.record.status = 200;
-    if let Err(failure) = tunnel::run(x, connection.wire, face.config.timeouts.tunnel_idle).await {
+    let (mut up, idle) = (connection.wire, face.config.timeouts.tunnel_idle);
+    if let Err(failure) = tunnel::run(x, End::Wire(&mut up), idle).await {
         x.record.note_failure(&failure);
     }
     Ok(())
@@ -203,15 +213,15 @@ async fn receive<T>(
     parse: impl Fn(&[u8]) -> Result<T, Incomplete>,
 ) -> Result<T, Option<Incomplete>> {
     loop {
-        match parse(x.down.wire.received()) {
+        match parse(wire_of(x.down).received()) {
             Ok(message) => return Ok(message),
-            Err(Incomplete::More) if x.down.wire.received().len() < MAX_MESSAGE => {}
+            Err(Incomplete::More) if wire_of(x.down).received().len() < MAX_MESSAGE => {}
             Err(problem) => return Err(Some(problem)),
         }
-        let before = x.down.wire.received().len();
-        let received = poll_fn(|cx| x.down.wire.poll_receive(cx));
+        let before = wire_of(x.down).received().len();
+        let received = poll_fn(|cx| wire_of(x.down).poll_receive(cx));
         match x.guard.run(received).await {
-            Ok(Ok(_)) if x.down.wire.received().len() > before => {}
+            Ok(Ok(_)) if wire_of(x.down).received().len() > before => {}
             _ => return Err(None),
         }
     }
@@ -219,16 +229,16 @@ async fn receive<T>(
 
 /// Sees to it that at least one byte is there.
 async fn next_bytes(x: &mut Exchange<'_>) -> bool {
-    if !x.down.wire.has_buffer() {
+    if !wire_of(x.down).has_buffer() {
         let buffer = x.core.blocks.buffer();
-        x.down.wire.lend(buffer);
+        wire_of(x.down).lend(buffer);
     }
     let first = receive(x, |bytes| if bytes.is_empty() { Err(Incomplete::More) } else { Ok(()) });
     first.await.is_ok()
 }
 
 async fn send(x: &mut Exchange<'_>, bytes: &[u8]) -> Result<(), Refusal> {
-    match x.guard.run(x.down.wire.send(bytes)).await {
+    match x.guard.run(wire_of(x.down).send(bytes)).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(Refusal::Silent),
     }

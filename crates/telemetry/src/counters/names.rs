@@ -53,7 +53,7 @@ pub const FAILURE_NAMES: [&str; 47] = [
 ];
 
 /// Reasons for which policy refuses a connection or a request.
-pub const REFUSAL_NAMES: [&str; 12] = [
+pub const REFUSAL_NAMES: [&str; 13] = [
     "client_not_allowed",
     "connections_per_client",
     "credentials_missing",
@@ -65,6 +65,7 @@ pub const REFUSAL_NAMES: [&str; 12] = [
     "own_listener",
     "admin_listener",
     "rate_limit",
+    "http2_abuse",
     "other",
 ];
 

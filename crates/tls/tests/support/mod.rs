@@ -135,7 +135,8 @@ pub fn wildcard(suffix: &str) -> Vec<HostPattern> {
 }
 
 pub fn server(sites: &[(Vec<HostPattern>, SiteTls)]) -> ServerTls {
-    let sites: Vec<_> = sites.iter().map(|(hosts, tls)| ServerSite { hosts, tls }).collect();
+    let sites: Vec<_> =
+        sites.iter().map(|(hosts, tls)| ServerSite { hosts, tls, http2: true }).collect();
     ServerTls::build(&sites, &[b"http/1.1"]).unwrap()
 }
 

@@ -1,0 +1,288 @@
+//! A connection on which a client speaks HTTP/2 (RFC 9113).
+//!
+//! The library does frames, windows and the states of streams. Here is what it cannot know: what
+//! a request of HTTP/2 is to the rest of the proxy, how long a client may take, and what it may
+//! cost.
+
+mod ledger;
+mod metered;
+mod request;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use message::framing::BodyLength;
+use message::hop;
+use tls::TlsInfo;
+use upstream::Wire;
+
+use self::ledger::Ledger;
+use self::metered::{Meter, Metered};
+use super::{Accepted, HURRY};
+use crate::core::Core;
+use crate::exchange::{self, Exchange};
+use crate::failure::{Failure, Kind};
+use crate::peer::{DownPeer, H2Down};
+use crate::record::Record;
+use crate::snapshot::Face;
+
+/// Bytes of one request body that may be under way to us.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes of all request bodies of a connection that may be under way to us.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of one response that wait for the connection.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How often a connection with requests is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A connection that serves.
+struct Serving {
+    core: Rc<Core>,
+    accepted: Rc<Accepted>,
+    meter: Rc<Meter>,
+    tls: Option<Rc<TlsInfo>>,
+    /// Requests under way.
+    active: Rc<Cell<u32>>,
+    /// Requests in all.
+    requests: u32,
+    /// Whether it was told that no more requests are taken.
+    leaving: bool,
+    /// Whether it waits for a request.
+    idle: bool,
+}
+
+/// What a connection has to be served with next.
+enum Event {
+    Request(Request<RecvStream>, SendResponse<Bytes>),
+    /// The clock has something to say.
+    Look,
+    /// All is said; or the client broke the rules, and was told.
+    End,
+    /// It has cost more than it may.
+    Overdrawn,
+    /// The core finishes what runs.
+    Drain,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(core: Rc<Core>, accepted: Accepted, wire: Wire) {
+    let meter = Rc::new(Meter {
+        ledger: Ledger::new(core.clock.now_ms()),
+        blocked_since: Cell::new(None),
+        clock: Rc::clone(&core.clock),
+    });
+    let tls = wire.io.info().cloned().map(Rc::new);
+    let io = Metered::new(wire, Rc::clone(&meter));
+    let header = super::h1::timeouts(&accepted).header;
+    let handshake = builder(&accepted).handshake(io);
+    let Ok(Ok(connection)) = accepted.guard.within(header, handshake).await else { return };
+    let serving = Serving {
+        core,
+        accepted: Rc::new(accepted),
+        meter,
+        tls,
+        active: Rc::default(),
+        requests: 0,
+        leaving: false,
+        idle: false,
+    };
+    serving.run(connection).await;
+}
+
+fn builder(accepted: &Accepted) -> Builder {
+    let heads = super::heads(accepted);
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_streams(super::h1::limits(accepted).streams)
+        .max_header_list_size(u32::try_from(heads.bytes).unwrap_or(u32::MAX))
+        .enable_connect_protocol();
+    builder
+}
+
+impl Serving {
+    async fn run(mut self, mut connection: Connection<Metered, Bytes>) {
+        loop {
+            match poll_fn(|cx| self.poll_event(cx, &mut connection)).await {
+                Event::Request(request, respond) => self.begin(request, respond, &mut connection),
+                Event::Look => {
+                    if self.is_stuck() || (self.leaving && self.active.get() == 0) {
+                        return;
+                    }
+                    if self.active.get() == 0 {
+                        self.leave(&mut connection);
+                    }
+                    self.idle = false;
+                }
+                Event::Drain => self.leave(&mut connection),
+                Event::Overdrawn => return self.turn_out(connection).await,
+                Event::End => return,
+            }
+        }
+    }
+
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection<Metered, Bytes>,
+    ) -> Poll<Event> {
+        self.meter.ledger.tick(self.core.clock.now_ms());
+        match connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                return Poll::Ready(Event::Request(request, respond));
+            }
+            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Event::End),
+            Poll::Pending => {}
+        }
+        if self.meter.ledger.is_overdrawn() {
+            return Poll::Ready(Event::Overdrawn);
+        }
+        if self.core.is_draining() && !self.leaving {
+            return Poll::Ready(Event::Drain);
+        }
+        self.set_alarm();
+        self.accepted.guard.poll_expired(cx).map(|()| Event::Look)
+    }
+
+    /// Sets the deadline anew where what is waited for has changed.
+    fn set_alarm(&mut self) {
+        let idle = self.active.get() == 0;
+        if self.leaving && idle {
+            // The client was told; whatever it still sends, it knows better.
+            if !self.idle {
+                self.accepted.guard.set(HURRY);
+            }
+        } else if idle && !self.idle {
+            let timeouts = super::h1::timeouts(&self.accepted);
+            let patience = if self.requests == 0 { timeouts.header } else { timeouts.idle };
+            self.accepted.guard.set(patience);
+        } else if !idle && self.idle {
+            self.accepted.guard.set(LOOK);
+        } else if !idle {
+            // Set when it became busy, and after each look.
+            return self.keep_looking();
+        }
+        self.idle = idle;
+    }
+
+    fn keep_looking(&self) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        if self.accepted.guard.poll_expired(&mut cx).is_ready() {
+            self.accepted.guard.set(LOOK);
+        }
+    }
+
+    /// Whether the client has not taken for too long what waits for it.
+    fn is_stuck(&self) -> bool {
+        let grace = super::h1::limits(&self.accepted).min_rate_grace.as_millis() as u64;
+        let now = self.core.clock.now_ms();
+        self.meter.blocked_since.get().is_some_and(|since| now.saturating_sub(since) > grace)
+    }
+
+    /// Takes no more requests; those that are under way go on (RFC 9113 §6.8).
+    fn leave(&mut self, connection: &mut Connection<Metered, Bytes>) {
+        if !self.leaving {
+            self.leaving = true;
+            self.idle = false;
+            connection.graceful_shutdown();
+        }
+    }
+
+    /// Ends a connection that has cost too much.
+    async fn turn_out(self, mut connection: Connection<Metered, Bytes>) {
+        let reason = telemetry::refusal_index("http2_abuse").unwrap_or(u8::MAX);
+        self.core.counters.refusal(reason).inc();
+        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        // Whether it hears of it or not, it is over.
+        let closed = poll_fn(|cx| connection.poll_closed(cx));
+        let _ = self.accepted.guard.within(Duration::from_secs(1), closed).await;
+    }
+
+    fn begin(
+        &mut self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        connection: &mut Connection<Metered, Bytes>,
+    ) {
+        self.requests += 1;
+        if self.requests >= super::h1::limits(&self.accepted).requests_per_connection {
+            self.leave(connection);
+        }
+        self.active.set(self.active.get() + 1);
+        let active = Active(Rc::clone(&self.active));
+        let (core, accepted) = (Rc::clone(&self.core), Rc::clone(&self.accepted));
+        let tls = self.tls.clone();
+        tokio::task::spawn_local(async move {
+            serve_stream(&core, &accepted, tls, request, respond).await;
+            drop(active);
+        });
+    }
+}
+
+/// A request that is counted as under way.
+struct Active(Rc<Cell<u32>>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Serves one request.
+async fn serve_stream(
+    core: &Core,
+    accepted: &Accepted,
+    tls: Option<Rc<TlsInfo>>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let started = Instant::now();
+    let (parts, recv) = request.into_parts();
+    let face = accepted.listener.telemetry_face();
+    core.counters.face(face).requests_started.inc();
+    let forward = matches!(accepted.listener.face, Face::Forward(_));
+    let understood = request::head(&parts, forward, &core.blocks);
+    let (request, connect) = match understood {
+        Ok(understood) => understood,
+        Err(words) => {
+            tracing::debug!(client = %accepted.client.address, words, "malformed request");
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            let failure = telemetry::failure_index(Kind::RequestError.name()).unwrap_or(u8::MAX);
+            core.counters.failure(failure).inc();
+            return;
+        }
+    };
+    let heads = super::heads(accepted);
+    let too_large =
+        request.fields.len() > heads.fields || request.fields.bytes().len() > heads.bytes;
+    let failure = too_large.then(|| Failure::new(Kind::RequestHeadTooLarge));
+    let view = core.view();
+    let guard = core.clock.guard();
+    let mut down = DownPeer::H2(H2Down::new(respond, recv, connect, tls));
+    let x = Exchange {
+        core,
+        view: &view,
+        listener: &accepted.listener,
+        client: accepted.client,
+        tls_site: down.tls_info().map(|info| info.site),
+        down: &mut down,
+        guard: &guard,
+        request,
+        body: BodyLength::None,
+        said: hop::Connection::default(),
+        keep_alive: true,
+        awaits_continue: false,
+        head_sent: false,
+        record: Record::new(started),
+    };
+    exchange::run(x, failure).await;
+}

@@ -1,0 +1,270 @@
+//! What a connection of HTTP/2 has cost and what it was good for.
+//!
+//! Most attacks on HTTP/2 are frames that cost their sender little and us much: resets, pings,
+//! settings, empty frames, windows that open by a byte. They are all answered in one way: each
+//! frame is a withdrawal or a deposit, and a connection without credit is closed. The ledger
+//! looks at the headers of frames only, in both directions, so that it sees what the library
+//! makes of a frame (a reset that we send costs as much as one that we get).
+
+use std::cell::Cell;
+
+/// The most that a connection can have to its credit, and what it begins with.
+const FULL: i64 = 1_000;
+/// What time alone gives, for each second.
+const PER_SECOND: i64 = 100;
+/// Bytes of bodies that give a credit of one.
+const BODY_PER_CREDIT: i64 = 1_024;
+/// Bytes of fields in a message that are free of charge; those beyond it cost one for
+/// [`FIELDS_PER_CHARGE`].
+const FREE_FIELDS: u32 = 8 * 1_024;
+const FIELDS_PER_CHARGE: u32 = 512;
+
+/// Types of frames (RFC 9113 §6).
+mod kind {
+    pub(super) const DATA: u8 = 0;
+    pub(super) const HEADERS: u8 = 1;
+    pub(super) const PRIORITY: u8 = 2;
+    pub(super) const RST_STREAM: u8 = 3;
+    pub(super) const SETTINGS: u8 = 4;
+    pub(super) const PING: u8 = 6;
+    pub(super) const GOAWAY: u8 = 7;
+    pub(super) const WINDOW_UPDATE: u8 = 8;
+    pub(super) const CONTINUATION: u8 = 9;
+}
+
+/// Flags: both `ACK` and `END_STREAM` are the lowest bit.
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+
+/// The credit of one connection.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    credit: Cell<i64>,
+    /// When time was last paid for, in milliseconds.
+    at: Cell<u64>,
+    /// Bytes of bodies that have not made a whole credit yet.
+    bytes: Cell<i64>,
+}
+
+/// Follows the frames in one direction.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    header: [u8; 9],
+    /// How much of the header was seen.
+    seen: usize,
+    /// How much of the payload is still to come.
+    payload: u32,
+    /// What comes before the first frame (RFC 9113 §3.4).
+    preface: u32,
+}
+
+/// One header of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameHeader {
+    length: u32,
+    kind: u8,
+    flags: u8,
+}
+
+impl Ledger {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self { credit: Cell::new(FULL), at: Cell::new(now_ms), bytes: Cell::new(0) }
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.credit.get() <= 0
+    }
+
+    /// Takes note of the time.
+    pub(super) fn tick(&self, now_ms: u64) {
+        let passed = now_ms.saturating_sub(self.at.get());
+        // Whole credits only: what is left of the time counts the next time.
+        let earned = i64::try_from(passed).unwrap_or(i64::MAX).saturating_mul(PER_SECOND) / 1000;
+        if earned > 0 {
+            self.at.set(now_ms);
+            self.deposit(earned);
+        }
+    }
+
+    /// Takes note of a frame that came.
+    pub(super) fn received(&self, frame: FrameHeader) {
+        match frame.kind {
+            kind::DATA if frame.length == 0 && frame.flags & END_STREAM == 0 => self.withdraw(10),
+            kind::DATA if frame.length < 32 && frame.flags & END_STREAM == 0 => self.withdraw(1),
+            kind::DATA => self.carried(frame.length),
+            kind::HEADERS => {
+                self.withdraw(i64::from(
+                    frame.length.saturating_sub(FREE_FIELDS) / FIELDS_PER_CHARGE,
+                ));
+            }
+            kind::CONTINUATION => {
+                self.withdraw(10 + i64::from(frame.length / FIELDS_PER_CHARGE));
+            }
+            kind::SETTINGS | kind::PING if frame.flags & ACK != 0 => self.withdraw(1),
+            kind::SETTINGS => self.withdraw(20),
+            kind::PING => self.withdraw(5),
+            kind::RST_STREAM => self.withdraw(5),
+            kind::WINDOW_UPDATE | kind::PRIORITY => self.withdraw(1),
+            _ => self.withdraw(5),
+        }
+    }
+
+    /// Takes note of a frame that we sent.
+    pub(super) fn sent(&self, frame: FrameHeader) {
+        match frame.kind {
+            // A stream that came to its end.
+            kind::DATA | kind::HEADERS if frame.flags & END_STREAM != 0 => {
+                self.deposit(5);
+                if frame.kind == kind::DATA {
+                    self.carried(frame.length);
+                }
+            }
+            // A window that is opened by a byte makes frames of a byte.
+            kind::DATA if frame.length < 32 => self.withdraw(1),
+            kind::DATA => {
+                self.deposit(1);
+                self.carried(frame.length);
+            }
+            // Resets that we are made to send cost as much as those that we get.
+            kind::RST_STREAM => self.withdraw(5),
+            kind::GOAWAY => {}
+            _ => {}
+        }
+    }
+
+    fn carried(&self, length: u32) {
+        let bytes = self.bytes.get() + i64::from(length);
+        self.deposit(bytes / BODY_PER_CREDIT);
+        self.bytes.set(bytes % BODY_PER_CREDIT);
+    }
+
+    fn deposit(&self, amount: i64) {
+        // A debt is not forgiven.
+        if !self.is_overdrawn() {
+            self.credit.set(self.credit.get().saturating_add(amount).min(FULL));
+        }
+    }
+
+    fn withdraw(&self, amount: i64) {
+        self.credit.set(self.credit.get() - amount);
+    }
+}
+
+impl Frames {
+    /// Those of a client, whose first bytes are no frame.
+    pub(super) fn after_preface() -> Self {
+        Self { preface: 24, ..Self::default() }
+    }
+
+    /// Looks at the next bytes, and tells about each frame whose header they complete.
+    pub(super) fn follow(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameHeader)) {
+        while !bytes.is_empty() {
+            let pass =
+                (self.preface + self.payload).min(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            if pass > 0 {
+                let of_preface = pass.min(self.preface);
+                self.preface -= of_preface;
+                self.payload -= pass - of_preface;
+                bytes = &bytes[pass as usize..];
+                continue;
+            }
+            let take = (self.header.len() - self.seen).min(bytes.len());
+            self.header[self.seen..self.seen + take].copy_from_slice(&bytes[..take]);
+            self.seen += take;
+            bytes = &bytes[take..];
+            if self.seen == self.header.len() {
+                self.seen = 0;
+                let [a, b, c, kind, flags, ..] = self.header;
+                self.payload = u32::from_be_bytes([0, a, b, c]);
+                tell(FrameHeader { length: self.payload, kind, flags });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, length: u32) -> FrameHeader {
+        FrameHeader { length, kind, flags }
+    }
+
+    /// How many of these a connection may send in no time.
+    fn lasts(frame: FrameHeader) -> Option<usize> {
+        let ledger = Ledger::new(0);
+        (1..100_000).find(|_| {
+            ledger.received(frame);
+            ledger.is_overdrawn()
+        })
+    }
+
+    #[test]
+    fn what_costs_us_and_not_the_sender_is_bounded() {
+        assert_eq!(lasts(frame(kind::RST_STREAM, 0, 4)), Some(200));
+        assert_eq!(lasts(frame(kind::SETTINGS, 0, 0)), Some(50));
+        assert_eq!(lasts(frame(kind::PING, 0, 8)), Some(200));
+        assert_eq!(lasts(frame(kind::DATA, 0, 0)), Some(100));
+        assert_eq!(lasts(frame(kind::WINDOW_UPDATE, 0, 4)), Some(1000));
+        assert!(lasts(frame(kind::CONTINUATION, 0, 16_384)).is_some_and(|frames| frames < 30));
+        assert_eq!(lasts(frame(kind::DATA, 0, 16_384)), None);
+        assert_eq!(lasts(frame(kind::HEADERS, 5, 4_000)), None);
+    }
+
+    #[test]
+    fn resets_of_ours_cost_as_much_as_those_that_come() {
+        let ledger = Ledger::new(0);
+        (0..200).for_each(|_| ledger.sent(frame(kind::RST_STREAM, 0, 4)));
+        assert!(ledger.is_overdrawn());
+    }
+
+    #[test]
+    fn a_busy_browser_that_changes_its_mind_stays() {
+        let ledger = Ledger::new(0);
+        let mut now = 0;
+        for _ in 0..1_000 {
+            now += 1_000;
+            ledger.tick(now);
+            // Each second: twenty requests, ten of them given up, and what comes with it.
+            for _ in 0..20 {
+                ledger.received(frame(kind::HEADERS, 5, 400));
+                ledger.received(frame(kind::WINDOW_UPDATE, 0, 4));
+            }
+            (0..10).for_each(|_| ledger.received(frame(kind::RST_STREAM, 0, 4)));
+            (0..10).for_each(|_| ledger.sent(frame(kind::DATA, 1, 10_000)));
+            ledger.received(frame(kind::PING, 0, 8));
+            assert!(!ledger.is_overdrawn());
+        }
+    }
+
+    #[test]
+    fn time_gives_back_what_was_spent_but_no_more() {
+        let ledger = Ledger::new(0);
+        ledger.withdraw(900);
+        ledger.tick(9);
+        assert_eq!(ledger.credit.get(), 100);
+        ledger.tick(1_009);
+        assert_eq!(ledger.credit.get(), 200);
+        ledger.tick(100_000);
+        assert_eq!(ledger.credit.get(), FULL);
+    }
+
+    #[test]
+    fn frames_are_seen_however_they_are_cut() {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        for (length, kind, flags) in [(0, 4, 0), (3, 0, 1), (300, 1, 4)] {
+            bytes.extend_from_slice(&u32::to_be_bytes(length)[1..]);
+            bytes.extend_from_slice(&[kind, flags, 0, 0, 0, 1]);
+            bytes.resize(bytes.len() + length as usize, 9);
+        }
+        for size in 1..bytes.len() {
+            let mut frames = Frames::after_preface();
+            let mut seen = Vec::new();
+            for piece in bytes.chunks(size) {
+                frames.follow(piece, |frame| seen.push(frame));
+            }
+            assert_eq!(seen, [frame(4, 0, 0), frame(0, 1, 3), frame(1, 4, 300)], "{size}");
+        }
+    }
+}

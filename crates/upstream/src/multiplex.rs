@@ -1,0 +1,252 @@
+//! Connections to servers that carry many requests at once (RFC 9113), of one core.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::{PingPong, SendStream};
+use http::Request;
+use net::watchdog::Watchdog;
+use tls::Io;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::Connection;
+
+/// Requests that one connection carries at once, if its server lets it carry more.
+const MAX_STREAMS: usize = 256;
+/// Bytes of one response that may be under way to us.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes of all responses of a connection that may be under way to us.
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// Bytes of one request body that wait for the connection.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of the fields of a response, counted as RFC 9113 §6.5.2 does.
+const MAX_HEADER_LIST: u32 = 64 * 1024;
+
+/// The connections of one core to one server that carry many requests each.
+#[derive(Debug)]
+pub struct Multiplex {
+    links: RefCell<Vec<Rc<Shared>>>,
+    /// Whoever has it may open another connection: those that come meanwhile will share it.
+    turn: Semaphore,
+}
+
+/// One such connection.
+#[derive(Debug)]
+struct Shared {
+    sender: RefCell<SendRequest<Bytes>>,
+    server: SocketAddr,
+    active: Cell<usize>,
+    /// It takes no more requests.
+    closed: Cell<bool>,
+    used: Cell<bool>,
+    /// When the last request on it ended, in the milliseconds of the core's clock.
+    idle_since: Cell<u64>,
+    /// Tells when the settings of the server have come for sure.
+    ping: RefCell<Option<PingPong>>,
+    clock: Rc<Watchdog>,
+}
+
+/// A place for one request on such a connection. It is given back by being dropped.
+#[derive(Debug)]
+pub struct StreamSlot {
+    link: Rc<Shared>,
+    reused: bool,
+}
+
+/// What one request is made over.
+#[derive(Debug)]
+pub enum Link {
+    /// A connection of its own.
+    Http1(Connection),
+    /// A place on a shared one.
+    Http2(StreamSlot),
+}
+
+impl Link {
+    /// The address of the server.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        match self {
+            Self::Http1(connection) => connection.server,
+            Self::Http2(slot) => slot.server(),
+        }
+    }
+
+    /// Whether the connection has carried a request before.
+    #[must_use]
+    pub fn reused(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.reused,
+            Self::Http2(slot) => slot.reused(),
+        }
+    }
+}
+
+impl Default for Multiplex {
+    fn default() -> Self {
+        Self { links: RefCell::default(), turn: Semaphore::new(1) }
+    }
+}
+
+impl Multiplex {
+    /// A place on a connection that is there, if one has any.
+    pub fn slot(&self) -> Option<StreamSlot> {
+        let mut links = self.links.borrow_mut();
+        links.retain(|link| !link.closed.get());
+        // The first that has room: later ones may grow idle and go.
+        let link = links.iter().find(|link| link.has_room())?;
+        Some(StreamSlot::new(link))
+    }
+
+    /// Waits for the right to open another connection. Look for a [`Multiplex::slot`] again
+    /// before using it: whoever had it before may have opened one.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turn.acquire().await.ok()
+    }
+
+    /// Begins HTTP/2 on a connection and keeps it (RFC 9113 §3.4).
+    ///
+    /// # Errors
+    /// The preface could not be sent.
+    pub async fn adopt(
+        &self,
+        io: Io,
+        server: SocketAddr,
+        clock: Rc<Watchdog>,
+    ) -> Result<StreamSlot, h2::Error> {
+        let (sender, mut connection) = Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .handshake(io)
+            .await?;
+        let link = Rc::new(Shared {
+            sender: RefCell::new(sender),
+            server,
+            active: Cell::new(0),
+            closed: Cell::new(false),
+            used: Cell::new(false),
+            idle_since: Cell::new(clock.now_ms()),
+            ping: RefCell::new(connection.ping_pong()),
+            clock,
+        });
+        let watched = Rc::downgrade(&link);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %server, "HTTP/2 connection to a server ended");
+            }
+            if let Some(link) = watched.upgrade() {
+                link.closed.set(true);
+            }
+        });
+        self.links.borrow_mut().push(Rc::clone(&link));
+        Ok(StreamSlot::new(&link))
+    }
+
+    /// Lets go of connections that nobody has used for so many milliseconds. They end by
+    /// themselves when nothing is under way on them.
+    pub fn tidy(&self, idle_limit: u64) {
+        self.links.borrow_mut().retain(|link| {
+            let idle = link.active.get() == 0
+                && link.clock.now_ms().saturating_sub(link.idle_since.get()) >= idle_limit;
+            !idle && !link.closed.get()
+        });
+    }
+
+    /// Lets go of all connections.
+    pub fn clear(&self) {
+        self.links.borrow_mut().clear();
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.links.borrow().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.links.borrow().is_empty()
+    }
+}
+
+impl Shared {
+    fn has_room(&self) -> bool {
+        let allowed = self.sender.borrow().current_max_send_streams();
+        !self.closed.get() && self.active.get() < allowed.min(MAX_STREAMS)
+    }
+}
+
+impl StreamSlot {
+    fn new(link: &Rc<Shared>) -> Self {
+        link.active.set(link.active.get() + 1);
+        let reused = link.used.replace(true);
+        Self { link: Rc::clone(link), reused }
+    }
+
+    /// The address of the server.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        self.link.server
+    }
+
+    /// Whether the connection has carried a request before.
+    #[must_use]
+    pub fn reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Sends the head of a request; `end`: it has no body.
+    ///
+    /// # Errors
+    /// The connection takes no more requests: the server has not seen this one.
+    pub fn send(
+        &self,
+        request: Request<()>,
+        end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        let sent = self.link.sender.borrow_mut().send_request(request, end);
+        if sent.is_err() {
+            self.link.closed.set(true);
+        }
+        sent
+    }
+
+    /// Whether the server takes extended CONNECT (RFC 8441 §3). Waits for its settings, where
+    /// they may still be on the way.
+    pub async fn takes_extended_connect(&self) -> bool {
+        let known = || self.link.sender.borrow().is_extended_connect_protocol_enabled();
+        if known() {
+            return true;
+        }
+        let ping = self.link.ping.borrow_mut().take();
+        if let Some(mut ping) = ping {
+            // Its settings are the first that a server sends: they are here before the answer.
+            if ping.send_ping(h2::Ping::opaque()).is_ok() {
+                let _ = std::future::poll_fn(|cx| ping.poll_pong(cx)).await;
+            }
+        }
+        known()
+    }
+
+    /// No more requests go over this connection: one that was made over it was not answered.
+    pub fn distrust(&self) {
+        self.link.closed.set(true);
+    }
+}
+
+impl Drop for StreamSlot {
+    fn drop(&mut self) {
+        let link = &self.link;
+        link.active.set(link.active.get() - 1);
+        if link.active.get() == 0 {
+            link.idle_since.set(link.clock.now_ms());
+        }
+    }
+}
