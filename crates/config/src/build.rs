@@ -17,6 +17,8 @@ pub(crate) struct Context<'a> {
     /// them. Only where there are no errors do indexes count.
     pub upstreams: Vec<Upstream>,
     pub upstream_names: Vec<Spanned<String>>,
+    /// Indexes of those that `forward-auth` asks.
+    pub asked: Vec<usize>,
     pub user_names: Vec<Spanned<String>>,
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
         defaults: Defaults::new(items),
         upstreams: Vec::new(),
         upstream_names,
+        asked: Vec::new(),
         user_names,
     };
     for item in named("upstream") {

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use crate::build::{Context, resolve, values};
 use crate::model::{Anonymity, Forward, TargetPattern, TargetRule, Verdict};
-use crate::site;
 use crate::walk::Item;
-use crate::{ConfigError, Span, Spanned};
+use crate::{ConfigError, Span, Spanned, rates, site};
 
 /// Ports that are open where nothing is said.
 const DEFAULT_PORTS: [(u16, u16); 3] = [(80, 80), (443, 443), (1024, 65535)];
@@ -31,7 +30,7 @@ pub(crate) fn forward(item: &Item, context: &mut Context<'_>) -> Option<PlacedFo
         item.children("clients").flat_map(|clients| values(clients, "network")).collect();
     let rules = item.block.iter().filter_map(|rule| rule_of(rule, context)).collect();
     let tls = site::tls(item, context);
-    site::check_limits(item, context);
+    rates::check_connections(item, context);
     let listen = item.one::<SocketAddr>("address")?;
     let guarded = item.child("auth").is_some() || item.child("clients").is_some();
     if !listen.value.ip().is_loopback() && !guarded && !item.flawed {
@@ -47,8 +46,8 @@ pub(crate) fn forward(item: &Item, context: &mut Context<'_>) -> Option<PlacedFo
         anonymity: anonymity(item),
         ports: ports(item),
         rules,
-        proxy_protocol: Vec::new(),
-        http2: true,
+        proxy_protocol: site::proxy_protocol(item),
+        http2: site::http2(item),
         limits: settings.limits,
         timeouts: settings.timeouts,
         span: item.span,

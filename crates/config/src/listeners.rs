@@ -59,6 +59,7 @@ pub(crate) fn check(
         claim(forward.forward.listen, Use::Forward, forward.listen_span);
     }
     check_hosts(sites, errors);
+    check_agreement(sites, errors);
 }
 
 fn collision(socket: SocketAddr, first: (Use, Span), second: (Use, Span)) -> ConfigError {
@@ -106,4 +107,44 @@ fn check_hosts(sites: &[PlacedSite], errors: &mut Vec<ConfigError>) {
 /// one host on two sockets and not a collision.
 fn sits_in(site: &PlacedSite, first: Span, port: u16) -> bool {
     site.names.iter().any(|name| name.span == first && name.value.port != port)
+}
+
+/// What is settled before the name of the site is known holds for all sites of a socket.
+fn check_agreement(sites: &[PlacedSite], errors: &mut Vec<ConfigError>) {
+    let mut firsts: HashMap<SocketAddr, usize> = HashMap::new();
+    let mut compared = Vec::new();
+    for (at, site) in sites.iter().enumerate() {
+        for socket in site.listen.iter().filter(|socket| socket.value.port() != 0) {
+            let first = *firsts.entry(socket.value).or_insert(at);
+            if first == at || compared.contains(&(first, at)) {
+                continue;
+            }
+            compared.push((first, at));
+            errors.extend(disagreements(&sites[first], site, socket.value));
+        }
+    }
+}
+
+fn disagreements(first: &PlacedSite, second: &PlacedSite, socket: SocketAddr) -> Vec<ConfigError> {
+    let error = |name: &str, first_span: Option<Span>, second_span: Option<Span>| {
+        ConfigError::at(
+            second_span.unwrap_or(second.site.span),
+            format!("two sites on {socket} differ in `{name}`"),
+            "the second",
+        )
+        .also(first_span.unwrap_or(first.site.span), "the first")
+        .help(format!(
+            "a connection shows its site only later: write the same `{name}` in both, or give one \
+             another socket"
+        ))
+    };
+    let mut errors = Vec::new();
+    // With TLS, the ClientHello has the name of the site beside the protocols.
+    if first.site.scheme == Scheme::Http && first.site.http2 != second.site.http2 {
+        errors.push(error("http2", first.http2, second.http2));
+    }
+    if first.site.proxy_protocol != second.site.proxy_protocol {
+        errors.push(error("proxy-protocol", first.proxy_protocol, second.proxy_protocol));
+    }
+    errors
 }

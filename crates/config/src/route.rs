@@ -6,9 +6,8 @@ use crate::build::Context;
 use crate::model::{Action, Gate, PathPattern, PathRule, PathTemplate, Route};
 use crate::rules::{self, Side};
 use crate::servers::Traffic;
-use crate::upstream;
 use crate::walk::Item;
-use crate::{ConfigError, Span, quote};
+use crate::{ConfigError, Span, gate, quote, upstream};
 
 const ACTIONS: [&str; 3] = ["to", "redirect", "respond"];
 
@@ -89,6 +88,7 @@ fn route(item: &Item, site_name: &str, context: &mut Context<'_>) -> Option<Rout
     let response_fields = rules::fields(item, Side::Response, context);
     let request_fields = rules::fields(item, Side::Request, context);
     let error_pages = rules::error_pages(item, context);
+    let gate = gate::gate(item, &format!("{site_name} {name}"), context);
     let body = item.child("limits").and_then(|limits| limits.child("body"));
     Some(Route {
         name,
@@ -100,7 +100,7 @@ fn route(item: &Item, site_name: &str, context: &mut Context<'_>) -> Option<Rout
         request_fields,
         error_pages,
         max_body: body.and_then(|body| body.get("size")),
-        gate: Gate::default(),
+        gate,
         span: item.span,
     })
 }

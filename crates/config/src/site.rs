@@ -3,18 +3,23 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::build::Context;
+use ipnet::IpNet;
+
+use crate::build::{Context, values};
 use crate::model::{CertificateFiles, ClientAuth, HostPattern, Scheme, Site, SiteTls, TlsVersion};
 use crate::names::SiteName;
 use crate::rules::{self, Side};
 use crate::walk::Item;
-use crate::{ConfigError, Span, Spanned, route};
+use crate::{ConfigError, Span, Spanned, gate, route};
 
 /// A site, and where what can collide with other sites was written.
 pub(crate) struct PlacedSite {
     pub site: Site,
     pub names: Vec<Spanned<SiteName>>,
     pub listen: Vec<Spanned<SocketAddr>>,
+    /// Where the directives stand that sites on one socket must agree on.
+    pub http2: Option<Span>,
+    pub proxy_protocol: Option<Span>,
 }
 
 /// Builds a site.
@@ -26,7 +31,7 @@ pub(crate) fn site(item: &Item, context: &mut Context<'_>) -> Option<PlacedSite>
     let request_fields = rules::fields(item, Side::Request, context);
     let error_pages = rules::error_pages(item, context);
     let tls = tls(item, context);
-    check_limits(item, context);
+    let gate = gate::gate(item, &written, context);
     let first = names.first()?;
     check_scheme(item, &names, tls.as_ref(), context);
     let listen = sockets(item, &names);
@@ -44,12 +49,28 @@ pub(crate) fn site(item: &Item, context: &mut Context<'_>) -> Option<PlacedSite>
         forwarded: settings.forwarded,
         limits: settings.limits,
         timeouts: settings.timeouts,
-        gate: crate::model::Gate::default(),
-        proxy_protocol: Vec::new(),
-        http2: true,
+        gate,
+        proxy_protocol: proxy_protocol(item),
+        http2: http2(item),
         span: item.span,
     };
-    Some(PlacedSite { site, names, listen })
+    let span = |name| item.child(name).map(|child| child.span);
+    let (http2, proxy_protocol) = (span("http2"), span("proxy-protocol"));
+    Some(PlacedSite { site, names, listen, http2, proxy_protocol })
+}
+
+/// Peers that must begin with a PROXY protocol header, each once.
+pub(crate) fn proxy_protocol(item: &Item) -> Vec<IpNet> {
+    let mut peers: Vec<IpNet> =
+        item.children("proxy-protocol").flat_map(|item| values(item, "peer")).collect();
+    peers.sort_unstable();
+    peers.dedup();
+    peers
+}
+
+/// Whether HTTP/2 is spoken.
+pub(crate) fn http2(item: &Item) -> bool {
+    item.child("http2").and_then(|item| item.get("flag")).unwrap_or(true)
 }
 
 fn hosts(names: &[Spanned<SiteName>]) -> Vec<HostPattern> {
@@ -125,27 +146,6 @@ fn check_scheme(
                 .help("write `https://` in the name of the site, or leave `tls` out"),
         ),
         _ => {}
-    }
-}
-
-/// `limit` must limit something.
-pub(crate) fn check_limits(item: &Item, context: &mut Context<'_>) {
-    let mut first: Option<Span> = None;
-    for limit in item.children("limit") {
-        let planned = ["requests", "burst"].iter().any(|name| limit.written(name).is_some());
-        match (limit.written("connections"), first) {
-            (Some(second), Some(first)) => context.error(
-                ConfigError::at(second, "connections are limited twice", "the second")
-                    .also(first, "the first")
-                    .help("keep one of the two"),
-            ),
-            (Some(span), None) => first = Some(span),
-            (None, _) if !planned => context.error(
-                ConfigError::at(limit.span, "a `limit` of nothing", "says not what is limited")
-                    .help("write `limit connections=256 per=\"client-ip\"`"),
-            ),
-            (None, _) => {}
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! configuration, the reference manual and the completion of names all read it.
 
 mod forward;
+mod gate;
 mod routing;
 mod settings;
 mod site;
@@ -89,6 +90,8 @@ pub enum Place {
     To,
     /// In `upstream`.
     Upstream,
+    /// In `forward-auth`.
+    ForwardAuth,
     /// In `header` and `request-header`.
     FieldRules,
     /// In `forwarded`.
@@ -108,11 +111,12 @@ pub enum Place {
 /// Every directive, by place.
 pub static DIRECTIVES: &[Directive] = &ALL;
 
-const PARTS: [&[Directive]; 6] = [
+const PARTS: [&[Directive]; 7] = [
     top::DIRECTIVES,
     site::DIRECTIVES,
     routing::DIRECTIVES,
     upstream::DIRECTIVES,
+    gate::DIRECTIVES,
     settings::DIRECTIVES,
     forward::DIRECTIVES,
 ];
@@ -212,13 +216,14 @@ impl Directive {
 
 impl Place {
     /// Every place, in the order of the manual.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Top,
         Self::Site,
         Self::SiteTls,
         Self::Route,
         Self::To,
         Self::Upstream,
+        Self::ForwardAuth,
         Self::FieldRules,
         Self::Forwarded,
         Self::Limits,
@@ -238,6 +243,7 @@ impl Place {
             Self::Route => "in `route`",
             Self::To => "in `to`",
             Self::Upstream => "in `upstream`",
+            Self::ForwardAuth => "in `forward-auth`",
             Self::FieldRules => "in `header` or `request-header`",
             Self::Forwarded => "in `forwarded`",
             Self::Limits => "in `limits`",

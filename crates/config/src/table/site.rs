@@ -1,6 +1,6 @@
 //! `site` and what stands in it besides routes.
 
-use super::{Count, Directive, Parameter, Place, any, later, many, optional, value};
+use super::{Count, Directive, Parameter, Place, any, many, optional, value};
 use crate::kind::Kind;
 
 /// The pair of files in `tls`.
@@ -173,29 +173,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         prose: "A page in place of ours for answers with these statuses. The status stays. The \
                 first that fits counts, those of the route before those of the site.",
         example: "error-page 502 503 504 file=\"502.html\"\nerror-page 404 \"nothing here\" origin=#true",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "limit",
-        places: &[Place::Site, Place::Forward],
-        properties: &[
-            optional(
-                "connections",
-                Kind::Integer { min: 1, max: u32::MAX as u64 },
-                "Connections at once.",
-            ),
-            optional(
-                "per",
-                Kind::Choice { words: &["client-ip"], planned: &["user", "site"] },
-                "For each of what the limit holds: `client-ip` is the address of the client.",
-            )
-            .default("\"client-ip\""),
-            later("requests", "Requests in a time."),
-            later("burst", "Requests that may come at once."),
-        ],
-        repeatable: true,
-        prose: "A limit for each client. Connections beyond it are closed. Without it there is none.",
-        example: "limit connections=256 per=\"client-ip\"",
         ..Directive::NEW
     },
     Directive::planned(

@@ -15,6 +15,10 @@ fn around(place: Place, inner: &str) -> String {
         |inner: &str| if acts(inner) { inner.to_owned() } else { format!("{inner}\n{to}") };
     match place {
         Place::Top => format!("{inner}\nforward \"127.0.0.1:3129\"\n"),
+        Place::Site | Place::Route if inner.starts_with("basic-auth") => {
+            let users = "users \"staff\" file=\"f\"";
+            format!("{users}\n{}", around(place, &format!("\n{inner}")))
+        }
         Place::Site => {
             let routed = inner.starts_with("route");
             let inner = if routed { inner.to_owned() } else { with_action(inner) };
@@ -30,6 +34,9 @@ fn around(place: Place, inner: &str) -> String {
         Place::Upstream => {
             let server = if inner.starts_with("server") { "" } else { "server \"https://a\"" };
             around(Place::Top, &format!("upstream \"u\" {{\n{server}\n{inner}\n}}"))
+        }
+        Place::ForwardAuth => {
+            around(Place::Route, &format!("forward-auth \"https://a/\" {{\n{inner}\n}}"))
         }
         Place::FieldRules => around(Place::Site, &format!("header {{\n{inner}\n}}")),
         Place::Forwarded => around(Place::Site, &format!("forwarded {{\n{inner}\n}}")),

@@ -56,7 +56,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     },
     Directive {
         name: "tls",
-        places: GROUP,
+        places: &[Place::To, Place::Upstream, Place::ForwardAuth],
         properties: &[
             optional(
                 "ca",
