@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::listeners::Listeners;
 use crate::model::{AccessLog, Admin, Config, LogFormat, LogTarget, Upstream};
 use crate::settings::Defaults;
 use crate::suggest::{listed, nearest};
 use crate::walk::Item;
-use crate::{ConfigError, Spanned, forward, listeners, site, upstream, users};
+use crate::{ConfigError, Spanned, forward, site, tunnel, upstream, users};
 
 /// What the parts share while they are built.
 pub(crate) struct Context<'a> {
@@ -51,8 +52,17 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
     let sites: Vec<_> = named("site").filter_map(|item| site::site(item, &mut context)).collect();
     let forwards: Vec<_> =
         named("forward").filter_map(|item| forward::forward(item, &mut context)).collect();
-    listeners::check(admin.as_ref(), only("admin"), &sites, &forwards, context.errors);
-    if only("site").is_none() && only("forward").is_none() && !flawed {
+    let tunnels: Vec<_> =
+        named("tunnel").filter_map(|item| tunnel::tunnel(item, &mut context)).collect();
+    let admin_at = only("admin").and_then(|item| item.written("address"));
+    let listeners = Listeners {
+        admin: admin.as_ref().zip(admin_at),
+        sites: &sites,
+        forwards: &forwards,
+        tunnels: &tunnels,
+    };
+    listeners.check(context.errors);
+    if ["site", "forward", "tunnel"].iter().all(|name| only(name).is_none()) && !flawed {
         context.error(nothing_to_do());
     }
     Config {
@@ -69,7 +79,7 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
         upstreams: context.upstreams,
         users,
         forwards: forwards.into_iter().map(|forward| forward.forward).collect(),
-        tunnels: Vec::new(),
+        tunnels: tunnels.into_iter().map(|tunnel| tunnel.tunnel).collect(),
     }
 }
 
@@ -79,9 +89,10 @@ pub(crate) fn values<T: crate::typed::FromTyped>(item: &Item, name: &str) -> Vec
 }
 
 fn nothing_to_do() -> ConfigError {
-    ConfigError::whole("nothing to do: there is neither a `site` nor a `forward`").help(
+    ConfigError::whole("nothing to do: there is no `site`, no `forward` and no `tunnel`").help(
         "a reverse proxy: site \"http://localhost:8080\" { to \"http://127.0.0.1:9000\" }\n\
-         a forward proxy: forward \"127.0.0.1:3128\"",
+         a forward proxy: forward \"127.0.0.1:3128\"\n\
+         a tunnel: tunnel \"127.0.0.1:5432\" { to \"tcp://10.0.0.1:5432\" }",
     )
 }
 

@@ -32,6 +32,7 @@ mod site;
 mod suggest;
 mod syntax;
 mod table;
+mod tunnel;
 mod typed;
 mod upstream;
 mod users;

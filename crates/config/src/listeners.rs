@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::forward::PlacedForward;
 use crate::model::{Admin, HostPattern, Scheme};
 use crate::site::PlacedSite;
-use crate::walk::Item;
+use crate::tunnel::PlacedTunnel;
 use crate::{ConfigError, Span};
 
 /// What a socket is for.
@@ -15,6 +15,7 @@ enum Use {
     Admin,
     Site(Scheme),
     Forward,
+    Tunnel,
 }
 
 impl Use {
@@ -24,42 +25,51 @@ impl Use {
             Self::Site(Scheme::Http) => "a plain site",
             Self::Site(Scheme::Https) => "a TLS site",
             Self::Forward => "a forward listener",
+            Self::Tunnel => "a tunnel",
         }
     }
 }
 
-/// Reports collisions. Port 0 never collides: each use of it is a socket of its own.
-pub(crate) fn check(
-    admin: Option<&Admin>,
-    admin_item: Option<&Item>,
-    sites: &[PlacedSite],
-    forwards: &[PlacedForward],
-    errors: &mut Vec<ConfigError>,
-) {
-    let mut uses: HashMap<SocketAddr, (Use, Span)> = HashMap::new();
-    let mut claim = |socket: SocketAddr, what: Use, span: Span| {
-        if socket.port() == 0 {
-            return;
+/// Everything that listens.
+pub(crate) struct Listeners<'a> {
+    /// With where its address was written.
+    pub admin: Option<(&'a Admin, Span)>,
+    pub sites: &'a [PlacedSite],
+    pub forwards: &'a [PlacedForward],
+    pub tunnels: &'a [PlacedTunnel],
+}
+
+impl Listeners<'_> {
+    /// Reports collisions. Port 0 never collides: each use of it is a socket of its own.
+    pub(crate) fn check(&self, errors: &mut Vec<ConfigError>) {
+        let mut uses: HashMap<SocketAddr, (Use, Span)> = HashMap::new();
+        let mut claim = |socket: SocketAddr, what: Use, span: Span| {
+            if socket.port() == 0 {
+                return;
+            }
+            let (first, first_span) = *uses.entry(socket).or_insert((what, span));
+            let shared = first == what && matches!(what, Use::Site(_));
+            if span != first_span && !shared {
+                errors.push(collision(socket, (first, first_span), (what, span)));
+            }
+        };
+        if let Some((admin, span)) = self.admin {
+            claim(admin.listen, Use::Admin, span);
         }
-        let (first, first_span) = *uses.entry(socket).or_insert((what, span));
-        let shared = first == what && matches!(what, Use::Site(_));
-        if span != first_span && !shared {
-            errors.push(collision(socket, (first, first_span), (what, span)));
+        for site in self.sites {
+            for socket in &site.listen {
+                claim(socket.value, Use::Site(site.site.scheme), socket.span);
+            }
         }
-    };
-    if let (Some(admin), Some(item)) = (admin, admin_item) {
-        claim(admin.listen, Use::Admin, item.written("address").unwrap_or(admin.span));
-    }
-    for site in sites {
-        for socket in &site.listen {
-            claim(socket.value, Use::Site(site.site.scheme), socket.span);
+        for forward in self.forwards {
+            claim(forward.forward.listen, Use::Forward, forward.listen_span);
         }
+        for tunnel in self.tunnels {
+            claim(tunnel.tunnel.listen, Use::Tunnel, tunnel.listen_span);
+        }
+        check_hosts(self.sites, errors);
+        check_agreement(self.sites, errors);
     }
-    for forward in forwards {
-        claim(forward.forward.listen, Use::Forward, forward.listen_span);
-    }
-    check_hosts(sites, errors);
-    check_agreement(sites, errors);
 }
 
 fn collision(socket: SocketAddr, first: (Use, Span), second: (Use, Span)) -> ConfigError {

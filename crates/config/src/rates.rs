@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::build::Context;
 use crate::model::{LimitKey, RateLimit, RateUnit};
-use crate::table::Place;
+use crate::table::{Count, Parameter, Place};
 use crate::walk::Item;
 use crate::words::{Burst, Per};
 use crate::{ConfigError, Span};
@@ -61,7 +61,10 @@ fn written(limit: &Item, name: &str) -> Option<Span> {
 fn check_unit(limit: &Item, context: &mut Context<'_>) {
     let units: Vec<_> =
         UNITS.iter().filter_map(|name| Some((*name, written(limit, name)?))).collect();
+    let needed = |parameter: &Parameter| parameter.count == Count::One;
     match units.as_slice() {
+        // Where nothing else is limited, what is missing has been reported.
+        [] if limit.directive.parameter("connections").is_some_and(needed) => {}
         [] => context.error(
             ConfigError::at(limit.span, "a `limit` of nothing", "says not what is limited")
                 .help("write `limit connections=256 per=\"client-ip\"`"),
@@ -83,9 +86,9 @@ fn check_unit(limit: &Item, context: &mut Context<'_>) {
 }
 
 fn rate(limit: &Item, place: Place, context: &mut Context<'_>) -> Option<RateLimit> {
-    let unit = match UNITS.iter().find(|name| written(limit, name).is_some())? {
-        &"requests" => RateUnit::Requests,
-        &"bytes" => RateUnit::Bytes,
+    let unit = match *UNITS.iter().find(|name| written(limit, name).is_some())? {
+        "requests" => RateUnit::Requests,
+        "bytes" => RateUnit::Bytes,
         _ => {
             check_bare(limit, context);
             return None;

@@ -16,7 +16,8 @@ quotes.
 
 - *Durations* are a whole number and `ms`, `s`, `m`, `h` or `d`: `\"500ms\"`, `\"10s\"`, `\"1h\"`.
 - *Sizes* are a whole number and `B`, `KiB`, `MiB`, `GiB`, `TiB` (powers of 1024) or `KB`, `MB`,
-  `GB`, `TB` (powers of 1000): `\"64KiB\"`. *Rates* are a size and `/s`: `\"240B/s\"`.
+  `GB`, `TB` (powers of 1000): `\"64KiB\"`. *Rates* are a size or a number, and the time it is for:
+  `\"240B/s\"`, `\"100/m\"`, `\"5/10s\"`. *Percentages* have a `%`: `\"50%\"`.
 - *Files* are relative to the folder of the configuration.
 - *Names* of hosts may be written in any script and any case; they are compared in their
   lower-case ASCII form.

@@ -7,6 +7,7 @@ mod routing;
 mod settings;
 mod site;
 mod top;
+mod tunnel;
 mod upstream;
 
 use crate::kind::Kind;
@@ -82,7 +83,7 @@ pub enum Place {
     Top,
     /// In `site`.
     Site,
-    /// In the `tls` of a site or of a forward listener.
+    /// In the `tls` of a site, of a forward listener or of a tunnel.
     SiteTls,
     /// In `route`.
     Route,
@@ -106,12 +107,16 @@ pub enum Place {
     Users,
     /// In `forward`.
     Forward,
+    /// In `tunnel`.
+    Tunnel,
+    /// In the `name` of a tunnel.
+    TunnelName,
 }
 
 /// Every directive, by place.
 pub static DIRECTIVES: &[Directive] = &ALL;
 
-const PARTS: [&[Directive]; 7] = [
+const PARTS: [&[Directive]; 8] = [
     top::DIRECTIVES,
     site::DIRECTIVES,
     routing::DIRECTIVES,
@@ -119,6 +124,7 @@ const PARTS: [&[Directive]; 7] = [
     gate::DIRECTIVES,
     settings::DIRECTIVES,
     forward::DIRECTIVES,
+    tunnel::DIRECTIVES,
 ];
 
 static ALL: [Directive; count()] = joined();
@@ -216,7 +222,7 @@ impl Directive {
 
 impl Place {
     /// Every place, in the order of the manual.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Top,
         Self::Site,
         Self::SiteTls,
@@ -231,6 +237,8 @@ impl Place {
         Self::Timeouts,
         Self::Users,
         Self::Forward,
+        Self::Tunnel,
+        Self::TunnelName,
     ];
 
     /// As a sentence goes on: ``in `site` ``.
@@ -239,7 +247,7 @@ impl Place {
         match self {
             Self::Top => "outside any block",
             Self::Site => "in `site`",
-            Self::SiteTls => "in the `tls` of a site or a forward listener",
+            Self::SiteTls => "in the `tls` of a site, a forward listener or a tunnel",
             Self::Route => "in `route`",
             Self::To => "in `to`",
             Self::Upstream => "in `upstream`",
@@ -251,6 +259,8 @@ impl Place {
             Self::Timeouts => "in `timeouts`",
             Self::Users => "in `users`",
             Self::Forward => "in `forward`",
+            Self::Tunnel => "in `tunnel`",
+            Self::TunnelName => "in the `name` of a tunnel",
         }
     }
 }

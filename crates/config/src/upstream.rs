@@ -156,7 +156,8 @@ fn upstream(
         servers.iter_mut().filter(by_alpn).for_each(|it| it.protocol = ServerProtocol::Http1);
     }
     check_members(&servers, item, context);
-    if servers.first().is_some_and(|server| server.protocol == ServerProtocol::Tcp) {
+    let bytes = servers.first().is_some_and(|server| server.protocol == ServerProtocol::Tcp);
+    if bytes {
         bytes::check(item, context);
     }
     let health = item.child("health").and_then(|it| health::check_of(it, &servers, context));
@@ -169,7 +170,7 @@ fn upstream(
         idle_timeout: time("idle-timeout").unwrap_or(ours.idle_timeout),
         balance: item.child("balance").map_or(ours.balance, |it| balancing::balance(it, context)),
         health,
-        retry: item.child("retry").map_or(ours.retry, |it| balancing::retry(it, context)),
+        retry: item.child("retry").map_or(ours.retry, |it| balancing::retry(it, bytes, context)),
         slow_start: time("slow-start").unwrap_or(ours.slow_start),
         sticky: item.child("sticky").and_then(balancing::sticky),
         outlier: item.child("outlier").map(balancing::outlier),

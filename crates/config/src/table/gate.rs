@@ -9,19 +9,20 @@ const CONNECTIONS: Parameter =
 pub(super) const DIRECTIVES: &[Directive] = &[
     Directive {
         name: "allow",
-        places: &[Place::Site, Place::Route],
+        places: &[Place::Site, Place::Route, Place::Tunnel],
         arguments: &[many("network", Kind::Net, "Addresses of clients.")],
         repeatable: true,
         prose: "Lets these clients in. Of all `allow` and `deny` of one block the first that fits \
                 decides, in the order of the file; whom none fits is refused if there is an \
-                `allow`, else let in. Refused requests are answered with 403. A client must pass \
-                the rules of the site and those of the route.",
+                `allow`, else let in. Refused requests are answered with 403, refused \
+                connections of a tunnel are closed. A client must pass the rules of the site and \
+                those of the route.",
         example: "allow \"10.0.0.0/8\" \"fd00::/8\"",
         ..Directive::NEW
     },
     Directive {
         name: "deny",
-        places: &[Place::Site, Place::Route],
+        places: &[Place::Site, Place::Route, Place::Tunnel],
         arguments: &[many("network", Kind::Net, "Addresses of clients.")],
         repeatable: true,
         prose: "Refuses these clients, where no `allow` before it lets them in.",
@@ -85,6 +86,22 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             later("burst", "What may come at once."),
         ],
         repeatable: true,
+        prose: "A limit for each client. Connections beyond it are closed. Without it there is none.",
+        example: "limit connections=256 per=\"client-ip\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "limit",
+        places: &[Place::Tunnel],
+        properties: &[
+            Parameter { count: Count::One, ..CONNECTIONS },
+            optional(
+                "per",
+                Kind::Choice { words: &["client-ip"], planned: &[] },
+                "For each of what it holds: `client-ip` is the address of the client.",
+            )
+            .default("\"client-ip\""),
+        ],
         prose: "A limit for each client. Connections beyond it are closed. Without it there is none.",
         example: "limit connections=256 per=\"client-ip\"",
         ..Directive::NEW
@@ -163,7 +180,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     },
     Directive {
         name: "proxy-protocol",
-        places: &[Place::Site, Place::Forward],
+        places: &[Place::Site, Place::Forward, Place::Tunnel],
         arguments: &[many("peer", Kind::Net, "Addresses of load balancers before this one.")],
         repeatable: true,
         prose: "Peers whose connections begin with a PROXY protocol header (version 1 or 2), which \

@@ -141,11 +141,11 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     },
     Directive {
         name: "timeouts",
-        places: &[Place::Top, Place::Site, Place::Forward],
+        places: &[Place::Top, Place::Site, Place::Forward, Place::Tunnel],
         block: Some(Place::Timeouts),
-        prose: "How long things may take. At the top: the default of all sites and forward \
-                listeners; further in: what differs there.",
-        example: "timeouts {\n    idle \"30s\"\n    response \"5m\"\n}",
+        prose: "How long things may take. At the top: the default of all sites, forward listeners \
+                and tunnels; further in: what differs there.",
+        example: "timeouts {\n    header \"5s\"\n    connect \"2s\"\n}",
         ..Directive::NEW
     },
     Directive {

@@ -45,7 +45,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     },
     Directive {
         name: "tls",
-        places: &[Place::Site, Place::Forward],
+        places: &[Place::Site, Place::Forward, Place::Tunnel],
         arguments: &[],
         properties: &[
             Parameter { count: Count::One, ..CERT },
@@ -61,7 +61,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         repeatable: true,
         prose: "A certificate. Several may stand; the name that a client asks for decides which is \
                 shown, and the first is shown where none fits. An `https` site needs one. A \
-                forward listener with one takes TLS and plain connections on the same port.",
+                forward listener with one takes TLS and plain connections on the same port; in a \
+                tunnel with one TLS ends here, and what is inside goes on.",
         example: "tls cert=\"cert.pem\" key=\"key.pem\" min-version=\"1.3\"",
         ..Directive::NEW
     },

@@ -38,6 +38,11 @@ fn around(place: Place, inner: &str) -> String {
         Place::ForwardAuth => {
             around(Place::Route, &format!("forward-auth \"https://a/\" {{\n{inner}\n}}"))
         }
+        Place::Tunnel => {
+            let to = if inner.starts_with("to ") { "" } else { "to \"tcp://127.0.0.1:1\"" };
+            format!("tunnel \"127.0.0.1:1\" {{\n{inner}\n{to}\n}}")
+        }
+        Place::TunnelName => around(Place::Tunnel, &format!("name \"a\" {{\n{inner}\n}}")),
         Place::FieldRules => around(Place::Site, &format!("header {{\n{inner}\n}}")),
         Place::Forwarded => around(Place::Site, &format!("forwarded {{\n{inner}\n}}")),
         Place::Limits => around(Place::Site, &format!("limits {{\n{inner}\n}}")),

@@ -88,9 +88,4 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         &[Place::Top],
         "A named set of ways out: source addresses and parent proxies.",
     ),
-    Directive::planned(
-        "tunnel",
-        &[Place::Top],
-        "Carries bytes from a listener to a server without looking into them.",
-    ),
 ];

@@ -37,7 +37,9 @@ pub(super) fn balance(item: &Item, context: &mut Context<'_>) -> Balance {
     }
 }
 
-pub(super) fn retry(item: &Item, context: &mut Context<'_>) -> Retry {
+/// `bytes` tells of a group for tunnels, which has no answers that could come too late; whoever
+/// writes of such has been told.
+pub(super) fn retry(item: &Item, bytes: bool, context: &mut Context<'_>) -> Retry {
     let ours = Retry::default();
     let conditions: Vec<RetryOn> = values(item, "condition");
     let mut statuses: Vec<u16> = Vec::new();
@@ -57,7 +59,8 @@ pub(super) fn retry(item: &Item, context: &mut Context<'_>) -> Retry {
         );
     }
     let unread = item.all::<RetryOn>("condition").is_empty() && item.written("condition").is_some();
-    if let (Some(span), false, false) = (item.written("attempt-timeout"), on_timeout, unread) {
+    let meant = on_timeout || unread || bytes;
+    if let (Some(span), false) = (item.written("attempt-timeout"), meant) {
         context.error(
             ConfigError::at(
                 span,
