@@ -67,6 +67,7 @@ fn listener_status(listener: &proxy::Listener) -> ListenerStatus {
         face: match listener.face {
             proxy::Face::Reverse(_) => Face::Reverse.name(),
             proxy::Face::Forward(_) => Face::Forward.name(),
+            proxy::Face::Tunnel(_) => "tunnel",
         },
         tls: listener.tls.is_some(),
     }

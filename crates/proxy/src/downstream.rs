@@ -1,5 +1,6 @@
 //! Connections of clients, from the first byte on.
 
+pub(crate) mod carry;
 mod h1;
 mod h2;
 mod socks;
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use net::proxy_protocol::Ends;
 use net::watchdog::Guard;
 use policy::ConnectionPermit;
 use tls::{HandshakeError, Io};
@@ -65,10 +67,19 @@ pub fn serve_connection(
 async fn open(
     core: Rc<Core>,
     listener: Arc<Listener>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Box<h1::Connection>> {
-    let accepted = admit(&core, listener, peer)?;
+    // What a core waits for counts as open: when it drains, it is waited for as well.
+    let counted = core.count_connection(listener.telemetry_face());
+    let guard = core.clock.guard();
+    let ends = introduction(&core, &listener, &guard, &mut stream, peer).await.ok()?;
+    let client = ends.map_or(peer, |ends| ends.source);
+    let accepted = admit(&core, listener, client, guard, counted)?;
+    if matches!(accepted.listener.face, Face::Tunnel(_)) {
+        carry::serve(&core, accepted, stream).await;
+        return None;
+    }
     let (accepted, wire, protocol) = begin(&core, accepted, stream).await?;
     match protocol {
         Protocol::Http2 => {
@@ -83,20 +94,52 @@ async fn open(
     }
 }
 
-fn admit(core: &Rc<Core>, listener: Arc<Listener>, peer: SocketAddr) -> Option<Accepted> {
+/// What a proxy before us says about the connection, where one of those that have to say it
+/// connects. From all others nothing of the kind is taken.
+async fn introduction(
+    core: &Core,
+    listener: &Listener,
+    guard: &Guard,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+) -> Result<Option<Ends>, Unintroduced> {
+    if !listener.introducers.trusts(peer.ip()) {
+        return Ok(None);
+    }
+    guard.set(listener.timeouts().header);
+    let received = guard.run(net::proxy_protocol::receive(stream));
+    match hurried(core, guard, received).await {
+        Ok(Ok(ends)) => Ok(ends),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "closed");
+            Err(Unintroduced)
+        }
+        Err(_) => Err(Unintroduced),
+    }
+}
+
+/// The connection has to end, for nobody knows whose it is.
+struct Unintroduced;
+
+fn admit(
+    core: &Rc<Core>,
+    listener: Arc<Listener>,
+    peer: SocketAddr,
+    guard: Guard,
+    counted: Counted,
+) -> Option<Accepted> {
     let view = core.view();
     let client = Client::new(peer, view.snapshot.trusted.trusts(peer.ip()));
-    let (max, welcome) = match &listener.face {
-        Face::Reverse(face) => (face.limits.connections_per_client, true),
-        Face::Forward(face) => {
-            (face.config.limits.connections_per_client, face.clients.admits(client.address))
-        }
+    let welcome = match &listener.face {
+        Face::Reverse(_) => true,
+        Face::Forward(face) => face.clients.admits(client.address),
+        Face::Tunnel(face) => face.clients.admits(client.address),
     };
     if !welcome {
         refused(core, "client_not_allowed");
         return None;
     }
-    let permit = match max {
+    let permit = match listener.limits().connections_per_client {
         None => None,
         Some(max) => match core.connection_limits.acquire(client.address, max) {
             Some(permit) => Some(Box::new(permit)),
@@ -106,8 +149,6 @@ fn admit(core: &Rc<Core>, listener: Arc<Listener>, peer: SocketAddr) -> Option<A
             }
         },
     };
-    let counted = core.count_connection(listener.telemetry_face());
-    let guard = core.clock.guard();
     Some(Accepted { listener, client, guard, _permit: permit, _counted: counted })
 }
 
@@ -129,11 +170,7 @@ async fn begin(
     mut accepted: Accepted,
     stream: TcpStream,
 ) -> Option<(Accepted, Wire, Protocol)> {
-    let header = match &accepted.listener.face {
-        Face::Reverse(face) => face.timeouts.header,
-        Face::Forward(face) => face.config.timeouts.header,
-    };
-    accepted.guard.set(header);
+    accepted.guard.set(accepted.listener.timeouts().header);
     let hello = hello(core, &accepted, stream);
     let (wire, protocol) = hurried(core, &accepted.guard, hello).await?;
     accepted.client.secure = wire.io.is_tls();
@@ -173,14 +210,6 @@ async fn hello(
     Some((wire, protocol))
 }
 
-/// The limits of request heads, for as long as the site is not known.
-fn heads(accepted: &Accepted) -> ::h1::HeadLimits {
-    match &accepted.listener.face {
-        Face::Reverse(face) => face.heads,
-        Face::Forward(face) => face.heads,
-    }
-}
-
 /// How long a core that drains waits for a client that has not asked for anything yet: its
 /// request may be on the way, but many connect in advance and say nothing.
 pub(crate) const HURRY: std::time::Duration = std::time::Duration::from_secs(1);
@@ -211,37 +240,56 @@ async fn first_byte(guard: &Guard, stream: &TcpStream) -> Option<u8> {
 }
 
 async fn handshake(
-    core: &Rc<Core>,
+    core: &Core,
     guard: &Guard,
     tls: &tls::ServerTls,
     stream: TcpStream,
 ) -> Option<Io> {
-    match guard.run(tls.accept(stream, &[])).await {
-        Ok(Ok(io)) => {
-            if io.info().is_some_and(|info| info.resumed) {
-                core.counters.tls_resumed.inc();
-            } else {
-                core.counters.tls_full.inc();
-            }
-            Some(io)
-        }
-        Ok(Err(HandshakeError::PlainHttp(io))) => {
-            core.counters.tls_failed.inc();
+    match shake(core, guard, tls, Io::Tcp(stream), &[]).await {
+        Handshake::Done(io) => Some(io),
+        Handshake::Failed => None,
+        Handshake::PlainHttp(io) => {
             let mut wire = Wire::new(io);
             // The connection closes either way.
             let _ = guard.run(wire.send(NEEDS_TLS)).await;
             linger(guard, &mut wire).await;
             None
         }
+    }
+}
+
+/// How a TLS handshake ended.
+enum Handshake {
+    Done(Io),
+    /// The client speaks HTTP without TLS.
+    PlainHttp(Io),
+    Failed,
+}
+
+/// Makes a TLS handshake with a client of whom `early` was received, and counts it.
+async fn shake(
+    core: &Core,
+    guard: &Guard,
+    tls: &tls::ServerTls,
+    io: Io,
+    early: &[u8],
+) -> Handshake {
+    let outcome = guard.run(tls.accept(io, early)).await;
+    if let Ok(Ok(io)) = outcome {
+        match io.info() {
+            Some(info) if info.resumed => core.counters.tls_resumed.inc(),
+            _ => core.counters.tls_full.inc(),
+        }
+        return Handshake::Done(io);
+    }
+    core.counters.tls_failed.inc();
+    match outcome {
+        Ok(Err(HandshakeError::PlainHttp(io))) => Handshake::PlainHttp(io),
         Ok(Err(error)) => {
             tracing::debug!(reason = error.reason(), "TLS handshake failed");
-            core.counters.tls_failed.inc();
-            None
+            Handshake::Failed
         }
-        Err(_) => {
-            core.counters.tls_failed.inc();
-            None
-        }
+        Ok(Ok(_)) | Err(_) => Handshake::Failed,
     }
 }
 

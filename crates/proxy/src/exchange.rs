@@ -103,6 +103,7 @@ async fn serve(x: &mut Exchange<'_>, aim: Aim) -> Result<(), Failure> {
     match &x.listener.face {
         Face::Reverse(face) => reverse::serve(x, face, aim).await,
         Face::Forward(face) => forward::serve(x, face, aim).await,
+        Face::Tunnel(_) => Err(Failure::internal("a request on a tunnel")),
     }
 }
 
@@ -318,17 +319,11 @@ impl Exchange<'_> {
     }
 
     pub(crate) fn heads(&self) -> h1::HeadLimits {
-        match &self.listener.face {
-            Face::Reverse(face) => face.heads,
-            Face::Forward(face) => face.heads,
-        }
+        self.listener.heads()
     }
 
     pub(crate) fn timeouts(&self) -> &config::Timeouts {
-        match &self.listener.face {
-            Face::Reverse(face) => &face.timeouts,
-            Face::Forward(face) => &face.config.timeouts,
-        }
+        self.listener.timeouts()
     }
 
     /// The path and query of an origin- or absolute-form target.

@@ -175,6 +175,7 @@ impl Exchange<'_> {
                 )
             }
             Face::Forward(face) => (telemetry::Face::Forward, &face.config.name, ""),
+            Face::Tunnel(face) => (telemetry::Face::Reverse, &face.config.name, ""),
         }
     }
 }

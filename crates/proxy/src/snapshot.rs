@@ -11,6 +11,7 @@ use telemetry::{Metrics, UpstreamLabel};
 use tls::{Roots, ServerSite, ServerTls};
 use upstream::ClusterPlan;
 
+use crate::downstream::carry::Routes;
 use crate::respond::ErrorPages;
 use crate::site::{Route, RouteTable, Site, SiteTable};
 
@@ -42,14 +43,43 @@ pub struct Listener {
     pub face: Face,
     /// TLS, where it is spoken.
     pub tls: Option<ServerTls>,
+    /// Peers that begin with a PROXY protocol header; all others have none.
+    pub(crate) introducers: TrustedPeers,
 }
 
 impl Listener {
     /// The face it counts for.
     pub(crate) fn telemetry_face(&self) -> telemetry::Face {
         match &self.face {
-            Face::Reverse(_) => telemetry::Face::Reverse,
+            Face::Reverse(_) | Face::Tunnel(_) => telemetry::Face::Reverse,
             Face::Forward(_) => telemetry::Face::Forward,
+        }
+    }
+
+    /// How large a head may be, for as long as its site is not known.
+    pub(crate) fn heads(&self) -> HeadLimits {
+        match &self.face {
+            Face::Reverse(face) => face.heads,
+            Face::Forward(face) => face.heads,
+            Face::Tunnel(face) => head_limits(&face.config.limits),
+        }
+    }
+
+    /// How long things may take, for as long as its site is not known.
+    pub(crate) fn timeouts(&self) -> &config::Timeouts {
+        match &self.face {
+            Face::Reverse(face) => &face.timeouts,
+            Face::Forward(face) => &face.config.timeouts,
+            Face::Tunnel(face) => &face.config.timeouts,
+        }
+    }
+
+    /// What a connection may.
+    pub(crate) fn limits(&self) -> &config::Limits {
+        match &self.face {
+            Face::Reverse(face) => &face.limits,
+            Face::Forward(face) => &face.config.limits,
+            Face::Tunnel(face) => &face.config.limits,
         }
     }
 }
@@ -65,6 +95,8 @@ pub enum Face {
     Reverse(Reverse),
     /// The world, for those who may.
     Forward(Box<Forward>),
+    /// Servers, byte for byte.
+    Tunnel(Box<Tunnel>),
 }
 
 /// Sites of one listener.
@@ -89,6 +121,15 @@ pub struct Forward {
     /// Whose connections are taken at all.
     pub(crate) clients: policy::ClientNets,
     pub(crate) max_body: u64,
+}
+
+/// A listener that carries bytes.
+#[derive(Debug)]
+pub struct Tunnel {
+    pub(crate) config: config::Tunnel,
+    pub(crate) routes: Routes,
+    /// Whose connections are taken at all.
+    pub(crate) clients: policy::ClientRules,
 }
 
 impl Snapshot {
@@ -119,20 +160,15 @@ impl Snapshot {
             let face = keep(build_reverse(&config, address, metrics), &mut errors);
             let tls = keep(build_tls(&config, address), &mut errors);
             if let (Some(face), Some(tls)) = (face, tls) {
-                listeners.push(Arc::new(Listener { address, face: Face::Reverse(face), tls }));
+                let introducers = introducers_of_sites(&config, address);
+                let face = Face::Reverse(face);
+                listeners.push(Arc::new(Listener { address, face, tls, introducers }));
             }
         }
         for forward in &config.forwards {
             let targets =
                 keep(Targets::build(forward, &own, closed_by_default, &mut lists), &mut errors);
-            let tls = match &forward.tls {
-                Some(tls) => {
-                    let (hosts, http2) = (&[config::HostPattern::Any], forward.http2);
-                    let site = ServerSite { hosts, tls, http2 };
-                    keep(ServerTls::build(&[site], ALPN).map(Some), &mut errors)
-                }
-                None => Some(None),
-            };
+            let tls = keep(build_sole_tls(forward.tls.as_ref(), forward.http2, ALPN), &mut errors);
             let users = match forward.users {
                 Some(index) => users[index].clone().map(Some),
                 None => Some(None),
@@ -146,7 +182,22 @@ impl Snapshot {
                     users,
                     targets,
                 }));
-                listeners.push(Arc::new(Listener { address: forward.listen, face, tls }));
+                let introducers = TrustedPeers::build(&forward.proxy_protocol);
+                let address = forward.listen;
+                listeners.push(Arc::new(Listener { address, face, tls, introducers }));
+            }
+        }
+        for tunnel in &config.tunnels {
+            // What is inside is not known, so no protocol is agreed upon.
+            if let Some(tls) = keep(build_sole_tls(tunnel.tls.as_ref(), false, &[]), &mut errors) {
+                let face = Face::Tunnel(Box::new(Tunnel {
+                    routes: Routes::build(tunnel),
+                    clients: policy::ClientRules::build(&tunnel.clients),
+                    config: tunnel.clone(),
+                }));
+                let introducers = TrustedPeers::build(&tunnel.proxy_protocol);
+                let address = tunnel.listen;
+                listeners.push(Arc::new(Listener { address, face, tls, introducers }));
             }
         }
         if !errors.is_empty() {
@@ -167,8 +218,10 @@ impl Snapshot {
     pub fn shortest_timeout(&self) -> Duration {
         let sites = self.config.sites.iter().map(|site| (&site.timeouts, &site.limits));
         let forwards = self.config.forwards.iter().map(|face| (&face.timeouts, &face.limits));
+        let tunnels = self.config.tunnels.iter().map(|face| (&face.timeouts, &face.limits));
         sites
             .chain(forwards)
+            .chain(tunnels)
             .flat_map(|(times, limits)| {
                 [times.header, times.idle, times.tunnel_idle, times.response, limits.min_rate_grace]
             })
@@ -204,11 +257,14 @@ fn build_clusters(config: &Config, errors: &mut Vec<ConfigError>) -> Vec<Arc<Clu
                 matches!(route.action, config::Action::Relay { upstream } if upstream == index)
             })
         };
-        let timeout = config
-            .sites
-            .iter()
-            .find(used)
-            .map_or(Duration::from_secs(5), |site| site.timeouts.connect);
+        let site = config.sites.iter().find(used).map(|site| &site.timeouts);
+        let carries = |tunnel: &&config::Tunnel| {
+            tunnel.upstream == Some(index)
+                || tunnel.names.iter().any(|route| route.upstream == index)
+        };
+        let tunnel = || config.tunnels.iter().find(carries).map(|tunnel| &tunnel.timeouts);
+        let timeout =
+            site.or_else(tunnel).map_or(Duration::from_secs(5), |timeouts| timeouts.connect);
         ClusterPlan::build(upstream, timeout, &roots)
     };
     let built = config.upstreams.iter().enumerate().map(build);
@@ -311,11 +367,30 @@ fn build_tls(config: &Config, address: SocketAddr) -> Result<Option<ServerTls>, 
     ServerTls::build(&sites, ALPN).map(Some)
 }
 
+/// TLS of a listener where one configuration serves whatever name is asked for.
+fn build_sole_tls(
+    tls: Option<&config::SiteTls>,
+    http2: bool,
+    alpn: &[&[u8]],
+) -> Result<Option<ServerTls>, Vec<ConfigError>> {
+    let Some(tls) = tls else { return Ok(None) };
+    let site = ServerSite { hosts: &[config::HostPattern::Any], tls, http2 };
+    ServerTls::build(&[site], alpn).map(Some)
+}
+
+/// Who begins with a PROXY protocol header on this address. Sites that share it agree about
+/// that.
+fn introducers_of_sites(config: &Config, address: SocketAddr) -> TrustedPeers {
+    let site = sites_on(config, address).next();
+    TrustedPeers::build(site.map_or(&[], |site| &site.proxy_protocol))
+}
+
 fn own_addresses(config: &Config, local: Vec<IpAddr>) -> OwnAddresses {
+    let tunnels = config.tunnels.iter().map(|tunnel| tunnel.listen);
     OwnAddresses {
         admin: config.admin.iter().map(|admin| admin.listen).collect(),
         forwards: config.forwards.iter().map(|forward| forward.listen).collect(),
-        sites: site_addresses(config),
+        sites: site_addresses(config).into_iter().chain(tunnels).collect(),
         local,
     }
 }

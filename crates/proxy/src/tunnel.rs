@@ -1,4 +1,5 @@
-//! Connections whose bytes are nobody's business: CONNECT, SOCKS, and what follows a 101.
+//! Connections whose bytes are nobody's business: CONNECT, SOCKS, what follows a 101, and those
+//! of tunnel listeners.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -6,10 +7,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use net::watchdog::Guard;
 use net::{TunnelCounters, TunnelEnd};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use upstream::Wire;
 
+use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
 use crate::peer::{DownPeer, H2Io};
@@ -26,34 +29,49 @@ pub(crate) enum End<'a> {
 /// either side goes first.
 pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Result<(), Failure> {
     x.keep_alive = false;
-    x.core.counters.tunnels_opened.inc();
     let counters = TunnelCounters::default();
-    let outcome = relay(x, up, idle, &counters).await;
-    x.core.counters.tunnels_closed.inc();
-    x.core.counters.tunnel_bytes_in.add(counters.a_to_b.get());
-    x.core.counters.tunnel_bytes_out.add(counters.b_to_a.get());
-    x.record.bytes_in += counters.a_to_b.get();
-    x.record.bytes_out += counters.b_to_a.get();
-    outcome
-}
-
-async fn relay(
-    x: &mut Exchange<'_>,
-    mut up: End<'_>,
-    idle: Duration,
-    counters: &TunnelCounters,
-) -> Result<(), Failure> {
-    let (core, guard) = (x.core, x.guard);
-    let mut down = match x.down.take_stream() {
+    let down = match x.down.take_stream() {
         Some(body) => End::Stream(Box::new(body.into_io())),
         None => match x.down {
             DownPeer::H1(peer) => {
-                peer.release(&core.blocks);
+                peer.release(&x.core.blocks);
                 End::Wire(&mut peer.wire)
             }
             DownPeer::H2(_) => return Err(Failure::internal("a stream without a body")),
         },
     };
+    let outcome = join(x.core, x.guard, down, up, idle, &counters).await;
+    x.record.bytes_in += counters.a_to_b.get();
+    x.record.bytes_out += counters.b_to_a.get();
+    outcome
+}
+
+/// Joins a client and a server until both are done, or nothing moves for too long. `counters`
+/// are those of this tunnel alone, and grow while it runs.
+pub(crate) async fn join(
+    core: &Core,
+    guard: &Guard,
+    down: End<'_>,
+    up: End<'_>,
+    idle: Duration,
+    counters: &TunnelCounters,
+) -> Result<(), Failure> {
+    core.counters.tunnels_opened.inc();
+    let outcome = relay(core, guard, down, up, idle, counters).await;
+    core.counters.tunnels_closed.inc();
+    core.counters.tunnel_bytes_in.add(counters.a_to_b.get());
+    core.counters.tunnel_bytes_out.add(counters.b_to_a.get());
+    outcome
+}
+
+async fn relay(
+    core: &Core,
+    guard: &Guard,
+    mut down: End<'_>,
+    mut up: End<'_>,
+    idle: Duration,
+    counters: &TunnelCounters,
+) -> Result<(), Failure> {
     let (early_down, early_up) = (down.take_received(), up.take_received());
     let moved = || counters.a_to_b.get() + counters.b_to_a.get();
     let mut work = pin!(async {

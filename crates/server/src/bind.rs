@@ -33,7 +33,7 @@ impl std::error::Error for StartError {}
 /// An address that is listened on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoundAddress {
-    /// The site or the forward listener, as written.
+    /// The site, the forward listener or the tunnel, as written.
     pub name: String,
     /// The address, with the port the system chose where 0 was written.
     pub address: SocketAddr,
@@ -58,7 +58,8 @@ pub(crate) fn bind_all(
         .iter_mut()
         .flat_map(|site| site.listen.iter_mut().map(|address| (address, site.span)));
     let forwards = config.forwards.iter_mut().map(|face| (&mut face.listen, face.span));
-    for (address, span) in sites.chain(forwards) {
+    let tunnels = config.tunnels.iter_mut().map(|tunnel| (&mut tunnel.listen, tunnel.span));
+    for (address, span) in sites.chain(forwards).chain(tunnels) {
         // Port 0 is another one each time.
         if address.port() != 0 && groups.iter().any(|group| group.address == *address) {
             continue;

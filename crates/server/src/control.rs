@@ -217,7 +217,11 @@ impl Server {
             .forwards
             .iter()
             .map(|face| BoundAddress { name: face.name.clone(), address: face.listen });
-        sites.chain(forwards).collect()
+        let tunnels = config
+            .tunnels
+            .iter()
+            .map(|tunnel| BoundAddress { name: tunnel.name.clone(), address: tunnel.listen });
+        sites.chain(forwards).chain(tunnels).collect()
     }
 
     /// The address of the first listener with this name.

@@ -50,6 +50,12 @@ impl Wire {
         Self { io, received: Vec::new(), used: 0, scanned: 0 }
     }
 
+    /// A stream of which this was received already.
+    #[must_use]
+    pub fn with_received(io: Io, received: Vec<u8>) -> Self {
+        Self { received, ..Self::new(io) }
+    }
+
     /// What was received and not used yet.
     #[must_use]
     pub fn received(&self) -> &[u8] {

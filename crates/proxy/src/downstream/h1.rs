@@ -64,7 +64,7 @@ impl Connection {
         if !wire.received().is_empty() {
             return !self.core.is_draining() || self.requests == 0;
         }
-        let timeouts = timeouts(&self.accepted);
+        let timeouts = self.accepted.listener.timeouts();
         // A new connection has to say something soon.
         let patience = if self.requests == 0 { timeouts.header } else { timeouts.idle };
         self.accepted.guard.set(patience);
@@ -117,7 +117,7 @@ impl Connection {
         let mut down = DownPeer::H1(down);
         let next = {
             let mut x = self.exchange(core, &view, &mut down, request, started);
-            x.keep_alive = self.requests < limits(&self.accepted).requests_per_connection;
+            x.keep_alive = self.requests < self.accepted.listener.limits().requests_per_connection;
             exchange::run(x, failure).await
         };
         let DownPeer::H1(mut down) = down else { return Next::Close { linger: false } };
@@ -172,6 +172,7 @@ impl Connection {
         match &self.accepted.listener.face {
             Face::Reverse(face) => face.http2,
             Face::Forward(face) => face.config.http2,
+            Face::Tunnel(_) => false,
         }
     }
 
@@ -207,7 +208,7 @@ impl Connection {
         core: &Core,
         down: &mut H1Peer,
     ) -> Result<RequestHead, Option<Failure>> {
-        let heads = super::heads(&self.accepted);
+        let heads = self.accepted.listener.heads();
         let mut begun = false;
         let head = poll_fn(|cx| {
             if !begun {
@@ -219,7 +220,7 @@ impl Connection {
             }
             down.wire.poll_head(cx, heads, &core.blocks)
         });
-        let header = timeouts(&self.accepted).header;
+        let header = self.accepted.listener.timeouts().header;
         match self.accepted.guard.within(header, head).await {
             Ok(Ok(block)) => {
                 h1::parse_request(block, heads).map_err(|error| Some(Failure::of_request(error)))
@@ -243,19 +244,5 @@ fn unknown(core: &Core) -> RequestHead {
         version: Version::Http11,
         method_at: 0..0,
         target_at: 0..0,
-    }
-}
-
-pub(super) fn timeouts(accepted: &Accepted) -> &config::Timeouts {
-    match &accepted.listener.face {
-        Face::Reverse(face) => &face.timeouts,
-        Face::Forward(face) => &face.config.timeouts,
-    }
-}
-
-pub(super) fn limits(accepted: &Accepted) -> &config::Limits {
-    match &accepted.listener.face {
-        Face::Reverse(face) => &face.limits,
-        Face::Forward(face) => &face.config.limits,
     }
 }

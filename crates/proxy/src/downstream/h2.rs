@@ -80,7 +80,7 @@ pub(super) async fn serve(core: Rc<Core>, accepted: Accepted, wire: Wire) {
     });
     let tls = wire.io.info().cloned().map(Rc::new);
     let io = Metered::new(wire, Rc::clone(&meter));
-    let header = super::h1::timeouts(&accepted).header;
+    let header = accepted.listener.timeouts().header;
     let handshake = builder(&accepted).handshake(io);
     let Ok(Ok(connection)) = accepted.guard.within(header, handshake).await else { return };
     let serving = Serving {
@@ -97,13 +97,13 @@ pub(super) async fn serve(core: Rc<Core>, accepted: Accepted, wire: Wire) {
 }
 
 fn builder(accepted: &Accepted) -> Builder {
-    let heads = super::heads(accepted);
+    let heads = accepted.listener.heads();
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
-        .max_concurrent_streams(super::h1::limits(accepted).streams)
+        .max_concurrent_streams(accepted.listener.limits().streams)
         .max_header_list_size(u32::try_from(heads.bytes).unwrap_or(u32::MAX))
         .enable_connect_protocol();
     builder
@@ -162,7 +162,7 @@ impl Serving {
                 self.accepted.guard.set(HURRY);
             }
         } else if idle && !self.idle {
-            let timeouts = super::h1::timeouts(&self.accepted);
+            let timeouts = self.accepted.listener.timeouts();
             let patience = if self.requests == 0 { timeouts.header } else { timeouts.idle };
             self.accepted.guard.set(patience);
         } else if !idle && self.idle {
@@ -183,7 +183,7 @@ impl Serving {
 
     /// Whether the client has not taken for too long what waits for it.
     fn is_stuck(&self) -> bool {
-        let grace = super::h1::limits(&self.accepted).min_rate_grace.as_millis() as u64;
+        let grace = self.accepted.listener.limits().min_rate_grace.as_millis() as u64;
         let now = self.core.clock.now_ms();
         self.meter.blocked_since.get().is_some_and(|since| now.saturating_sub(since) > grace)
     }
@@ -214,7 +214,7 @@ impl Serving {
         connection: &mut Connection<Metered, Bytes>,
     ) {
         self.requests += 1;
-        if self.requests >= super::h1::limits(&self.accepted).requests_per_connection {
+        if self.requests >= self.accepted.listener.limits().requests_per_connection {
             self.leave(connection);
         }
         self.active.set(self.active.get() + 1);
@@ -261,7 +261,7 @@ async fn serve_stream(
             return;
         }
     };
-    let heads = super::heads(accepted);
+    let heads = accepted.listener.heads();
     let too_large =
         request.fields.len() > heads.fields || request.fields.bytes().len() > heads.bytes;
     let failure = too_large.then(|| Failure::new(Kind::RequestHeadTooLarge));
