@@ -38,7 +38,7 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes of all request bodies of a connection that may be under way to us.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of one response that wait for the connection.
-const SEND_BUFFER: usize = 64 * 1024;
+const SEND_BUFFER: usize = 32 * 1024;
 /// How often a connection with requests is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
