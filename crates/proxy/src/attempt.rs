@@ -79,9 +79,10 @@ impl<'a> Forwarding<'a, '_> {
             max_body: self.route.max_body,
             heads: self.site.heads,
             limits: &self.site.config.limits,
-            timeouts: &self.site.config.timeouts,
             upgrade,
             websocket: websocket.as_ref(),
+            response: self.site.config.timeouts.response,
+            refused: &[],
             reused: connection.reused,
             pages: Some(&self.route.error_pages),
         };

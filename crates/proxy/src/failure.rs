@@ -29,6 +29,9 @@ pub enum Retry {
     Never,
     /// The server has not seen it: on another server, whatever the method.
     Unseen,
+    /// The server's answer is one that another server is to be asked after; whether the request
+    /// may be made again was looked at before.
+    Unwanted,
     /// A kept connection was closed before a byte of the response came: once more, if the
     /// request may be repeated.
     Stale,
@@ -125,6 +128,8 @@ kinds! {
     ConnectionTerminated = "connection_terminated", 502, Upstream;
     /// The connection was not made in time.
     ConnectionTimeout = "connection_timeout", 504, Upstream;
+    /// The server answered with a status that another server is to be asked after.
+    UnwantedStatus = "unwanted_status", 502, Upstream;
     /// The server sent nothing for too long.
     ReadTimeout = "connection_read_timeout", 504, Upstream;
     /// The server took nothing for too long.

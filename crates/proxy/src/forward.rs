@@ -272,9 +272,10 @@ impl<'a> Plain<'a, '_> {
             max_body: self.face.max_body,
             heads: self.face.heads,
             limits: &self.face.config.limits,
-            timeouts: &self.face.config.timeouts,
             upgrade,
             websocket: handshake.as_ref(),
+            response: self.face.config.timeouts.response,
+            refused: &[],
             reused: connection.reused,
             pages: None,
         };

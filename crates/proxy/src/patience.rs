@@ -56,16 +56,16 @@ impl<'a> Patience<'a> {
     pub(crate) fn new(
         guard: &'a Guard,
         limits: &config::Limits,
-        timeouts: &config::Timeouts,
+        response: Duration,
     ) -> Self {
         let grace = limits.min_rate_grace.as_millis() as i64;
-        let shortest = timeouts.response.min(limits.min_rate_grace);
+        let shortest = response.min(limits.min_rate_grace);
         let credit = Credit { left: grace, moved: 0 };
         Self {
             guard,
             min_rate: limits.min_rate,
             grace,
-            response: timeouts.response.as_millis() as u64,
+            response: response.as_millis() as u64,
             every: (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1)),
             looked: guard.watchdog().now_ms(),
             armed: false,

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use h1::{BodyEncoder, HeadLimits};
 use message::framing::BodyLength;
@@ -32,13 +33,16 @@ pub(crate) struct Terms<'a> {
     /// Limits of response heads.
     pub(crate) heads: HeadLimits,
     pub(crate) limits: &'a config::Limits,
-    pub(crate) timeouts: &'a config::Timeouts,
     /// The client asked for another protocol, and the server was told.
     pub(crate) upgrade: bool,
     /// The WebSocket handshake that this is, if it is one.
     pub(crate) websocket: Option<&'a Handshake>,
     /// The connection carried a request before.
     pub(crate) reused: bool,
+    /// How long the server may be silent.
+    pub(crate) response: Duration,
+    /// Statuses that are no answer for as long as the request may still be made elsewhere.
+    pub(crate) refused: &'a [u16],
     /// Pages in place of those of the server.
     pub(crate) pages: Option<&'a ErrorPages>,
 }
@@ -64,7 +68,7 @@ pub(crate) async fn run(
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
     let mut upload = Pump::new(terms.max_body);
-    let mut patience = Patience::new(x.guard, terms.limits, terms.timeouts);
+    let mut patience = Patience::new(x.guard, terms.limits, terms.response);
     let outcome = exchange(x, up, terms, &mut upload, &mut patience, edit).await;
     x.record.bytes_in += upload.moved;
     outcome
@@ -79,6 +83,11 @@ async fn exchange(
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
     let mut head = final_head(x, up, terms, upload, patience).await?;
+    // What was sent of a body cannot be sent again.
+    if upload.moved == 0 && terms.refused.contains(&head.status) {
+        let status = itoa::Buffer::new().format(head.status).to_owned();
+        return Err(Failure::with(Kind::UnwantedStatus, status).retry(Retry::Unwanted));
+    }
     let length = up
         .body_length(&head, x.request.method)
         .map_err(|error| Failure::with(Kind::ProtocolError, error.as_str()))?;
@@ -475,7 +484,7 @@ pub(crate) fn write_fields(
 pub(crate) fn may_repeat(method: Method, failure: &Failure, body: BodyLength) -> bool {
     match failure.retry {
         Retry::Never => false,
-        Retry::Unseen => true,
+        Retry::Unseen | Retry::Unwanted => true,
         Retry::Stale => method.is_idempotent() && body == BodyLength::None,
     }
 }

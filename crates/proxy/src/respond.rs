@@ -183,6 +183,7 @@ fn explain(failure: &Failure) -> String {
         Kind::ResponseIncomplete
         | Kind::ResponseHeadTooLarge
         | Kind::ProtocolError
+        | Kind::UnwantedStatus
         | Kind::UpgradeFailed => "The answer of the server was not valid",
         Kind::InternalError => "The proxy made a mistake",
     };

@@ -2,7 +2,7 @@
 
 /// Kinds of failure: the error types of RFC 9209 §2.3, then ours for what happens between the
 /// client and the proxy. A kind is known by its index, see [`failure_index`].
-pub const FAILURE_NAMES: [&str; 47] = [
+pub const FAILURE_NAMES: [&str; 48] = [
     "dns_timeout",
     "dns_error",
     "destination_not_found",
@@ -49,6 +49,7 @@ pub const FAILURE_NAMES: [&str; 47] = [
     "client_tls_failed",
     "socks_error",
     "tunnel_idle_timeout",
+    "unwanted_status",
     "other",
 ];
 
