@@ -305,7 +305,7 @@ fn request_lines_out_of_grammar_are_refused() {
             ("HTTP/2.0", b"GET /case HTTP/2.0\r\nHost: a\r\n\r\n"),
             ("HTTP/1.2", b"GET /case HTTP/1.2\r\nHost: a\r\n\r\n"),
             ("HTTP/0.9", b"GET /case HTTP/0.9\r\nHost: a\r\n\r\n"),
-            ("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+            ("half a preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nsm\r\n\r\n"),
         ],
     );
 }

@@ -137,10 +137,12 @@ fn the_protocol_is_agreed_upon() {
         config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
         Arc::new(config)
     };
-    let client = secure(&proxy, &with(&[b"h2", b"http/1.1"]), "a.example");
+    let client = secure(&proxy, &with(&[b"http/1.1", b"h2"]), "a.example");
+    assert_eq!(client.session().alpn_protocol(), Some(&b"h2"[..]));
+    let client = secure(&proxy, &with(&[b"http/1.1"]), "a.example");
     assert_eq!(client.session().alpn_protocol(), Some(&b"http/1.1"[..]));
     // Who speaks nothing that we speak learns it in the handshake.
-    assert!(proxy.client().into_tls(&with(&[b"h2"]), "a.example").is_err());
+    assert!(proxy.client().into_tls(&with(&[b"h3"]), "a.example").is_err());
 }
 
 #[test]
