@@ -17,7 +17,7 @@ use crate::address::canonical;
 mod tests;
 
 /// Connections the kernel completes ahead of `accept`; `net.core.somaxconn` caps it.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// How long `accept` waits when descriptors or memory have run out. Connections
 /// stay in the backlog meanwhile; others must end before one can be taken.
@@ -64,9 +64,6 @@ pub fn bind_group(addr: SocketAddr, n: usize) -> io::Result<Vec<StdListener>> {
         return Ok(Vec::new());
     }
     let alone = bind(addr, false)?;
-    if n == 1 {
-        return Ok(vec![alone]);
-    }
     // It has proven that the address is free, and keeps it so until the others listen.
     SockRef::from(&alone).set_reuse_port(true)?;
     let addr = alone.local_addr()?;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 /// The deadlines of one core.
 #[derive(Debug)]
 pub struct Watchdog {
-    tick: Duration,
+    tick: Cell<Duration>,
     /// [`process_ms`] as of the last tick.
     now: Cell<u64>,
     entries: RefCell<Slab<Entry>>,
@@ -45,22 +45,29 @@ impl Watchdog {
     /// A table that is looked through every `tick`; deadlines are late by up to two of them.
     #[must_use]
     pub fn new(tick: Duration) -> Rc<Self> {
-        Rc::new(Self { tick, now: Cell::new(process_ms()), entries: RefCell::new(Slab::new()) })
+        Rc::new(Self {
+            tick: Cell::new(tick),
+            now: Cell::new(process_ms()),
+            entries: RefCell::new(Slab::new()),
+        })
     }
 
     /// The interval between two looks.
     #[must_use]
     pub fn tick(&self) -> Duration {
-        self.tick
+        self.tick.get()
+    }
+
+    /// Changes the interval. The look that is due next comes at its old time.
+    pub fn set_tick(&self, tick: Duration) {
+        self.tick.set(tick);
     }
 
     /// Runs for as long as the core does.
     pub async fn run(&self) {
-        let mut interval = tokio::time::interval(self.tick);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            interval.tick().await;
             self.sweep();
+            tokio::time::sleep(self.tick.get()).await;
         }
     }
 
@@ -115,7 +122,7 @@ impl Guard {
     /// Sets the deadline, in place of an earlier one.
     pub fn set(&self, after: Duration) {
         // The clock may be a tick behind: a deadline is never early.
-        let at = self.watchdog.now.get() + (after + self.watchdog.tick).as_millis() as u64;
+        let at = self.watchdog.now.get() + (after + self.watchdog.tick.get()).as_millis() as u64;
         self.watchdog.entries.borrow_mut()[self.key as usize].deadline = at;
     }
 
