@@ -55,7 +55,7 @@ impl Control for Running {
                 .iter()
                 .map(|listener| listener_status(listener))
                 .collect(),
-            sites: snapshot.config.sites.iter().map(site_status).collect(),
+            sites: snapshot.sites.iter().map(|site| site_status(site)).collect(),
             upstreams: snapshot.config.upstreams.iter().map(upstream_status).collect(),
         }
     }
@@ -73,11 +73,11 @@ fn listener_status(listener: &proxy::Listener) -> ListenerStatus {
     }
 }
 
-fn site_status(site: &config::Site) -> SiteStatus {
+fn site_status(site: &proxy::Site) -> SiteStatus {
     SiteStatus {
-        name: site.name.clone(),
-        listen: site.listen.clone(),
-        routes: site.routes.iter().map(|route| route.name.clone()).collect(),
+        name: site.config().name.clone(),
+        listen: site.config().listen.clone(),
+        routes: site.routes().map(|route| route.name.clone()).collect(),
     }
 }
 

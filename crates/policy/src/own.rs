@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::nets::embedded_v4;
 
 /// What this process listens on, by what reaching it through the proxy would mean.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnAddresses {
     /// The admin listener; no rule opens it.
     pub admin: Vec<SocketAddr>,

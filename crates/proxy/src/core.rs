@@ -1,6 +1,8 @@
 //! What one core owns. Nothing here is shared, so nothing here is locked.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -11,9 +13,10 @@ use net::watchdog::Watchdog;
 use net::{BufferPool, PipePool};
 use policy::{ConnectionLimits, VerifiedCache};
 use telemetry::{CoreCounters, CoreLog};
-use upstream::{Cluster, OriginPool};
+use upstream::{Cluster, ClusterPlan, OriginPool};
 
-use crate::snapshot::Snapshot;
+use crate::slot::{ListenerSlot, Serving};
+use crate::snapshot::{Listener, Snapshot};
 
 /// Free buffers of each kind that a core keeps.
 const FREE_BUFFERS: usize = 256;
@@ -28,6 +31,8 @@ const PASSWORDS_AT_ONCE: usize = 2;
 pub struct Core {
     /// The configuration as this core sees it. An exchange keeps the one it began with.
     view: RefCell<Rc<View>>,
+    /// One for each listener of the snapshot, in its order.
+    slots: RefCell<Vec<Rc<ListenerSlot>>>,
     /// Deadlines, and a clock that costs nothing.
     pub clock: Rc<Watchdog>,
     /// Names.
@@ -44,6 +49,7 @@ pub struct Core {
     pub(crate) connection_limits: ConnectionLimits,
     /// Passwords that are worked out at once.
     pub(crate) password_turns: tokio::sync::Semaphore,
+    generation: Cell<u64>,
     draining: Cell<bool>,
     connections: Cell<usize>,
     /// Who waits for the last of them to end.
@@ -79,9 +85,11 @@ impl Core {
     /// A core that serves this snapshot.
     #[must_use]
     pub fn new(parts: CoreParts, snapshot: Arc<Snapshot>) -> Rc<Self> {
-        let view = View::new(snapshot, &parts.resolver, &parts.clock);
+        let slots = (0..snapshot.listeners.len()).map(ListenerSlot::new).collect();
+        let view = View::new(snapshot, None, &parts.resolver, &parts.clock);
         Rc::new(Self {
             view: RefCell::new(Rc::new(view)),
+            slots: RefCell::new(slots),
             origins: OriginPool::new(Rc::clone(&parts.clock)),
             clock: parts.clock,
             resolver: parts.resolver,
@@ -93,6 +101,7 @@ impl Core {
             verified: parts.verified,
             connection_limits: parts.connection_limits,
             password_turns: tokio::sync::Semaphore::new(PASSWORDS_AT_ONCE),
+            generation: Cell::new(0),
             draining: Cell::new(false),
             connections: Cell::new(0),
             last: RefCell::default(),
@@ -103,6 +112,62 @@ impl Core {
     #[must_use]
     pub fn view(&self) -> Rc<View> {
         Rc::clone(&self.view.borrow())
+    }
+
+    /// The listener at an address, for as long as it is there.
+    #[must_use]
+    pub fn slot(&self, address: SocketAddr) -> Option<Rc<ListenerSlot>> {
+        let view = self.view.borrow();
+        let index = view.snapshot.listeners.iter().position(|found| found.address == address)?;
+        self.slots.borrow().get(index).cloned()
+    }
+
+    /// What serves the next request of a connection that came in there.
+    pub(crate) fn serving(&self, slot: &ListenerSlot) -> Serving {
+        slot.serving(&self.view.borrow())
+    }
+
+    /// Serves this snapshot from now on. What runs goes on with what it began with; groups of
+    /// servers that have not changed keep their connections. Returns the listeners that went:
+    /// their idle connections end now, and the others when what runs on them has ended.
+    pub fn install(&self, snapshot: Arc<Snapshot>) -> Vec<Rc<ListenerSlot>> {
+        let old = self.view();
+        let view = Rc::new(View::new(snapshot, Some(&old), &self.resolver, &self.clock));
+        let mut before: HashMap<_, _> = (old.snapshot.listeners.iter())
+            .zip(self.slots.take())
+            .map(|(listener, slot)| (listener.address, (listener, slot)))
+            .collect();
+        let place =
+            |(index, listener): (usize, &Arc<Listener>)| match before.remove(&listener.address) {
+                Some((old, slot)) if listener.continues(old) => {
+                    slot.moved_to(index);
+                    slot
+                }
+                other => {
+                    before.extend(other.map(|other| (listener.address, other)));
+                    ListenerSlot::new(index)
+                }
+            };
+        let slots = view.snapshot.listeners.iter().enumerate().map(place).collect();
+        self.slots.replace(slots);
+        let gone: Vec<_> = before.into_values().map(|(_, slot)| slot).collect();
+        for slot in &gone {
+            slot.gone(&old);
+        }
+        self.view.replace(view);
+        self.generation.set(self.generation.get() + 1);
+        if !old.snapshot.keeps_forwards(&self.view().snapshot) {
+            // Rules may have changed by which these were let through.
+            self.origins.clear();
+        }
+        // Connections and tunnels look whether this concerns them.
+        self.clock.wake_all();
+        gone
+    }
+
+    /// Counts up with every configuration that is installed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
     }
 
     /// Closes idle connections from now on, and others as soon as what runs on them is over.
@@ -174,11 +239,23 @@ impl Drop for Counted {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, resolver: &Resolver, clock: &Rc<Watchdog>) -> Self {
+    /// Groups of servers whose plan is that of `old` are taken over, with their connections.
+    fn new(
+        snapshot: Arc<Snapshot>,
+        old: Option<&Self>,
+        resolver: &Resolver,
+        clock: &Rc<Watchdog>,
+    ) -> Self {
+        let plans = old.into_iter().flat_map(|old| old.snapshot.clusters.iter().zip(&old.clusters));
+        let known: HashMap<*const ClusterPlan, &Rc<Cluster>> =
+            plans.map(|(plan, cluster)| (Arc::as_ptr(plan), cluster)).collect();
         let clusters = snapshot
             .clusters
             .iter()
-            .map(|plan| Rc::new(Cluster::new(Arc::clone(plan), resolver, Rc::clone(clock))))
+            .map(|plan| match known.get(&Arc::as_ptr(plan)) {
+                Some(cluster) => Rc::clone(cluster),
+                None => Rc::new(Cluster::new(Arc::clone(plan), resolver, Rc::clone(clock))),
+            })
             .collect();
         Self { snapshot, clusters }
     }

@@ -19,6 +19,8 @@ use upstream::Wire;
 
 use crate::client::Client;
 use crate::core::{Core, Counted};
+use crate::site::TlsIdentity;
+use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Face, Listener};
 
 pub mod socks_wire;
@@ -35,12 +37,22 @@ const NEEDS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 
 /// A connection of a client.
 pub(crate) struct Accepted {
-    pub(crate) listener: Arc<Listener>,
+    /// Where it came in.
+    pub(crate) slot: Rc<ListenerSlot>,
+    /// What its TLS was made for.
+    pub(crate) tls_site: Option<Arc<TlsIdentity>>,
     pub(crate) client: Client,
     pub(crate) guard: Guard,
     /// Counts against the limit of its client for as long as it lives.
     _permit: Option<Box<ConnectionPermit>>,
     _counted: Counted,
+}
+
+/// A connection of which nothing is known yet.
+struct Opened {
+    slot: Rc<ListenerSlot>,
+    guard: Guard,
+    counted: Counted,
 }
 
 /// Serves a connection until it ends.
@@ -49,11 +61,11 @@ pub(crate) struct Accepted {
 /// what serves a request is boxed, and gone afterwards.
 pub fn serve_connection(
     core: Rc<Core>,
-    listener: Arc<Listener>,
+    slot: Rc<ListenerSlot>,
     stream: TcpStream,
     peer: SocketAddr,
 ) -> impl Future<Output = ()> {
-    let opening = Box::pin(open(core, listener, stream, peer));
+    let opening = Box::pin(open(core, slot, stream, peer));
     async move {
         if let Some(mut connection) = opening.await
             && let Some(wire) = connection.serve().await
@@ -66,21 +78,25 @@ pub fn serve_connection(
 /// Sees to TLS and to the protocol. A connection that speaks SOCKS is served right here.
 async fn open(
     core: Rc<Core>,
-    listener: Arc<Listener>,
+    slot: Rc<ListenerSlot>,
     mut stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<Box<h1::Connection>> {
+    let serving = core.serving(&slot);
     // What a core waits for counts as open: when it drains, it is waited for as well.
-    let counted = core.count_connection(listener.telemetry_face());
-    let guard = core.clock.guard();
-    let ends = introduction(&core, &listener, &guard, &mut stream, peer).await.ok()?;
+    let counted = core.count_connection(serving.listener().telemetry_face());
+    let opened = Opened { guard: core.clock.guard(), slot, counted };
+    let ends = introduction(&core, serving.listener(), &opened, &mut stream, peer).await.ok()?;
     let client = ends.map_or(peer, |ends| ends.source);
-    let accepted = admit(&core, listener, client, guard, counted)?;
-    if matches!(accepted.listener.face, Face::Tunnel(_)) {
+    let accepted = admit(&core, &serving, client, opened)?;
+    if matches!(serving.listener().face, Face::Tunnel(_)) {
+        drop(serving);
         carry::serve(&core, accepted, stream).await;
         return None;
     }
-    let (accepted, wire, protocol) = begin(&core, accepted, stream).await?;
+    let (accepted, wire, protocol) = begin(&core, serving.listener(), accepted, stream).await?;
+    // It is served by the configuration of each request from now on.
+    drop(serving);
     match protocol {
         Protocol::Http2 => {
             h2::serve(core, accepted, wire).await;
@@ -99,16 +115,16 @@ async fn open(
 async fn introduction(
     core: &Core,
     listener: &Listener,
-    guard: &Guard,
+    opened: &Opened,
     stream: &mut TcpStream,
     peer: SocketAddr,
 ) -> Result<Option<Ends>, Unintroduced> {
     if !listener.introducers.trusts(peer.ip()) {
         return Ok(None);
     }
-    guard.set(listener.timeouts().header);
-    let received = guard.run(net::proxy_protocol::receive(stream));
-    match hurried(core, guard, received).await {
+    opened.guard.set(listener.timeouts().header);
+    let received = opened.guard.run(net::proxy_protocol::receive(stream));
+    match hurried(core, &opened.slot, &opened.guard, received).await {
         Ok(Ok(ends)) => Ok(ends),
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "closed");
@@ -121,15 +137,9 @@ async fn introduction(
 /// The connection has to end, for nobody knows whose it is.
 struct Unintroduced;
 
-fn admit(
-    core: &Rc<Core>,
-    listener: Arc<Listener>,
-    peer: SocketAddr,
-    guard: Guard,
-    counted: Counted,
-) -> Option<Accepted> {
-    let view = core.view();
-    let client = Client::new(peer, view.snapshot.trusted.trusts(peer.ip()));
+fn admit(core: &Core, serving: &Serving, peer: SocketAddr, opened: Opened) -> Option<Accepted> {
+    let listener = serving.listener();
+    let client = Client::new(peer, serving.view.snapshot.trusted.trusts(peer.ip()));
     let welcome = match &listener.face {
         Face::Reverse(_) => true,
         Face::Forward(face) => face.clients.admits(client.address),
@@ -149,7 +159,15 @@ fn admit(
             }
         },
     };
-    Some(Accepted { listener, client, guard, _permit: permit, _counted: counted })
+    let Opened { slot, guard, counted } = opened;
+    Some(Accepted { slot, tls_site: None, client, guard, _permit: permit, _counted: counted })
+}
+
+impl Accepted {
+    /// Whether it is to end as soon as what runs on it has ended.
+    pub(crate) fn is_draining(&self, core: &Core) -> bool {
+        core.is_draining() || self.slot.is_gone()
+    }
 }
 
 fn refused(core: &Core, reason: &str) {
@@ -166,28 +184,31 @@ enum Protocol {
 
 /// TLS, if it is spoken, and what comes inside it.
 async fn begin(
-    core: &Rc<Core>,
+    core: &Core,
+    listener: &Listener,
     mut accepted: Accepted,
     stream: TcpStream,
 ) -> Option<(Accepted, Wire, Protocol)> {
-    accepted.guard.set(accepted.listener.timeouts().header);
-    let hello = hello(core, &accepted, stream);
-    let (wire, protocol) = hurried(core, &accepted.guard, hello).await?;
+    accepted.guard.set(listener.timeouts().header);
+    let hello = hello(core, listener, &accepted.guard, stream);
+    let (wire, protocol) = hurried(core, &accepted.slot, &accepted.guard, hello).await?;
     accepted.client.secure = wire.io.is_tls();
+    accepted.tls_site = wire.io.info().and_then(|info| listener.tls_identity(info.site));
     Some((accepted, wire, protocol))
 }
 
 async fn hello(
-    core: &Rc<Core>,
-    accepted: &Accepted,
+    core: &Core,
+    listener: &Listener,
+    guard: &Guard,
     stream: TcpStream,
 ) -> Option<(Wire, Protocol)> {
-    let forward = matches!(accepted.listener.face, Face::Forward(_));
-    let first = if forward { Some(first_byte(&accepted.guard, &stream).await?) } else { None };
-    let mut wire = match &accepted.listener.tls {
+    let forward = matches!(listener.face, Face::Forward(_));
+    let first = if forward { Some(first_byte(guard, &stream).await?) } else { None };
+    let mut wire = match &listener.tls {
         // A listener of the forward face speaks both.
         Some(tls) if first.is_none_or(|byte| byte == TLS_HANDSHAKE) => {
-            Wire::new(handshake(core, &accepted.guard, tls, stream).await?)
+            Wire::new(handshake(core, guard, tls, stream).await?)
         }
         _ => Wire::new(Io::Tcp(stream)),
     };
@@ -202,7 +223,7 @@ async fn hello(
         _ => {
             wire.lend(core.blocks.buffer());
             let received = poll_fn(|cx| wire.poll_receive(cx));
-            accepted.guard.run(received).await.ok()?.ok()?;
+            guard.run(received).await.ok()?.ok()?;
             *wire.received().first()?
         }
     };
@@ -214,13 +235,18 @@ async fn hello(
 /// request may be on the way, but many connect in advance and say nothing.
 pub(crate) const HURRY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Does what a new connection begins with, under its guard; when the core drains, it has only
-/// [`HURRY`] left.
-async fn hurried<T>(core: &Core, guard: &Guard, work: impl Future<Output = T>) -> T {
+/// Does what a new connection begins with, under its guard; when the core drains or the listener
+/// went, it has only [`HURRY`] left.
+async fn hurried<T>(
+    core: &Core,
+    slot: &ListenerSlot,
+    guard: &Guard,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = std::pin::pin!(work);
     let mut told = false;
     poll_fn(|cx| {
-        if core.is_draining() && !told {
+        if !told && (core.is_draining() || slot.is_gone()) {
             told = true;
             guard.set(HURRY);
         }

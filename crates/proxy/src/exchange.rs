@@ -14,6 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::peer::{DownPeer, Peer, PeerError};
 use crate::record::Record;
 use crate::respond::Answer;
+use crate::site::TlsIdentity;
 use crate::snapshot::{Face, Listener};
 use crate::{forward, reverse};
 
@@ -28,7 +29,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) listener: &'a Listener,
     pub(crate) client: Client,
     /// The site that the TLS connection was made for.
-    pub(crate) tls_site: Option<usize>,
+    pub(crate) tls_site: Option<&'a TlsIdentity>,
     pub(crate) down: &'a mut DownPeer,
     pub(crate) guard: &'a Guard,
     pub(crate) request: RequestHead,

@@ -21,11 +21,15 @@ mod respond;
 mod reverse;
 mod rules;
 mod site;
+mod slot;
 mod snapshot;
+mod standing;
 mod tunnel;
 mod websocket;
 
 pub use crate::core::{Core, CoreParts, View};
 pub use downstream::{serve_connection, socks_wire};
 pub use failure::{Failure, Kind, Side};
-pub use snapshot::{Face, Listener, Snapshot};
+pub use site::{Site, TlsIdentity};
+pub use slot::ListenerSlot;
+pub use snapshot::{Change, Changes, Face, FileStates, Listener, Snapshot};

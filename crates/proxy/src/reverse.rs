@@ -70,10 +70,10 @@ fn find_site<'a>(x: &mut Exchange<'a>, face: &'a Reverse, aim: &Aim) -> Result<&
     let host = aim.authority.as_ref().map(|authority| &authority.host);
     let index = face.table.find(host).ok_or_else(|| Failure::new(Kind::Misdirected))?;
     x.record.site = Some(index);
-    if x.tls_site.is_some_and(|made_for| made_for != index) {
+    let site = &*face.table.sites[index];
+    if x.tls_site.is_some_and(|made_for| !site.is_for(made_for)) {
         return Err(Failure::with(Kind::Misdirected, "the TLS connection is for another site"));
     }
-    let site = &face.table.sites[index];
     // Limits of the listener were those of its most generous site.
     if x.request.fields.bytes().len() > site.heads.bytes
         || x.request.fields.len() > site.heads.fields

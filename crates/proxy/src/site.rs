@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use config::{Action, ByteLimit, HostPattern, PathPattern, PathRule};
+use config::{Action, ByteLimit, ConfigError, HostPattern, PathPattern, PathRule};
 use h1::HeadLimits;
 use message::target::CanonicalPath;
 use message::{Host, Method};
@@ -14,7 +15,7 @@ use crate::rules::FieldRules;
 /// All sites of one listener.
 #[derive(Debug, Default)]
 pub(crate) struct SiteTable {
-    pub(crate) sites: Vec<Site>,
+    pub(crate) sites: Vec<Arc<Site>>,
     exact: HashMap<String, usize>,
     /// By the suffix behind the `*`, with its dot.
     wildcard: HashMap<String, usize>,
@@ -22,14 +23,24 @@ pub(crate) struct SiteTable {
     default: Option<usize>,
 }
 
-/// One site.
+/// One site. It is shared by all generations of the configuration in which it is the same.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub struct Site {
+    /// As configured, but without its routes: they are in `routes`.
     pub(crate) config: config::Site,
     pub(crate) routes: RouteTable,
     pub(crate) heads: HeadLimits,
     pub(crate) error_pages: ErrorPages,
     pub(crate) label: telemetry::SiteLabel,
+    identity: Option<Arc<TlsIdentity>>,
+}
+
+/// What a TLS connection was made for: a site, and the rules by which clients were let in.
+/// Through all generations of the configuration, requests on it are for this and nothing else.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TlsIdentity {
+    site: String,
+    tls: config::SiteTls,
 }
 
 /// One route.
@@ -65,7 +76,7 @@ pub(crate) enum Found {
 }
 
 impl SiteTable {
-    pub(crate) fn add(&mut self, site: Site) {
+    pub(crate) fn add(&mut self, site: Arc<Site>) {
         let index = self.sites.len();
         for host in &site.config.hosts {
             match host {
@@ -113,7 +124,85 @@ impl SiteTable {
     }
 }
 
+impl Site {
+    /// Compiles a site. `bare` is what was `written`, without its places.
+    ///
+    /// # Errors
+    /// What is missing or wrong, at its place.
+    pub(crate) fn build(
+        written: &config::Site,
+        mut bare: config::Site,
+        label: telemetry::SiteLabel,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let mut routes = RouteTable::default();
+        for (written_route, bare_route) in written.routes.iter().zip(bare.routes.drain(..)) {
+            match Route::build(written_route, bare_route, written) {
+                Ok(route) => routes.add(route),
+                Err(more) => errors.extend(more),
+            }
+        }
+        bare.routes.shrink_to_fit();
+        let identity = bare.tls.clone().map(|tls| TlsIdentity { site: bare.name.clone(), tls });
+        match ErrorPages::build(&[], &written.error_pages) {
+            Ok(error_pages) if errors.is_empty() => Ok(Self {
+                heads: crate::snapshot::head_limits(&bare.limits),
+                config: bare,
+                routes,
+                error_pages,
+                label,
+                identity: identity.map(Arc::new),
+            }),
+            Ok(_) => Err(errors),
+            Err(more) => {
+                errors.extend(more);
+                Err(errors)
+            }
+        }
+    }
+
+    /// As configured, but without its routes.
+    #[must_use]
+    pub fn config(&self) -> &config::Site {
+        &self.config
+    }
+
+    /// Its routes, in the order of the configuration.
+    pub fn routes(&self) -> impl ExactSizeIterator<Item = &config::Route> {
+        self.routes.routes.iter().map(|route| &route.config)
+    }
+
+    /// Whether this is what the configuration says, given without its routes and places.
+    pub(crate) fn says(&self, config: &config::Site, routes: &[config::Route]) -> bool {
+        self.config == *config && self.routes().eq(routes)
+    }
+
+    /// What its TLS connections are made for.
+    pub(crate) fn identity(&self) -> Option<&Arc<TlsIdentity>> {
+        self.identity.as_ref()
+    }
+
+    /// Whether a TLS connection that was made for this was made for this site.
+    pub(crate) fn is_for(&self, made_for: &TlsIdentity) -> bool {
+        self.identity
+            .as_ref()
+            .is_some_and(|own| std::ptr::eq(Arc::as_ptr(own), made_for) || **own == *made_for)
+    }
+}
+
 impl RouteTable {
+    /// Whether there is a route like this one: it takes the same requests.
+    pub(crate) fn has(&self, route: &config::Route) -> bool {
+        let same_path = match &route.path {
+            PathPattern::Exact(path) => self.exact.get(path.as_bytes()),
+            PathPattern::Prefix(path) => self.prefix.get(path.as_bytes()),
+        };
+        same_path.into_iter().flatten().any(|index| {
+            let known = &self.routes[*index].config;
+            known.path == route.path && known.methods == route.methods
+        })
+    }
+
     pub(crate) fn add(&mut self, route: Route) {
         let index = self.routes.len();
         match &route.config.path {
@@ -186,11 +275,12 @@ impl RouteTable {
 }
 
 impl Route {
-    /// Compiles a route of a site.
+    /// Compiles a route of a site. `bare` is the route without its places.
     pub(crate) fn build(
         config: &config::Route,
+        bare: config::Route,
         site: &config::Site,
-    ) -> Result<Self, Vec<config::ConfigError>> {
+    ) -> Result<Self, Vec<ConfigError>> {
         let limit = config.max_body.unwrap_or(site.limits.body);
         Ok(Self {
             methods: config.methods.iter().map(|method| method.as_bytes().into()).collect(),
@@ -201,7 +291,7 @@ impl Route {
                 ByteLimit::Bytes(bytes) => bytes,
                 ByteLimit::Unlimited => u64::MAX,
             },
-            config: config.clone(),
+            config: bare,
         })
     }
 

@@ -1,10 +1,17 @@
 //! One generation of the configuration, built: what every core looks things up in.
 
+mod changes;
+mod files;
+mod reverse;
+
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Config, ConfigError, Scheme};
+use config::{Config, ConfigError};
 use h1::HeadLimits;
 use policy::{OwnAddresses, Targets, TrustedPeers, Users};
 use telemetry::{Metrics, UpstreamLabel};
@@ -12,22 +19,36 @@ use tls::{Roots, ServerSite, ServerTls};
 use upstream::ClusterPlan;
 
 use crate::downstream::carry::Routes;
-use crate::respond::ErrorPages;
-use crate::site::{Route, RouteTable, Site, SiteTable};
+use crate::site::{Site, SiteTable, TlsIdentity};
+
+pub use changes::{Change, Changes};
+pub use files::FileStates;
 
 /// Everything that requests are served by, immutable and shared by all cores.
+///
+/// What is the same in two generations is one object, so that a request which still runs on an
+/// old one keeps little of it alive.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Counts up with every reload.
     pub generation: u64,
-    /// What it was built from.
+    /// What it was built from, without the places in the text, and without the sites: those are
+    /// in `sites`.
     pub config: Config,
     /// One for each address that is listened on.
     pub listeners: Vec<Arc<Listener>>,
+    /// In the order of the configuration.
+    pub sites: Vec<Arc<Site>>,
     /// As [`Config::upstreams`].
     pub clusters: Vec<Arc<ClusterPlan>>,
+    /// As [`Config::upstreams`]: what the first site that uses it gives it to connect.
+    connect_timeouts: Vec<Duration>,
     /// As [`Config::upstreams`].
     pub(crate) cluster_labels: Vec<UpstreamLabel>,
+    /// As [`Config::users`].
+    users: Vec<Arc<Users>>,
+    /// The files that it was built from, as they were then.
+    pub files: FileStates,
     pub(crate) trusted: TrustedPeers,
     /// How this process calls itself in `Via` on the forward face: no other process has the
     /// name, so that a request that names it has been here.
@@ -42,7 +63,7 @@ pub struct Listener {
     /// What is served on it.
     pub face: Face,
     /// TLS, where it is spoken.
-    pub tls: Option<ServerTls>,
+    pub tls: Option<Arc<ServerTls>>,
     /// Peers that begin with a PROXY protocol header; all others have none.
     pub(crate) introducers: TrustedPeers,
 }
@@ -82,6 +103,29 @@ impl Listener {
             Face::Tunnel(face) => &face.config.limits,
         }
     }
+
+    /// Whether HTTP/2 is spoken: by prior knowledge, or by ALPN.
+    pub(crate) fn takes_http2(&self) -> bool {
+        match &self.face {
+            Face::Reverse(face) => face.http2,
+            Face::Forward(face) => face.config.http2,
+            Face::Tunnel(_) => false,
+        }
+    }
+
+    /// What a TLS connection was made for that the site with this index answered.
+    pub(crate) fn tls_identity(&self, site: usize) -> Option<Arc<TlsIdentity>> {
+        let Face::Reverse(face) = &self.face else { return None };
+        face.table.sites.get(site)?.identity().cloned()
+    }
+
+    /// Whether connections to `old` may go on here: it is the same address, and the same is
+    /// spoken there.
+    pub(crate) fn continues(&self, old: &Self) -> bool {
+        self.address == old.address
+            && std::mem::discriminant(&self.face) == std::mem::discriminant(&old.face)
+            && self.tls.is_some() == old.tls.is_some()
+    }
 }
 
 /// What is served on an address.
@@ -118,6 +162,8 @@ pub struct Forward {
     pub(crate) heads: HeadLimits,
     pub(crate) users: Option<Arc<Users>>,
     pub(crate) targets: Targets,
+    /// What `targets` was told of this machine.
+    own: OwnAddresses,
     /// Whose connections are taken at all.
     pub(crate) clients: policy::ClientNets,
     pub(crate) max_body: u64,
@@ -133,7 +179,8 @@ pub struct Tunnel {
 }
 
 impl Snapshot {
-    /// Builds everything a configuration names.
+    /// Builds everything a configuration names. What is the same in `old` is taken over from
+    /// there, with all that it has learnt.
     ///
     /// `local` are the addresses of this machine, which the forward face does not reach unless
     /// it is told to.
@@ -142,81 +189,66 @@ impl Snapshot {
     /// All that is missing or wrong; nothing is half built.
     pub fn build(
         config: Config,
-        generation: u64,
+        old: Option<&Self>,
         local: Vec<IpAddr>,
         metrics: &Metrics,
     ) -> Result<Self, Vec<ConfigError>> {
+        let mut bare = config.clone().without_places();
+        let bare_sites = std::mem::take(&mut bare.sites);
+        let files = FileStates::of(&config);
+        let from = Sources { config: &config, bare: &bare, files: &files, old, metrics };
         let mut errors = Vec::new();
-        let clusters = build_clusters(&config, &mut errors);
-        let users: Vec<_> = config
-            .users
-            .iter()
-            .map(|set| keep(Users::build(set), &mut errors).map(Arc::new))
-            .collect();
-        let own = own_addresses(&config, local);
-        let mut lists = policy::Lists::new();
-        let mut listeners = Vec::new();
-        for address in site_addresses(&config) {
-            let face = keep(build_reverse(&config, address, metrics), &mut errors);
-            let tls = keep(build_tls(&config, address), &mut errors);
-            if let (Some(face), Some(tls)) = (face, tls) {
-                let introducers = introducers_of_sites(&config, address);
-                let face = Face::Reverse(face);
-                listeners.push(Arc::new(Listener { address, face, tls, introducers }));
-            }
-        }
-        for forward in &config.forwards {
-            let targets =
-                keep(Targets::build(forward, &own, closed_by_default, &mut lists), &mut errors);
-            let tls = keep(build_sole_tls(forward.tls.as_ref(), forward.http2, ALPN), &mut errors);
-            let users = match forward.users {
-                Some(index) => users[index].clone().map(Some),
-                None => Some(None),
-            };
-            if let (Some(targets), Some(tls), Some(users)) = (targets, tls, users) {
-                let face = Face::Forward(Box::new(Forward {
-                    heads: head_limits(&forward.limits),
-                    max_body: body_limit(&forward.limits),
-                    clients: policy::ClientNets::build(&forward.clients),
-                    config: forward.clone(),
-                    users,
-                    targets,
-                }));
-                let introducers = TrustedPeers::build(&forward.proxy_protocol);
-                let address = forward.listen;
-                listeners.push(Arc::new(Listener { address, face, tls, introducers }));
-            }
-        }
-        for tunnel in &config.tunnels {
-            // What is inside is not known, so no protocol is agreed upon.
-            if let Some(tls) = keep(build_sole_tls(tunnel.tls.as_ref(), false, &[]), &mut errors) {
-                let face = Face::Tunnel(Box::new(Tunnel {
-                    routes: Routes::build(tunnel),
-                    clients: policy::ClientRules::build(&tunnel.clients),
-                    config: tunnel.clone(),
-                }));
-                let introducers = TrustedPeers::build(&tunnel.proxy_protocol);
-                let address = tunnel.listen;
-                listeners.push(Arc::new(Listener { address, face, tls, introducers }));
-            }
-        }
-        if !errors.is_empty() {
+        let connect_timeouts = connect_timeouts(&config);
+        let clusters = build_clusters(&from, &connect_timeouts, &mut errors);
+        let users = build_users(&from, &mut errors);
+        let sites = reverse::build_sites(&from, bare_sites, &users, &mut errors);
+        let mut listeners = reverse::build_listeners(&from, &sites, &mut errors);
+        listeners.extend(build_forwards(
+            &from,
+            &own_addresses(&config, local),
+            &users,
+            &mut errors,
+        ));
+        listeners.extend(build_tunnels(&from, &mut errors));
+        let (sites, users): (Option<Vec<_>>, Option<Vec<_>>) =
+            (sites.into_iter().collect(), users.into_iter().collect());
+        let (true, Some(sites), Some(users)) = (errors.is_empty(), sites, users) else {
             return Err(errors);
-        }
-        for warning in lists.opened().filter_map(policy::DomainList::warning) {
-            tracing::warn!("{warning}");
-        }
-        let trusted = TrustedPeers::build(&config.trusted_peers);
-        let cluster_labels =
-            config.upstreams.iter().map(|upstream| metrics.upstream(&upstream.name)).collect();
-        let pseudonym = format!("bifrons-{:08x}", instance());
-        Ok(Self { generation, listeners, clusters, cluster_labels, trusted, pseudonym, config })
+        };
+        Ok(Self {
+            generation: old.map_or(1, |old| old.generation + 1),
+            listeners,
+            sites,
+            clusters,
+            connect_timeouts,
+            users,
+            cluster_labels: (bare.upstreams.iter())
+                .map(|upstream| metrics.upstream(&upstream.name))
+                .collect(),
+            trusted: TrustedPeers::build(&bare.trusted_peers),
+            pseudonym: format!("bifrons-{:08x}", instance()),
+            files,
+            config: bare,
+        })
+    }
+
+    /// The configuration that it was built from, but for the places in the text.
+    #[must_use]
+    pub fn to_config(&self) -> Config {
+        let mut config = self.config.clone();
+        config.sites = (self.sites.iter())
+            .map(|site| {
+                let routes = site.routes().cloned().collect();
+                config::Site { routes, ..site.config.clone() }
+            })
+            .collect();
+        config
     }
 
     /// The shortest time that anything may take: the clock must be finer.
     #[must_use]
     pub fn shortest_timeout(&self) -> Duration {
-        let sites = self.config.sites.iter().map(|site| (&site.timeouts, &site.limits));
+        let sites = self.sites.iter().map(|site| (&site.config.timeouts, &site.config.limits));
         let forwards = self.config.forwards.iter().map(|face| (&face.timeouts, &face.limits));
         let tunnels = self.config.tunnels.iter().map(|face| (&face.timeouts, &face.limits));
         sites
@@ -227,6 +259,51 @@ impl Snapshot {
             })
             .min()
             .unwrap_or(Duration::from_secs(10))
+    }
+
+    /// Whether `new` lets through on the forward face what this does.
+    pub(crate) fn keeps_forwards(&self, new: &Self) -> bool {
+        let forwards = |snapshot: &'_ Self| -> Vec<*const Listener> {
+            let all = snapshot.listeners.iter();
+            all.filter(|one| matches!(one.face, Face::Forward(_))).map(Arc::as_ptr).collect()
+        };
+        forwards(self) == forwards(new)
+    }
+}
+
+/// What a snapshot is built from.
+struct Sources<'a> {
+    /// As written.
+    config: &'a Config,
+    /// Without the places in the text, and without sites.
+    bare: &'a Config,
+    files: &'a FileStates,
+    old: Option<&'a Snapshot>,
+    metrics: &'a Metrics,
+}
+
+impl<'a> Sources<'a> {
+    /// Whether these files are what they were when the old snapshot was built.
+    fn same_files<'p>(&self, mut paths: impl Iterator<Item = &'p Path>) -> bool {
+        self.old.is_some_and(|old| paths.all(|path| self.files.is_as_in(&old.files, path)))
+    }
+
+    /// The old listener of an address.
+    fn listener(&self, address: SocketAddr) -> Option<&'a Arc<Listener>> {
+        self.old?.listeners.iter().find(|listener| listener.address == address)
+    }
+
+    /// Things of the old snapshot, by name.
+    fn by_name<T: 'a, K: Hash + Eq>(
+        &self,
+        things: impl FnOnce(&'a Snapshot) -> &'a [T],
+        name: impl Fn(&'a T) -> K,
+    ) -> HashMap<K, Vec<usize>> {
+        let mut known: HashMap<K, Vec<usize>> = HashMap::new();
+        for (index, thing) in self.old.map_or(&[][..], things).iter().enumerate() {
+            known.entry(name(thing)).or_default().push(index);
+        }
+        known
     }
 }
 
@@ -248,123 +325,141 @@ fn closed_by_default(address: IpAddr) -> bool {
     net::address::class(address).is_closed_by_default()
 }
 
-fn build_clusters(config: &Config, errors: &mut Vec<ConfigError>) -> Vec<Arc<ClusterPlan>> {
-    let roots = Roots::system();
-    let build = |(index, upstream)| {
-        // An upstream connects as fast as the first site that uses it wants.
-        let used = |site: &&config::Site| {
-            site.routes.iter().any(|route| {
-                matches!(route.action, config::Action::Relay { upstream } if upstream == index)
-            })
-        };
-        let site = config.sites.iter().find(used).map(|site| &site.timeouts);
-        let carries = |tunnel: &&config::Tunnel| {
-            tunnel.upstream == Some(index)
-                || tunnel.names.iter().any(|route| route.upstream == index)
-        };
-        let tunnel = || config.tunnels.iter().find(carries).map(|tunnel| &tunnel.timeouts);
-        let timeout =
-            site.or_else(tunnel).map_or(Duration::from_secs(5), |timeouts| timeouts.connect);
-        ClusterPlan::build(upstream, timeout, &roots)
+/// An upstream connects as fast as the first site or tunnel that uses it wants.
+fn connect_timeouts(config: &Config) -> Vec<Duration> {
+    let mut timeouts = vec![None; config.upstreams.len()];
+    let mut uses = |upstream: usize, of: &config::Timeouts| {
+        if let Some(timeout) = timeouts.get_mut(upstream) {
+            timeout.get_or_insert(of.connect);
+        }
     };
-    let built = config.upstreams.iter().enumerate().map(build);
-    built.filter_map(|cluster| keep(cluster, errors).map(Arc::new)).collect()
-}
-
-/// The addresses that sites are served on, each once.
-fn site_addresses(config: &Config) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    for address in config.sites.iter().flat_map(|site| &site.listen) {
-        if !addresses.contains(address) {
-            addresses.push(*address);
-        }
-    }
-    addresses
-}
-
-/// The sites that answer on an address: those that listen on it, and those that listen on the
-/// same port of every address and speak what is spoken there.
-fn sites_on(config: &Config, address: SocketAddr) -> impl Iterator<Item = &config::Site> {
-    // A socket speaks one thing: TLS picks a site by its place among these.
-    let spoken = config.sites.iter().find(|site| site.listen.contains(&address));
-    let spoken = spoken.map(|site| site.scheme);
-    config.sites.iter().filter(move |site| {
-        Some(site.scheme) == spoken
-            && site.listen.iter().any(|listen| {
-                *listen == address
-                    || (listen.port() == address.port() && listen.ip().is_unspecified())
-            })
-    })
-}
-
-fn build_reverse(
-    config: &Config,
-    address: SocketAddr,
-    metrics: &Metrics,
-) -> Result<Reverse, Vec<ConfigError>> {
-    let mut table = SiteTable::default();
-    let mut errors = Vec::new();
-    let mut heads = HeadLimits { bytes: 0, fields: 0 };
-    let mut timeouts: Option<config::Timeouts> = None;
-    let mut joint: Option<config::Limits> = None;
-    let mut http2 = false;
-    for site in sites_on(config, address) {
-        let limits = head_limits(&site.limits);
-        http2 |= site.http2;
-        heads.bytes = heads.bytes.max(limits.bytes);
-        heads.fields = heads.fields.max(limits.fields);
-        joint = Some(match joint {
-            Some(joint) => most_generous(joint, &site.limits),
-            None => site.limits.clone(),
-        });
-        timeouts = Some(match timeouts {
-            Some(mut times) => {
-                times.header = times.header.max(site.timeouts.header);
-                times.idle = times.idle.max(site.timeouts.idle);
-                times
-            }
-            None => site.timeouts.clone(),
-        });
-        let mut routes = RouteTable::default();
+    for site in &config.sites {
         for route in &site.routes {
-            if let Some(route) = keep(Route::build(route, site), &mut errors) {
-                routes.add(route);
+            if let config::Action::Relay { upstream } = route.action {
+                uses(upstream, &site.timeouts);
             }
         }
-        if let Some(error_pages) = keep(ErrorPages::build(&[], &site.error_pages), &mut errors) {
-            let label = metrics.site(&site.name);
-            table.add(Site { config: site.clone(), routes, heads: limits, error_pages, label });
+    }
+    for tunnel in &config.tunnels {
+        let named = tunnel.names.iter().map(|route| route.upstream);
+        named.chain(tunnel.upstream).for_each(|upstream| uses(upstream, &tunnel.timeouts));
+    }
+    timeouts.into_iter().map(|timeout| timeout.unwrap_or(Duration::from_secs(5))).collect()
+}
+
+fn build_clusters(
+    from: &Sources<'_>,
+    connect_timeouts: &[Duration],
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Arc<ClusterPlan>> {
+    let roots = Roots::system();
+    let known = from.by_name(|old| &old.config.upstreams, |upstream| upstream.name.as_str());
+    let build = |(index, upstream): (usize, &config::Upstream)| {
+        let (bare, timeout) = (&from.bare.upstreams[index], connect_timeouts[index]);
+        let same = from.old.and_then(|old| {
+            let same = |index: &&usize| {
+                old.config.upstreams[**index] == *bare && old.connect_timeouts[**index] == timeout
+            };
+            known.get(bare.name.as_str())?.iter().find(same).map(|index| &old.clusters[*index])
+        });
+        match same {
+            Some(plan) if from.same_files(files::of_upstream(&bare.tls)) => Some(Arc::clone(plan)),
+            _ => keep(ClusterPlan::build(upstream, timeout, &roots), errors).map(Arc::new),
+        }
+    };
+    from.config.upstreams.iter().enumerate().filter_map(build).collect()
+}
+
+fn build_users(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> Vec<Option<Arc<Users>>> {
+    let build = |(set, bare): (&config::UserSet, &config::UserSet)| {
+        let same = from.old.and_then(|old| {
+            let index = old.config.users.iter().position(|known| known == bare)?;
+            Some(&old.users[index])
+        });
+        match same {
+            Some(users) if from.same_files(bare.files.iter().map(|file| &*file.value)) => {
+                Some(Arc::clone(users))
+            }
+            _ => keep(Users::build(set), errors).map(Arc::new),
+        }
+    };
+    from.config.users.iter().zip(&from.bare.users).map(build).collect()
+}
+
+fn build_forwards(
+    from: &Sources<'_>,
+    own: &OwnAddresses,
+    users: &[Option<Arc<Users>>],
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Arc<Listener>> {
+    let mut lists = policy::Lists::new();
+    let mut listeners = Vec::new();
+    for (forward, bare) in from.config.forwards.iter().zip(&from.bare.forwards) {
+        let users = match forward.users {
+            Some(index) => users[index].clone().map(Some),
+            None => Some(None),
+        };
+        let old = from.listener(bare.listen);
+        if let (Some(old), Some(users)) = (old, &users)
+            && let Face::Forward(face) = &old.face
+            && face.is_as(bare, users.as_ref(), own)
+            && from.same_files(files::of_forward(bare))
+        {
+            listeners.push(Arc::clone(old));
+            continue;
+        }
+        let targets = keep(Targets::build(forward, own, closed_by_default, &mut lists), errors);
+        let tls = match old {
+            Some(old) if old.has_forward_tls(bare) => Some(old.tls.clone()),
+            _ => keep(build_sole_tls(forward.tls.as_ref(), forward.http2, ALPN), errors),
+        };
+        if let (Some(targets), Some(tls), Some(users)) = (targets, tls, users) {
+            let face = Face::Forward(Box::new(Forward {
+                heads: head_limits(&bare.limits),
+                max_body: body_limit(&bare.limits),
+                clients: policy::ClientNets::build(&bare.clients),
+                config: bare.clone(),
+                own: own.clone(),
+                users,
+                targets,
+            }));
+            let introducers = TrustedPeers::build(&bare.proxy_protocol);
+            listeners.push(Arc::new(Listener { address: bare.listen, face, tls, introducers }));
         }
     }
-    match (timeouts, joint) {
-        _ if !errors.is_empty() => Err(errors),
-        (Some(timeouts), Some(limits)) => Ok(Reverse { table, heads, timeouts, limits, http2 }),
-        _ => Err(Vec::new()),
+    for warning in lists.opened().filter_map(policy::DomainList::warning) {
+        tracing::warn!("{warning}");
     }
+    listeners
 }
 
-/// What a connection may, of the sites that it may be for.
-fn most_generous(mut joint: config::Limits, site: &config::Limits) -> config::Limits {
-    // A site without a limit on connections is more generous than any with one.
-    let connections = joint.connections_per_client.zip(site.connections_per_client);
-    joint.connections_per_client = connections.map(|(a, b)| a.max(b));
-    joint.streams = joint.streams.max(site.streams);
-    joint.requests_per_connection = joint.requests_per_connection.max(site.requests_per_connection);
-    joint
-}
-
-fn build_tls(config: &Config, address: SocketAddr) -> Result<Option<ServerTls>, Vec<ConfigError>> {
-    let sites: Vec<_> = sites_on(config, address)
-        .filter(|site| site.scheme == Scheme::Https)
-        .filter_map(|site| {
-            let tls = site.tls.as_ref()?;
-            Some(ServerSite { hosts: &site.hosts, tls, http2: site.http2 })
-        })
-        .collect();
-    if sites.is_empty() {
-        return Ok(None);
+fn build_tunnels(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> Vec<Arc<Listener>> {
+    let mut listeners = Vec::new();
+    for (tunnel, bare) in from.config.tunnels.iter().zip(&from.bare.tunnels) {
+        let old = from.listener(bare.listen);
+        let old = old.and_then(|old| match &old.face {
+            Face::Tunnel(face) => Some((old, &face.config)),
+            _ => None,
+        });
+        let tls = match old {
+            Some((old, config)) if config == bare => {
+                listeners.push(Arc::clone(old));
+                continue;
+            }
+            Some((old, config)) if config.tls == bare.tls => Some(old.tls.clone()),
+            // What is inside is not known, so no protocol is agreed upon.
+            _ => keep(build_sole_tls(tunnel.tls.as_ref(), false, &[]), errors),
+        };
+        let Some(tls) = tls else { continue };
+        let face = Face::Tunnel(Box::new(Tunnel {
+            routes: Routes::build(bare),
+            clients: policy::ClientRules::build(&bare.clients),
+            config: bare.clone(),
+        }));
+        let introducers = TrustedPeers::build(&bare.proxy_protocol);
+        listeners.push(Arc::new(Listener { address: bare.listen, face, tls, introducers }));
     }
-    ServerTls::build(&sites, ALPN).map(Some)
+    listeners
 }
 
 /// TLS of a listener where one configuration serves whatever name is asked for.
@@ -372,17 +467,31 @@ fn build_sole_tls(
     tls: Option<&config::SiteTls>,
     http2: bool,
     alpn: &[&[u8]],
-) -> Result<Option<ServerTls>, Vec<ConfigError>> {
+) -> Result<Option<Arc<ServerTls>>, Vec<ConfigError>> {
     let Some(tls) = tls else { return Ok(None) };
     let site = ServerSite { hosts: &[config::HostPattern::Any], tls, http2 };
-    ServerTls::build(&[site], alpn).map(Some)
+    ServerTls::build(&[site], alpn).map(Arc::new).map(Some)
 }
 
-/// Who begins with a PROXY protocol header on this address. Sites that share it agree about
-/// that.
-fn introducers_of_sites(config: &Config, address: SocketAddr) -> TrustedPeers {
-    let site = sites_on(config, address).next();
-    TrustedPeers::build(site.map_or(&[], |site| &site.proxy_protocol))
+impl Forward {
+    /// Whether it is what the configuration says, but for the files that it names.
+    fn is_as(
+        &self,
+        config: &config::Forward,
+        users: Option<&Arc<Users>>,
+        own: &OwnAddresses,
+    ) -> bool {
+        self.config == *config
+            && self.own == *own
+            && self.users.as_ref().map(Arc::as_ptr) == users.map(Arc::as_ptr)
+    }
+}
+
+impl Listener {
+    fn has_forward_tls(&self, config: &config::Forward) -> bool {
+        let Face::Forward(face) = &self.face else { return false };
+        face.config.tls == config.tls && face.config.http2 == config.http2
+    }
 }
 
 fn own_addresses(config: &Config, local: Vec<IpAddr>) -> OwnAddresses {
@@ -390,12 +499,12 @@ fn own_addresses(config: &Config, local: Vec<IpAddr>) -> OwnAddresses {
     OwnAddresses {
         admin: config.admin.iter().map(|admin| admin.listen).collect(),
         forwards: config.forwards.iter().map(|forward| forward.listen).collect(),
-        sites: site_addresses(config).into_iter().chain(tunnels).collect(),
+        sites: reverse::addresses(config).into_iter().chain(tunnels).collect(),
         local,
     }
 }
 
-fn head_limits(limits: &config::Limits) -> HeadLimits {
+pub(crate) fn head_limits(limits: &config::Limits) -> HeadLimits {
     HeadLimits { bytes: limits.head_bytes, fields: limits.fields }
 }
 
@@ -403,57 +512,5 @@ fn body_limit(limits: &config::Limits) -> u64 {
     match limits.body {
         config::ByteLimit::Bytes(bytes) => bytes,
         config::ByteLimit::Unlimited => u64::MAX,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn a_socket_serves_only_sites_that_speak_what_it_speaks() {
-        let text = r#"
-            site "http://a.example" listen="0.0.0.0:8080" { respond 200 "a"; }
-            site "https://b.example" listen="127.0.0.1:8080" {
-                tls cert="cert.pem" key="key.pem"
-                respond 200 "b"
-            }
-            site "https://c.example" listen="[::]:8080" {
-                tls cert="cert.pem" key="key.pem"
-                respond 200 "c"
-            }
-        "#;
-        let config = config::parse("test", text, Path::new("")).unwrap();
-        let names = |address: &str| -> Vec<_> {
-            let sites = sites_on(&config, address.parse().unwrap());
-            sites.map(|site| site.name.clone()).collect()
-        };
-        assert_eq!(names("127.0.0.1:8080"), ["https://b.example", "https://c.example"]);
-        assert_eq!(names("0.0.0.0:8080"), ["http://a.example"]);
-        assert_eq!(names("[::]:8080"), ["https://c.example"]);
-    }
-
-    #[test]
-    fn the_most_generous_site_says_what_a_connection_may() {
-        let joint = |sites: &[&str]| {
-            let text: String = (sites.iter().zip('a'..))
-                .map(|(limit, host)| {
-                    format!("site \"http://{host}.example\" {{ {limit}; respond 200; }}\n")
-                })
-                .collect();
-            let config = config::parse("test", &text, Path::new("")).unwrap();
-            let limits = config.sites.iter().map(|site| site.limits.clone());
-            let joint = limits.reduce(|joint, site| most_generous(joint, &site)).unwrap();
-            (joint.connections_per_client, joint.requests_per_connection)
-        };
-        let (three, seven) =
-            ("limit connections=3; limits { requests-per-connection 70; }", "limit connections=7");
-        assert_eq!(joint(&[three]), (Some(3), 70));
-        assert_eq!(joint(&[three, seven]), (Some(7), 10_000));
-        let unlimited = "limits { requests-per-connection 30; }";
-        assert_eq!(joint(&[three, unlimited, seven]), (None, 10_000));
-        assert_eq!(joint(&[unlimited, three]), (None, 70));
     }
 }

@@ -12,10 +12,10 @@ use net::{TunnelCounters, TunnelEnd};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use upstream::Wire;
 
-use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
 use crate::peer::{DownPeer, H2Io};
+use crate::standing::{News, Standing};
 
 /// One end of a tunnel: a connection, or a stream of one.
 pub(crate) enum End<'a> {
@@ -30,6 +30,7 @@ pub(crate) enum End<'a> {
 pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Result<(), Failure> {
     x.keep_alive = false;
     let counters = TunnelCounters::default();
+    let standing = Standing::of(x);
     let down = match x.down.take_stream() {
         Some(body) => End::Stream(Box::new(body.into_io())),
         None => match x.down {
@@ -40,24 +41,26 @@ pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Re
             DownPeer::H2(_) => return Err(Failure::internal("a stream without a body")),
         },
     };
-    let outcome = join(x.core, x.guard, down, up, idle, &counters).await;
+    let outcome = join(standing, x.guard, down, up, idle, &counters).await;
     x.record.bytes_in += counters.a_to_b.get();
     x.record.bytes_out += counters.b_to_a.get();
     outcome
 }
 
-/// Joins a client and a server until both are done, or nothing moves for too long. `counters`
+/// Joins a client and a server until both are done, nothing moves for too long, or what they
+/// came in by went from the configuration. `counters`
 /// are those of this tunnel alone, and grow while it runs.
 pub(crate) async fn join(
-    core: &Core,
+    standing: Standing<'_>,
     guard: &Guard,
     down: End<'_>,
     up: End<'_>,
     idle: Duration,
     counters: &TunnelCounters,
 ) -> Result<(), Failure> {
+    let core = standing.core;
     core.counters.tunnels_opened.inc();
-    let outcome = relay(core, guard, down, up, idle, counters).await;
+    let outcome = relay(standing, guard, down, up, idle, counters).await;
     core.counters.tunnels_closed.inc();
     core.counters.tunnel_bytes_in.add(counters.a_to_b.get());
     core.counters.tunnel_bytes_out.add(counters.b_to_a.get());
@@ -65,13 +68,14 @@ pub(crate) async fn join(
 }
 
 async fn relay(
-    core: &Core,
+    mut standing: Standing<'_>,
     guard: &Guard,
     mut down: End<'_>,
     mut up: End<'_>,
     idle: Duration,
     counters: &TunnelCounters,
 ) -> Result<(), Failure> {
+    let core = standing.core;
     let (early_down, early_up) = (down.take_received(), up.take_received());
     let moved = || counters.a_to_b.get() + counters.b_to_a.get();
     let mut work = pin!(async {
@@ -101,7 +105,15 @@ async fn relay(
                 outcome.map_err(|(kind, error)| Failure::with(kind, io_words(&error))),
             );
         }
+        match standing.news() {
+            News::None => {}
+            News::Gone(left) => guard.set(left),
+            News::Back => guard.set(idle),
+        }
         while guard.poll_expired(cx).is_ready() {
+            if standing.is_gone() {
+                return Poll::Ready(Ok(()));
+            }
             if moved() == seen {
                 return Poll::Ready(Err(Failure::with(Kind::ReadTimeout, "idle tunnel")));
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use config::{Config, ConfigError};
+use config::{Config, ConfigError, Span};
 
 /// Why the server did not start. Nothing was begun.
 #[derive(Debug)]
@@ -39,60 +39,132 @@ pub struct BoundAddress {
     pub address: SocketAddr,
 }
 
-/// Sockets of one address, one for each core.
+/// Sockets of one address. The cores have copies of them, which are the same sockets to the
+/// kernel: it stops to listen when all are closed.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) address: SocketAddr,
     pub(crate) sockets: Vec<TcpListener>,
 }
 
-/// Binds all addresses of a configuration, and writes the ports that the system chose into it.
+impl Group {
+    /// A socket for each of so many cores.
+    fn bind(address: SocketAddr, threads: usize, held: &[Self]) -> io::Result<Self> {
+        let bound = net::listener::bind_group(address, threads);
+        let sockets = match bound {
+            // Where it is one of ours that is in the way, the new one may stand beside it.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && in_way(address, held) => {
+                (0..threads).map(|_| net::listener::bind(address, true)).collect()
+            }
+            bound => bound,
+        }?;
+        let address = match sockets.first() {
+            Some(socket) => socket.local_addr()?,
+            None => address,
+        };
+        Ok(Self { address, sockets })
+    }
+
+    /// Copies for the cores, each with the core that it is for.
+    pub(crate) fn copies(&self, threads: usize) -> io::Result<Vec<(usize, TcpListener)>> {
+        let copy =
+            |(index, socket): (usize, &TcpListener)| Ok((index % threads, socket.try_clone()?));
+        self.sockets.iter().enumerate().map(copy).collect()
+    }
+}
+
+/// Whether one of these listens where the address would.
+fn in_way(address: SocketAddr, held: &[Group]) -> bool {
+    held.iter().map(|group| group.address).any(|other| {
+        other.port() == address.port()
+            && (other.ip().is_unspecified() || address.ip().is_unspecified())
+    })
+}
+
+/// The port that was chosen where 0 was written, and where that was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    owner: String,
+    written: SocketAddr,
+    bound: SocketAddr,
+}
+
+/// What was bound for a configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    /// Of addresses that were not listened on before.
+    pub(crate) added: Vec<Group>,
+    pub(crate) chosen: Vec<Chosen>,
+}
+
+/// Binds the addresses of a configuration that are not among those held, and writes the ports
+/// that the system chose into it. Where a port was chosen for the same owner before, it stays.
+///
+/// # Errors
+/// All that cannot be bound; then nothing is.
 pub(crate) fn bind_all(
     config: &mut Config,
     threads: usize,
-) -> Result<(Vec<Group>, Option<TcpListener>), StartError> {
-    let mut groups: Vec<Group> = Vec::new();
+    held: &[Group],
+    mut chosen_before: Vec<Chosen>,
+) -> Result<Bound, Vec<ConfigError>> {
+    let mut bound = Bound::default();
     let mut errors = Vec::new();
-    let sites = config
-        .sites
-        .iter_mut()
-        .flat_map(|site| site.listen.iter_mut().map(|address| (address, site.span)));
-    let forwards = config.forwards.iter_mut().map(|face| (&mut face.listen, face.span));
-    let tunnels = config.tunnels.iter_mut().map(|tunnel| (&mut tunnel.listen, tunnel.span));
-    for (address, span) in sites.chain(forwards).chain(tunnels) {
-        // Port 0 is another one each time.
-        if address.port() != 0 && groups.iter().any(|group| group.address == *address) {
-            continue;
-        }
-        match net::listener::bind_group(*address, threads) {
-            Ok(sockets) => {
-                if let Some(Ok(bound)) = sockets.first().map(TcpListener::local_addr) {
-                    *address = bound;
-                }
-                groups.push(Group { address: *address, sockets });
+    for (owner, address, span) in listening(config) {
+        let written = *address;
+        if written.port() == 0 {
+            // Port 0 is another one each time, but the same as the last time.
+            let known = chosen_before
+                .iter()
+                .position(|chosen| chosen.owner == *owner && chosen.written == written);
+            if let Some(known) = known {
+                *address = chosen_before.remove(known).bound;
             }
-            Err(error) => errors.push(refused(*address, span, &error)),
+        }
+        let here = |group: &Group| group.address == *address;
+        let have = address.port() != 0 && (held.iter().any(here) || bound.added.iter().any(here));
+        if !have {
+            match Group::bind(*address, threads, held) {
+                Ok(group) => {
+                    *address = group.address;
+                    bound.added.push(group);
+                }
+                Err(error) => {
+                    errors.push(refused(*address, span, &error));
+                    continue;
+                }
+            }
+        }
+        if written.port() == 0 {
+            bound.chosen.push(Chosen { owner: owner.clone(), written, bound: *address });
         }
     }
-    let admin = match &mut config.admin {
-        None => None,
-        Some(admin) => match net::listener::bind(admin.listen, false) {
-            Ok(socket) => {
-                if let Ok(bound) = socket.local_addr() {
-                    admin.listen = bound;
-                }
-                Some(socket)
-            }
-            Err(error) => {
-                errors.push(refused(admin.listen, admin.span, &error));
-                None
-            }
-        },
-    };
-    if errors.is_empty() { Ok((groups, admin)) } else { Err(StartError::Config(errors)) }
+    if errors.is_empty() { Ok(bound) } else { Err(errors) }
 }
 
-fn refused(address: SocketAddr, span: config::Span, error: &io::Error) -> ConfigError {
+/// All addresses to listen on, with whose they are and where that is written.
+fn listening(config: &mut Config) -> impl Iterator<Item = (&String, &mut SocketAddr, Span)> {
+    let sites = config.sites.iter_mut().flat_map(|site| {
+        let (name, span) = (&site.name, site.span);
+        site.listen.iter_mut().map(move |address| (name, address, span))
+    });
+    let forwards = config.forwards.iter_mut().map(|face| (&face.name, &mut face.listen, face.span));
+    let tunnels = config.tunnels.iter_mut().map(|one| (&one.name, &mut one.listen, one.span));
+    sites.chain(forwards).chain(tunnels)
+}
+
+/// Binds the admin listener, and writes its port into the configuration.
+pub(crate) fn bind_admin(config: &mut Config) -> Result<Option<TcpListener>, ConfigError> {
+    let Some(admin) = &mut config.admin else { return Ok(None) };
+    let socket = net::listener::bind(admin.listen, false)
+        .map_err(|error| refused(admin.listen, admin.span, &error))?;
+    if let Ok(bound) = socket.local_addr() {
+        admin.listen = bound;
+    }
+    Ok(Some(socket))
+}
+
+fn refused(address: SocketAddr, span: Span, error: &io::Error) -> ConfigError {
     let help = match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there: stop it or choose another port",
         io::ErrorKind::PermissionDenied => {

@@ -3,21 +3,21 @@
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::Config;
+use config::{Config, ConfigError};
 use policy::{ConnectionLimits, Secret};
-use proxy::Snapshot;
+use proxy::{FileStates, Snapshot};
 use telemetry::{AccessLog, Metrics};
 use tokio::sync::mpsc;
 
-use crate::bind::{BoundAddress, Group, StartError, bind_all, local_addresses};
+use crate::bind::{
+    Bound, BoundAddress, Chosen, Group, StartError, bind_admin, bind_all, local_addresses,
+};
+use crate::reload::Reload;
 use crate::worker::{self, Command, Seed};
-
-/// How often files of certificates are looked at.
-const REFRESH: Duration = Duration::from_secs(5);
 
 const BUILD: telemetry::Build =
     telemetry::Build { version: env!("CARGO_PKG_VERSION"), commit: None };
@@ -38,18 +38,35 @@ impl Default for Hooks {
 /// A server that runs.
 #[derive(Debug)]
 pub struct Server {
-    snapshot: Arc<Snapshot>,
-    metrics: Arc<Metrics>,
-    log: AccessLog,
-    commands: Vec<mpsc::UnboundedSender<Command>>,
+    inner: Arc<Inner>,
     /// What is taken when the server stops.
     ending: Mutex<Option<Ending>>,
     /// The socket of the admin listener, until somebody serves it.
     admin: Mutex<Option<TcpListener>>,
-    draining: AtomicBool,
     started: Instant,
     /// Dropped to end the thread that looks at files.
     _refresh: std::sync::mpsc::Sender<()>,
+}
+
+/// What a reload works with.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) snapshot: RwLock<Arc<Snapshot>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: AccessLog,
+    pub(crate) commands: Vec<mpsc::UnboundedSender<Command>>,
+    pub(crate) draining: AtomicBool,
+    /// Held for the whole of a reload, so that there is one at a time.
+    pub(crate) sockets: Mutex<Sockets>,
+    /// The files as they were when they could not be read again.
+    pub(crate) failed_files: Mutex<Option<FileStates>>,
+}
+
+/// What is listened on.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) chosen: Vec<Chosen>,
 }
 
 /// What is left to be waited for.
@@ -73,10 +90,6 @@ pub fn start(config: Config) -> Result<Server, StartError> {
 /// # Errors
 /// See [`StartError`].
 pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError> {
-    let system = |what: &str| {
-        let what = what.to_owned();
-        move |error| StartError::System { what, error }
-    };
     if let Err(error) = net::listener::raise_nofile_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
@@ -84,53 +97,30 @@ pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError
         .threads
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(1, NonZeroUsize::get);
-    let (groups, admin) = bind_all(&mut config, threads)?;
+    let (bound, admin) = bind(&mut config, threads)?;
     let log = AccessLog::open(&config.access_log.target, config.access_log.format)
         .map_err(|error| log_error(&config, error))?;
     let metrics = Arc::new(Metrics::new(threads, &log, BUILD, SystemTime::now()));
     let snapshot =
-        Snapshot::build(config, 1, local_addresses(), &metrics).map_err(StartError::Config)?;
+        Snapshot::build(config, None, local_addresses(), &metrics).map_err(StartError::Config)?;
     metrics.set_generation(snapshot.generation);
     let snapshot = Arc::new(snapshot);
-    let secret = Secret::new(random().map_err(system("get random bytes"))?);
-    let limits = ConnectionLimits::new();
-    let (ended, alive) = std::sync::mpsc::channel();
-    let (mut commands, mut handles) = (Vec::new(), Vec::new());
-    for (index, sockets) in per_core(&snapshot, groups, threads).into_iter().enumerate() {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let seed = Seed {
-            index,
-            snapshot: Arc::clone(&snapshot),
-            sockets,
-            counters: Arc::clone(&metrics.cores[index]),
-            log: log.clone(),
-            secret: secret.clone(),
-            limits: limits.clone(),
-            commands: receiver,
-            tidy: hooks.tidy,
-            alive: ended.clone(),
-        };
-        let handle = std::thread::Builder::new()
-            .name(format!("core-{index}"))
-            .spawn(move || {
-                if let Err(error) = worker::run(seed) {
-                    tracing::error!(%error, core = index, "core ended");
-                }
-            })
-            .map_err(system("start a thread"))?;
-        commands.push(sender);
-        handles.push(handle);
-    }
-    drop(ended);
-    let refresh = watch_files(Arc::clone(&snapshot)).map_err(system("start a thread"))?;
-    Ok(Server {
-        snapshot,
+    let shared = Shared { snapshot: &snapshot, metrics: &metrics, log: &log, hooks };
+    let (commands, ending) = shared.start_cores(&bound.added, threads)?;
+    let inner = Arc::new(Inner {
+        snapshot: RwLock::new(snapshot),
         metrics,
         log,
         commands,
-        ending: Mutex::new(Some(Ending { threads: handles, alive })),
-        admin: Mutex::new(admin),
         draining: AtomicBool::new(false),
+        sockets: Mutex::new(Sockets { groups: bound.added, chosen: bound.chosen }),
+        failed_files: Mutex::new(None),
+    });
+    let refresh = crate::reload::watch_files(&inner).map_err(system("start a thread"))?;
+    Ok(Server {
+        inner,
+        ending: Mutex::new(Some(ending)),
+        admin: Mutex::new(admin),
         started: Instant::now(),
         _refresh: refresh,
     })
@@ -141,59 +131,100 @@ pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError
 ///
 /// # Errors
 /// All that is missing or wrong.
-pub fn check(config: &Config) -> Result<(), Vec<config::ConfigError>> {
+pub fn check(config: &Config) -> Result<(), Vec<ConfigError>> {
     let log = AccessLog::open(&config::LogTarget::Off, config.access_log.format)
-        .map_err(|error| vec![config::ConfigError::whole(error.to_string())])?;
+        .map_err(|error| vec![ConfigError::whole(error.to_string())])?;
     let metrics = Metrics::new(1, &log, BUILD, SystemTime::now());
-    Snapshot::build(config.clone(), 0, local_addresses(), &metrics).map(drop)
+    Snapshot::build(config.clone(), None, local_addresses(), &metrics).map(drop)
+}
+
+fn bind(config: &mut Config, threads: usize) -> Result<(Bound, Option<TcpListener>), StartError> {
+    let bound = bind_all(config, threads, &[], Vec::new());
+    let admin = bind_admin(config);
+    match (bound, admin) {
+        (Ok(bound), Ok(admin)) => Ok((bound, admin)),
+        (bound, admin) => {
+            let errors = bound.err().into_iter().flatten().chain(admin.err());
+            Err(StartError::Config(errors.collect()))
+        }
+    }
 }
 
 fn log_error(config: &Config, error: std::io::Error) -> StartError {
     match config.access_log.span {
         Some(span) => StartError::Config(vec![
-            config::ConfigError::at(span, "cannot open the access log", error.to_string())
+            ConfigError::at(span, "cannot open the access log", error.to_string())
                 .help("the folder must exist and be writable"),
         ]),
-        None => StartError::System { what: "open the access log".to_owned(), error },
+        None => system("open the access log")(error),
     }
 }
 
-/// The sockets of each core, in the order of the snapshot's listeners.
-fn per_core(snapshot: &Snapshot, mut groups: Vec<Group>, threads: usize) -> Vec<Vec<TcpListener>> {
-    let mut cores: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
-    for listener in &snapshot.listeners {
-        let group = groups.iter_mut().find(|group| group.address == listener.address);
-        for (core, socket) in
-            cores.iter_mut().zip(group.into_iter().flat_map(|g| g.sockets.drain(..)))
-        {
-            core.push(socket);
-        }
-    }
-    cores
+fn system(what: &str) -> impl Fn(std::io::Error) -> StartError {
+    let what = what.to_owned();
+    move |error| StartError::System { what: what.clone(), error }
 }
 
-/// A thread that reads certificates again when their files change.
-fn watch_files(snapshot: Arc<Snapshot>) -> std::io::Result<std::sync::mpsc::Sender<()>> {
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let look = move || {
-        use std::sync::mpsc::RecvTimeoutError::Timeout;
-        while stopped.recv_timeout(REFRESH) == Err(Timeout) {
-            for tls in snapshot.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-                for outcome in tls.refresh() {
-                    match outcome {
-                        tls::RefreshOutcome::Reloaded { path, .. } => {
-                            tracing::info!(path = %path.display(), "certificate reloaded");
-                        }
-                        tls::RefreshOutcome::Kept { path, reason, .. } => {
-                            tracing::warn!(path = %path.display(), reason, "certificate kept");
-                        }
+/// What all cores are started with.
+struct Shared<'a> {
+    snapshot: &'a Arc<Snapshot>,
+    metrics: &'a Arc<Metrics>,
+    log: &'a AccessLog,
+    hooks: Hooks,
+}
+
+impl Shared<'_> {
+    fn start_cores(
+        &self,
+        groups: &[Group],
+        threads: usize,
+    ) -> Result<(Vec<mpsc::UnboundedSender<Command>>, Ending), StartError> {
+        let secret = Secret::new(random().map_err(system("get random bytes"))?);
+        let limits = ConnectionLimits::new();
+        let (ended, alive) = std::sync::mpsc::channel();
+        let (mut commands, mut handles) = (Vec::new(), Vec::new());
+        let sockets = per_core(groups, threads).map_err(system("copy a socket"))?;
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let seed = Seed {
+                index,
+                snapshot: Arc::clone(self.snapshot),
+                sockets,
+                counters: Arc::clone(&self.metrics.cores[index]),
+                log: self.log.clone(),
+                secret: secret.clone(),
+                limits: limits.clone(),
+                commands: receiver,
+                tidy: self.hooks.tidy,
+                alive: ended.clone(),
+            };
+            let handle = std::thread::Builder::new()
+                .name(format!("core-{index}"))
+                .spawn(move || {
+                    if let Err(error) = worker::run(seed) {
+                        tracing::error!(%error, core = index, "core ended");
                     }
-                }
-            }
+                })
+                .map_err(system("start a thread"))?;
+            commands.push(sender);
+            handles.push(handle);
         }
-    };
-    std::thread::Builder::new().name("files".to_owned()).spawn(look)?;
-    Ok(stop)
+        Ok((commands, Ending { threads: handles, alive }))
+    }
+}
+
+/// Copies of the sockets, for each core its own.
+pub(crate) fn per_core(
+    groups: &[Group],
+    threads: usize,
+) -> std::io::Result<Vec<Vec<(SocketAddr, TcpListener)>>> {
+    let mut cores: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
+    for group in groups {
+        for (core, socket) in group.copies(threads)? {
+            cores[core].push((group.address, socket));
+        }
+    }
+    Ok(cores)
 }
 
 /// Bytes that nobody can guess.
@@ -203,24 +234,27 @@ fn random() -> std::io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
+impl Inner {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn lock_sockets(&self) -> MutexGuard<'_, Sockets> {
+        // It is changed in one step at the end of a reload.
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Server {
     /// What is listened on.
     #[must_use]
     pub fn addresses(&self) -> Vec<BoundAddress> {
-        let config = &self.snapshot.config;
-        let sites = config.sites.iter().flat_map(|site| {
-            site.listen
-                .iter()
-                .map(|address| BoundAddress { name: site.name.clone(), address: *address })
-        });
-        let forwards = config
-            .forwards
-            .iter()
-            .map(|face| BoundAddress { name: face.name.clone(), address: face.listen });
-        let tunnels = config
-            .tunnels
-            .iter()
-            .map(|tunnel| BoundAddress { name: tunnel.name.clone(), address: tunnel.listen });
+        let snapshot = self.snapshot();
+        let bound = |name: &str, address| BoundAddress { name: name.to_owned(), address };
+        let sites = (snapshot.sites.iter().map(|site| site.config()))
+            .flat_map(|site| site.listen.iter().map(|address| bound(&site.name, *address)));
+        let forwards = snapshot.config.forwards.iter().map(|face| bound(&face.name, face.listen));
+        let tunnels = snapshot.config.tunnels.iter().map(|one| bound(&one.name, one.listen));
         sites.chain(forwards).chain(tunnels).collect()
     }
 
@@ -230,16 +264,32 @@ impl Server {
         self.addresses().into_iter().find(|bound| bound.name == name).map(|bound| bound.address)
     }
 
-    /// The configuration it runs on.
+    /// The configuration it runs on now.
     #[must_use]
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.snapshot()
+    }
+
+    /// Runs on another configuration from now on; see [`Reload`]. Returns when all cores do.
+    /// Requests go on with the configuration they began with. One reload runs at a time; others
+    /// wait for it.
+    ///
+    /// # Errors
+    /// All that is wrong or cannot be had. Then nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<Reload, Vec<ConfigError>> {
+        self.inner.reload(config)
+    }
+
+    /// Looks at the files that the configuration names, and reads those again that have changed.
+    /// What cannot be read stays as it was. This happens every few seconds by itself.
+    pub fn look_at_files(&self) {
+        self.inner.look_at_files();
     }
 
     /// What it counts.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.inner.metrics
     }
 
     /// The socket of the admin listener, once: it is bound with the others, and served by whoever
@@ -252,7 +302,7 @@ impl Server {
     /// Cores.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.commands.len()
+        self.inner.commands.len()
     }
 
     /// How long it has run.
@@ -264,16 +314,22 @@ impl Server {
     /// Whether it was told to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.inner.draining.load(Ordering::Relaxed)
     }
 
     /// Stops: listens no more, finishes what runs, and returns when that is done or the
     /// deadline has passed. `true`: everything was finished.
     pub fn stop(&self, deadline: Duration) -> bool {
-        self.draining.store(true, Ordering::Relaxed);
-        for command in &self.commands {
-            // A core that has ended already needs no telling.
-            let _ = command.send(Command::Drain);
+        {
+            // A reload that runs is waited for.
+            let mut sockets = self.inner.lock_sockets();
+            self.inner.draining.store(true, Ordering::Relaxed);
+            // The cores' copies are the last ones then, and closing them ends the listening.
+            sockets.groups.clear();
+            for command in &self.inner.commands {
+                // A core that has ended already needs no telling.
+                let _ = command.send(Command::Drain);
+            }
         }
         use std::sync::mpsc::RecvTimeoutError::Disconnected;
         let ending = self.ending.lock().ok().and_then(|mut ending| ending.take());
@@ -287,7 +343,7 @@ impl Server {
             }
             finished
         });
-        if let Err(error) = self.log.close() {
+        if let Err(error) = self.inner.log.close() {
             tracing::warn!(%error, "the end of the access log was not written");
         }
         finished

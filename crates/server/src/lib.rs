@@ -7,7 +7,9 @@
 
 mod bind;
 mod control;
+mod reload;
 mod worker;
 
 pub use bind::{BoundAddress, StartError};
 pub use control::{Hooks, Server, check, start, start_with};
+pub use reload::Reload;

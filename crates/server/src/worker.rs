@@ -1,6 +1,7 @@
 //! One core: a thread, its runtime, and what runs on it.
 
-use std::net::TcpListener as StdListener;
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +9,39 @@ use std::time::Duration;
 use net::resolver::Resolver;
 use net::watchdog::Watchdog;
 use policy::{ConnectionLimits, Secret, VerifiedCache};
-use proxy::{Core, CoreParts, Listener, Snapshot};
+use proxy::{Core, CoreParts, ListenerSlot, Snapshot};
 use telemetry::{AccessLog, CoreCounters};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// What a core is told.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// Serve another configuration from now on.
+    Install(Install),
     /// Stop listening, finish what runs, and end.
     Drain,
+}
+
+/// Another configuration for a core.
+#[derive(Debug)]
+pub(crate) struct Install {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Sockets of addresses that were not listened on before.
+    pub(crate) added: Vec<(SocketAddr, StdListener)>,
+    /// Addresses that are listened on no longer.
+    pub(crate) removed: Vec<SocketAddr>,
+    /// Told, or dropped, when it is done.
+    pub(crate) done: std::sync::mpsc::Sender<()>,
 }
 
 /// What a core is started with.
 pub(crate) struct Seed {
     pub(crate) index: usize,
     pub(crate) snapshot: Arc<Snapshot>,
-    /// A socket for each listener of the snapshot, in its order.
-    pub(crate) sockets: Vec<StdListener>,
+    /// Its sockets, each at an address of the snapshot.
+    pub(crate) sockets: Vec<(SocketAddr, StdListener)>,
     pub(crate) counters: Arc<CoreCounters>,
     pub(crate) log: AccessLog,
     pub(crate) secret: Secret,
@@ -39,15 +55,17 @@ pub(crate) struct Seed {
 /// How often a core looks after what nobody uses.
 const TIDY: Duration = Duration::from_secs(1);
 
+/// What a connection whose listener went is given beyond the time of a drain, so that what ends
+/// with that time can still say so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Runs a core until it has drained.
 pub(crate) fn run(seed: Seed) -> std::io::Result<()> {
     net::run_local(work(seed))
 }
 
 async fn work(mut seed: Seed) -> std::io::Result<()> {
-    let tick = (seed.snapshot.shortest_timeout() / 8)
-        .clamp(Duration::from_millis(10), Duration::from_millis(500));
-    let clock = Watchdog::new(tick);
+    let clock = Watchdog::new(tick(&seed.snapshot));
     let parts = CoreParts {
         clock: Rc::clone(&clock),
         resolver: Resolver::new(&seed.snapshot.config.resolvers)?,
@@ -56,7 +74,7 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
         verified: VerifiedCache::new(seed.secret, VerifiedCache::LIFETIME, VerifiedCache::CAPACITY),
         connection_limits: seed.limits,
     };
-    let core = Core::new(parts, Arc::clone(&seed.snapshot));
+    let core = Core::new(parts, seed.snapshot);
     tokio::task::spawn_local(async move { clock.run().await });
     let (tidied, tidy) = (Rc::clone(&core), seed.tidy);
     tokio::task::spawn_local(async move {
@@ -67,19 +85,22 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
             tidy();
         }
     });
-    let (stop, stopped) = watch::channel(false);
-    for (listener, socket) in seed.snapshot.listeners.iter().zip(seed.sockets) {
-        let socket = TcpListener::from_std(socket)?;
-        let listening = accept(Rc::clone(&core), Arc::clone(listener), socket, stopped.clone());
-        tokio::task::spawn_local(listening);
+    let mut acceptors = Vec::new();
+    for (address, socket) in seed.sockets {
+        acceptors.push(Acceptor::start(&core, address, socket)?);
     }
-    drop(stopped);
     tracing::debug!(core = seed.index, "listening");
     // A server that is dropped stops as well.
-    let _ = seed.commands.recv().await;
+    while let Some(Command::Install(install)) = seed.commands.recv().await {
+        replace(&core, &mut acceptors, install);
+    }
     // Whoever is still to be accepted was told by the kernel that we listen: take them all.
-    stop.send_replace(true);
+    let stopping: Vec<_> = acceptors.into_iter().map(Acceptor::stop).collect();
     core.drain();
+    for task in stopping {
+        // One that panicked has no more to take.
+        let _ = task.await;
+    }
     while core.connections() > 0 {
         core.drained().await;
     }
@@ -88,27 +109,92 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The interval at which deadlines are looked at.
+fn tick(snapshot: &Snapshot) -> Duration {
+    (snapshot.shortest_timeout() / 8).clamp(Duration::from_millis(10), Duration::from_millis(500))
+}
+
+/// Changes to another configuration.
+fn replace(core: &Rc<Core>, acceptors: &mut Vec<Acceptor>, install: Install) {
+    let Install { snapshot, added, removed, done } = install;
+    core.clock.set_tick(tick(&snapshot));
+    let left = snapshot.config.drain_timeout + LAST_WORDS;
+    let gone = core.install(snapshot);
+    acceptors.retain(|acceptor| !removed.contains(&acceptor.address));
+    for acceptor in &*acceptors {
+        acceptor.slot.replace(core.slot(acceptor.address));
+    }
+    for (address, socket) in added {
+        match Acceptor::start(core, address, socket) {
+            Ok(acceptor) => acceptors.push(acceptor),
+            Err(error) => tracing::error!(%error, %address, "cannot listen"),
+        }
+    }
+    if !gone.is_empty() {
+        let core = Rc::clone(core);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(left).await;
+            gone.iter().for_each(|slot| slot.cut());
+            core.clock.wake_all();
+        });
+    }
+    // Who waits for it may have given up.
+    let _ = done.send(());
+}
+
+/// A socket that connections are taken from. Dropping it stops that, after those that the
+/// kernel has completed already.
+struct Acceptor {
+    address: SocketAddr,
+    /// The listener of now at its address.
+    slot: Rc<RefCell<Option<Rc<ListenerSlot>>>>,
+    _stop: watch::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Acceptor {
+    fn start(core: &Rc<Core>, address: SocketAddr, socket: StdListener) -> std::io::Result<Self> {
+        let socket = TcpListener::from_std(socket)?;
+        let slot = Rc::new(RefCell::new(core.slot(address)));
+        let (stop, stopped) = watch::channel(());
+        let accepting = accept(Rc::clone(core), Rc::clone(&slot), socket, stopped);
+        let task = tokio::task::spawn_local(accepting);
+        Ok(Self { address, slot, _stop: stop, task })
+    }
+
+    /// Stops it; the task ends when it has taken the rest.
+    fn stop(self) -> JoinHandle<()> {
+        self.task
+    }
+}
+
 async fn accept(
     core: Rc<Core>,
-    listener: Arc<Listener>,
+    slot: Rc<RefCell<Option<Rc<ListenerSlot>>>>,
     socket: TcpListener,
-    mut stopped: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<()>,
 ) {
-    loop {
+    let mut rest = net::listener::BACKLOG;
+    while rest > 0 {
+        if stopped.has_changed().is_err() {
+            // What the kernel has completed until now is no more than this.
+            rest -= 1;
+        }
         tokio::select! {
             biased;
             accepted = net::listener::accept(&socket) => match accepted {
                 Ok((stream, peer)) => {
-                    let serving =
-                        proxy::serve_connection(Rc::clone(&core), Arc::clone(&listener), stream, peer);
+                    let Some(slot) = slot.borrow().clone() else { continue };
+                    let serving = proxy::serve_connection(Rc::clone(&core), slot, stream, peer);
                     tokio::task::spawn_local(serving);
                 }
                 Err(error) => {
-                    tracing::error!(%error, address = %listener.address, "cannot accept");
+                    tracing::error!(%error, "cannot accept");
                     return;
                 }
             },
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            // Nothing is ever sent: this is the end of the sender.
+            _ = stopped.changed() => return,
         }
     }
 }

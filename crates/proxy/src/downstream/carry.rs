@@ -21,13 +21,15 @@ use super::{Accepted, Handshake, hurried, linger, shake};
 use crate::core::{Core, View};
 use crate::failure::{Failure, Kind, Side, io_words};
 use crate::record::Record;
-use crate::snapshot::{Face, Tunnel};
+use crate::snapshot::{Face, Listener, Tunnel};
+use crate::standing::Standing;
 use crate::tunnel::{self, End};
 
 /// One connection that is carried.
 struct Passage<'a> {
     core: &'a Core,
     view: &'a View,
+    listener: &'a Listener,
     accepted: &'a Accepted,
     face: &'a Tunnel,
     /// What the client asked for.
@@ -56,11 +58,13 @@ struct Begun {
 
 /// Carries a connection until it ends.
 pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, stream: TcpStream) {
-    let Face::Tunnel(face) = &accepted.listener.face else { return };
-    let view = core.view();
+    let serving = core.serving(&accepted.slot);
+    let listener = serving.listener();
+    let Face::Tunnel(face) = &listener.face else { return };
     let mut passage = Passage {
         core,
-        view: &view,
+        view: &serving.view,
+        listener,
         accepted: &accepted,
         face,
         name: None,
@@ -89,7 +93,7 @@ impl Passage<'_> {
     async fn run(&mut self, stream: TcpStream) -> Result<(), Refusal> {
         let (core, guard) = (self.core, &self.accepted.guard);
         guard.set(self.face.config.timeouts.header);
-        let begun = hurried(core, guard, self.begin(Io::Tcp(stream))).await?;
+        let begun = hurried(core, &self.accepted.slot, guard, self.begin(Io::Tcp(stream))).await?;
         let mut up =
             self.reach(begun.upstream).await.map_err(|failure| Refusal::Failed(failure, None))?;
         self.record.status = 200;
@@ -97,7 +101,8 @@ impl Passage<'_> {
         let counters = net::TunnelCounters::default();
         let mut down = begun.wire;
         let (down, up) = (End::Wire(&mut down), End::Wire(&mut up.wire));
-        let ended = tunnel::join(core, guard, down, up, idle, &counters).await;
+        let standing = Standing::at(core, self.listener);
+        let ended = tunnel::join(standing, guard, down, up, idle, &counters).await;
         self.record.bytes_in = counters.a_to_b.get();
         self.record.bytes_out = counters.b_to_a.get();
         ended.map_err(|failure| Refusal::Failed(failure, None))
@@ -117,7 +122,7 @@ impl Passage<'_> {
             // The configuration has one or the other.
             self.face.routes.default().ok_or(Refusal::Silent)?
         };
-        let Some(tls) = &self.accepted.listener.tls else {
+        let Some(tls) = &self.listener.tls else {
             return Ok(Begun { wire: Wire::with_received(io, early), upstream });
         };
         match shake(self.core, &self.accepted.guard, tls, io, &early).await {
@@ -145,7 +150,7 @@ impl Passage<'_> {
                 chosen.ok_or_else(|| Refusal::Failed(unknown(), None))
             }
             Ok(Ok(Greeting::Other)) => match self.face.routes.default() {
-                Some(upstream) if self.accepted.listener.tls.is_none() => Ok(upstream),
+                Some(upstream) if self.listener.tls.is_none() => Ok(upstream),
                 _ => failed(Kind::RequestError, "no TLS, where a server name is needed"),
             },
             Ok(Ok(Greeting::Endless)) => failed(Kind::RequestError, "no server name within 16 KiB"),
@@ -210,7 +215,7 @@ impl Passage<'_> {
     /// Writes the line of the access log and counts, as for a request.
     fn write_record(&self) {
         let record = &self.record;
-        let face = self.accepted.listener.telemetry_face();
+        let face = self.listener.telemetry_face();
         let duration = record.started.elapsed();
         let name = self.name.as_deref();
         let info = self.tls.as_ref();

@@ -1,9 +1,10 @@
 //! A connection on which a client speaks HTTP/1.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use message::framing::BodyLength;
 use message::{Method, RequestHead, Version, hop};
@@ -11,12 +12,13 @@ use upstream::Wire;
 use upstream::wire::HeadError;
 
 use super::{Accepted, HURRY};
-use crate::core::{Core, View};
+use crate::core::Core;
 use crate::exchange::{self, Exchange, Next};
 use crate::failure::{Failure, Kind};
 use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
-use crate::snapshot::Face;
+use crate::slot::Serving;
+use crate::snapshot::Listener;
 
 /// What a connection of HTTP/2 begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -43,7 +45,7 @@ impl Connection {
     /// Gives the connection back where the client speaks HTTP/2 by prior knowledge.
     pub(super) async fn serve(&mut self) -> Option<Wire> {
         while self.wait().await {
-            match Box::pin(self.request()).await {
+            match Box::pin(self.request_until_cut()).await {
                 Next::Request => {}
                 Next::Close { .. } => return None,
                 Next::Http2 => return self.wire.take(),
@@ -62,13 +64,18 @@ impl Connection {
     async fn wait(&mut self) -> bool {
         let Some(wire) = &self.wire else { return false };
         if !wire.received().is_empty() {
-            return !self.core.is_draining() || self.requests == 0;
+            return !self.accepted.is_draining(&self.core) || self.requests == 0;
         }
-        let timeouts = self.accepted.listener.timeouts();
-        // A new connection has to say something soon.
-        let patience = if self.requests == 0 { timeouts.header } else { timeouts.idle };
-        self.accepted.guard.set(patience);
+        self.accepted.guard.set(self.patience());
         poll_fn(|cx| self.poll_request(cx)).await
+    }
+
+    /// How long the next request may keep us waiting.
+    fn patience(&self) -> Duration {
+        let serving = self.core.serving(&self.accepted.slot);
+        let timeouts = serving.listener().timeouts();
+        // A new connection has to say something soon.
+        if self.requests == 0 { timeouts.header } else { timeouts.idle }
     }
 
     /// Ready when something of a request has come, or none will.
@@ -77,7 +84,7 @@ impl Connection {
         if let Poll::Ready(outcome) = wire.poll_readable(cx) {
             return Poll::Ready(outcome.is_ok());
         }
-        if self.core.is_draining() {
+        if self.accepted.is_draining(&self.core) {
             if self.requests > 0 {
                 return Poll::Ready(false);
             }
@@ -90,6 +97,17 @@ impl Connection {
         self.accepted.guard.poll_expired(cx).map(|()| false)
     }
 
+    /// Serves one request, until the time is over that a listener which went has left.
+    async fn request_until_cut(&mut self) -> Next {
+        let slot = Rc::clone(&self.accepted.slot);
+        let mut request = pin!(self.request());
+        poll_fn(|cx| match slot.is_cut() {
+            true => Poll::Ready(Next::Close { linger: false }),
+            false => request.as_mut().poll(cx),
+        })
+        .await
+    }
+
     /// Reads one request and serves it.
     async fn request(&mut self) -> Next {
         let core = Rc::clone(&self.core);
@@ -97,10 +115,13 @@ impl Connection {
         let Some(wire) = self.wire.take() else { return Next::Close { linger: false } };
         let started = Instant::now();
         let mut down = H1Peer::new(wire);
-        let head = self.read_head(core, &mut down).await;
+        // What the configuration says now, whatever it said when the connection was made.
+        let serving = core.serving(&self.accepted.slot);
+        let listener = serving.listener();
+        let head = self.read_head(core, listener, &mut down).await;
         let (request, failure) = match head {
             Ok(request) => (request, None),
-            Err(None) if self.is_http2(&down.wire) => {
+            Err(None) if self.is_http2(listener, &down.wire) => {
                 self.wire = Some(down.wire);
                 return Next::Http2;
             }
@@ -112,12 +133,12 @@ impl Connection {
             Err(Some(failure)) => (unknown(core), Some(failure)),
         };
         self.requests += 1;
-        core.counters.face(self.accepted.listener.telemetry_face()).requests_started.inc();
-        let view = core.view();
+        core.counters.face(listener.telemetry_face()).requests_started.inc();
         let mut down = DownPeer::H1(down);
         let next = {
-            let mut x = self.exchange(core, &view, &mut down, request, started);
-            x.keep_alive = self.requests < self.accepted.listener.limits().requests_per_connection;
+            let mut x = self.exchange(core, &serving, &mut down, request, started);
+            x.keep_alive = self.requests < listener.limits().requests_per_connection
+                && !self.accepted.slot.is_gone();
             exchange::run(x, failure).await
         };
         let DownPeer::H1(mut down) = down else { return Next::Close { linger: false } };
@@ -143,53 +164,24 @@ impl Connection {
         }
     }
 
-    /// Ready when it is known whether the connection begins with the preface of HTTP/2.
-    fn poll_preface(&self, cx: &mut Context<'_>, core: &Core, wire: &mut Wire) -> Poll<bool> {
-        loop {
-            let received = wire.received();
-            let length = received.len().min(PREFACE.len());
-            if received[..length] != PREFACE[..length] || !self.takes_http2() {
-                return Poll::Ready(false);
-            }
-            if length == PREFACE.len() {
-                return Poll::Ready(true);
-            }
-            if !wire.has_buffer() {
-                wire.lend(core.blocks.buffer());
-            }
-            // An end or an error is found again by whoever reads next.
-            if !matches!(ready!(wire.poll_receive(cx)), Ok(1..)) {
-                return Poll::Ready(false);
-            }
-        }
-    }
-
-    fn is_http2(&self, wire: &Wire) -> bool {
-        self.requests == 0 && self.takes_http2() && wire.received().starts_with(PREFACE)
-    }
-
-    fn takes_http2(&self) -> bool {
-        match &self.accepted.listener.face {
-            Face::Reverse(face) => face.http2,
-            Face::Forward(face) => face.config.http2,
-            Face::Tunnel(_) => false,
-        }
+    fn is_http2(&self, listener: &Listener, wire: &Wire) -> bool {
+        self.requests == 0 && listener.takes_http2() && wire.received().starts_with(PREFACE)
     }
 
     fn exchange<'a>(
         &'a self,
         core: &'a Core,
-        view: &'a View,
+        serving: &'a Serving,
         down: &'a mut DownPeer,
         request: RequestHead,
         started: Instant,
     ) -> Exchange<'a> {
         Exchange {
             core,
-            view,
-            listener: &self.accepted.listener,
+            view: &serving.view,
+            listener: serving.listener(),
             client: self.accepted.client,
-            tls_site: down.tls_info().map(|info| info.site),
+            tls_site: self.accepted.tls_site.as_deref(),
             down,
             guard: &self.accepted.guard,
             request,
@@ -206,21 +198,23 @@ impl Connection {
     async fn read_head(
         &self,
         core: &Core,
+        listener: &Listener,
         down: &mut H1Peer,
     ) -> Result<RequestHead, Option<Failure>> {
-        let heads = self.accepted.listener.heads();
+        let heads = listener.heads();
         let mut begun = false;
         let head = poll_fn(|cx| {
             if !begun {
                 ready!(down.wire.poll_skip_empty_line(cx, &core.blocks)).map_err(HeadError::Io)?;
                 begun = true;
             }
-            if self.requests == 0 && ready!(self.poll_preface(cx, core, &mut down.wire)) {
+            let may_be_http2 = self.requests == 0 && listener.takes_http2();
+            if may_be_http2 && ready!(poll_preface(cx, core, &mut down.wire)) {
                 return Poll::Ready(Err(HeadError::Closed));
             }
             down.wire.poll_head(cx, heads, &core.blocks)
         });
-        let header = self.accepted.listener.timeouts().header;
+        let header = listener.timeouts().header;
         match self.accepted.guard.within(header, head).await {
             Ok(Ok(block)) => {
                 h1::parse_request(block, heads).map_err(|error| Some(Failure::of_request(error)))
@@ -232,6 +226,27 @@ impl Connection {
             // Whoever sent nothing at all is not told that it came late.
             Err(_) if down.wire.received().is_empty() => Err(None),
             Err(_) => Err(Some(Failure::new(Kind::RequestTimeout))),
+        }
+    }
+}
+
+/// Ready when it is known whether the connection begins with the preface of HTTP/2.
+fn poll_preface(cx: &mut Context<'_>, core: &Core, wire: &mut Wire) -> Poll<bool> {
+    loop {
+        let received = wire.received();
+        let length = received.len().min(PREFACE.len());
+        if received[..length] != PREFACE[..length] {
+            return Poll::Ready(false);
+        }
+        if length == PREFACE.len() {
+            return Poll::Ready(true);
+        }
+        if !wire.has_buffer() {
+            wire.lend(core.blocks.buffer());
+        }
+        // An end or an error is found again by whoever reads next.
+        if !matches!(ready!(wire.poll_receive(cx)), Ok(1..)) {
+            return Poll::Ready(false);
         }
     }
 }

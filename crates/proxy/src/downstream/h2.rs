@@ -31,7 +31,7 @@ use crate::exchange::{self, Exchange};
 use crate::failure::{Failure, Kind};
 use crate::peer::{DownPeer, H2Down};
 use crate::record::Record;
-use crate::snapshot::Face;
+use crate::snapshot::{Face, Listener};
 
 /// Bytes of one request body that may be under way to us.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -80,8 +80,9 @@ pub(super) async fn serve(core: Rc<Core>, accepted: Accepted, wire: Wire) {
     });
     let tls = wire.io.info().cloned().map(Rc::new);
     let io = Metered::new(wire, Rc::clone(&meter));
-    let header = accepted.listener.timeouts().header;
-    let handshake = builder(&accepted).handshake(io);
+    let opening = core.serving(&accepted.slot);
+    let header = opening.listener().timeouts().header;
+    let handshake = builder(opening.listener()).handshake(io);
     let Ok(Ok(connection)) = accepted.guard.within(header, handshake).await else { return };
     let serving = Serving {
         core,
@@ -93,17 +94,18 @@ pub(super) async fn serve(core: Rc<Core>, accepted: Accepted, wire: Wire) {
         leaving: false,
         idle: false,
     };
+    drop(opening);
     serving.run(connection).await;
 }
 
-fn builder(accepted: &Accepted) -> Builder {
-    let heads = accepted.listener.heads();
+fn builder(listener: &Listener) -> Builder {
+    let heads = listener.heads();
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
-        .max_concurrent_streams(accepted.listener.limits().streams)
+        .max_concurrent_streams(listener.limits().streams)
         .max_header_list_size(u32::try_from(heads.bytes).unwrap_or(u32::MAX))
         .enable_connect_protocol();
     builder
@@ -135,6 +137,9 @@ impl Serving {
         cx: &mut Context<'_>,
         connection: &mut Connection<Metered, Bytes>,
     ) -> Poll<Event> {
+        if self.accepted.slot.is_cut() {
+            return Poll::Ready(Event::End);
+        }
         self.meter.ledger.tick(self.core.clock.now_ms());
         match connection.poll_accept(cx) {
             Poll::Ready(Some(Ok((request, respond)))) => {
@@ -146,7 +151,7 @@ impl Serving {
         if self.meter.ledger.is_overdrawn() {
             return Poll::Ready(Event::Overdrawn);
         }
-        if self.core.is_draining() && !self.leaving {
+        if self.accepted.is_draining(&self.core) && !self.leaving {
             return Poll::Ready(Event::Drain);
         }
         self.set_alarm();
@@ -162,7 +167,8 @@ impl Serving {
                 self.accepted.guard.set(HURRY);
             }
         } else if idle && !self.idle {
-            let timeouts = self.accepted.listener.timeouts();
+            let serving = self.core.serving(&self.accepted.slot);
+            let timeouts = serving.listener().timeouts();
             let patience = if self.requests == 0 { timeouts.header } else { timeouts.idle };
             self.accepted.guard.set(patience);
         } else if !idle && self.idle {
@@ -183,7 +189,8 @@ impl Serving {
 
     /// Whether the client has not taken for too long what waits for it.
     fn is_stuck(&self) -> bool {
-        let grace = self.accepted.listener.limits().min_rate_grace.as_millis() as u64;
+        let serving = self.core.serving(&self.accepted.slot);
+        let grace = serving.listener().limits().min_rate_grace.as_millis() as u64;
         let now = self.core.clock.now_ms();
         self.meter.blocked_since.get().is_some_and(|since| now.saturating_sub(since) > grace)
     }
@@ -214,7 +221,8 @@ impl Serving {
         connection: &mut Connection<Metered, Bytes>,
     ) {
         self.requests += 1;
-        if self.requests >= self.accepted.listener.limits().requests_per_connection {
+        let serving = self.core.serving(&self.accepted.slot);
+        if self.requests >= serving.listener().limits().requests_per_connection {
             self.leave(connection);
         }
         self.active.set(self.active.get() + 1);
@@ -247,9 +255,12 @@ async fn serve_stream(
 ) {
     let started = Instant::now();
     let (parts, recv) = request.into_parts();
-    let face = accepted.listener.telemetry_face();
+    // What the configuration says now, whatever it said when the connection was made.
+    let serving = core.serving(&accepted.slot);
+    let listener = serving.listener();
+    let face = listener.telemetry_face();
     core.counters.face(face).requests_started.inc();
-    let forward = matches!(accepted.listener.face, Face::Forward(_));
+    let forward = matches!(listener.face, Face::Forward(_));
     let understood = request::head(&parts, forward, &core.blocks);
     let (request, connect) = match understood {
         Ok(understood) => understood,
@@ -261,19 +272,18 @@ async fn serve_stream(
             return;
         }
     };
-    let heads = accepted.listener.heads();
+    let heads = listener.heads();
     let too_large =
         request.fields.len() > heads.fields || request.fields.bytes().len() > heads.bytes;
     let failure = too_large.then(|| Failure::new(Kind::RequestHeadTooLarge));
-    let view = core.view();
     let guard = core.clock.guard();
     let mut down = DownPeer::H2(H2Down::new(respond, recv, connect, tls));
     let x = Exchange {
         core,
-        view: &view,
-        listener: &accepted.listener,
+        view: &serving.view,
+        listener,
         client: accepted.client,
-        tls_site: down.tls_info().map(|info| info.site),
+        tls_site: accepted.tls_site.as_deref(),
         down: &mut down,
         guard: &guard,
         request,

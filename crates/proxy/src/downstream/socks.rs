@@ -11,12 +11,13 @@ use upstream::Wire;
 
 use super::socks_wire::{Incomplete, Request, methods, password, request4, request5};
 use super::{Accepted, linger};
-use crate::core::{Core, View};
+use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::forward::{check_password, reach};
 use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
+use crate::slot::Serving;
 use crate::snapshot::{Face, Forward};
 use crate::tunnel::{self, End};
 
@@ -45,11 +46,12 @@ enum Refusal {
 
 /// Serves the one request of a SOCKS connection.
 pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
-    let Face::Forward(face) = &accepted.listener.face else { return };
-    let view = core.view();
+    let serving = core.serving(&accepted.slot);
+    let listener = serving.listener();
+    let Face::Forward(face) = &listener.face else { return };
     let mut down = DownPeer::H1(H1Peer::new(wire));
     {
-        let mut x = exchange(core, &view, &accepted, &mut down);
+        let mut x = exchange(core, &serving, &accepted, &mut down);
         let version = match next_bytes(&mut x).await {
             true => wire_of(x.down).received().first().copied(),
             false => None,
@@ -66,7 +68,7 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
             let _ = x.guard.within(face.config.timeouts.header, wire_of(x.down).send(&reply)).await;
         }
         if x.record.protocol.is_some() {
-            core.counters.face(accepted.listener.telemetry_face()).requests_started.inc();
+            core.counters.face(listener.telemetry_face()).requests_started.inc();
             x.record();
         }
     }
@@ -75,14 +77,14 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
 
 fn exchange<'a>(
     core: &'a Core,
-    view: &'a View,
+    serving: &'a Serving,
     accepted: &'a Accepted,
     down: &'a mut DownPeer,
 ) -> Exchange<'a> {
     Exchange {
         core,
-        view,
-        listener: &accepted.listener,
+        view: &serving.view,
+        listener: serving.listener(),
         client: accepted.client,
         tls_site: None,
         down,

@@ -19,7 +19,7 @@ fn table(routes: &[(&str, &[&str])]) -> RouteTable {
     let config = config::parse("test", &text, std::path::Path::new("")).unwrap();
     let mut table = RouteTable::default();
     for route in &config.sites[0].routes {
-        table.add(Route::build(route, &config.sites[0]).unwrap());
+        table.add(Route::build(route, route.clone(), &config.sites[0]).unwrap());
     }
     table
 }

@@ -1,0 +1,97 @@
+//! The files that a configuration names, and whether they have changed since they were read.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use config::{Config, ErrorPage, PageBody, Spanned, TargetPattern, UpstreamTls};
+
+/// What tells one state of a file from another; symbolic links are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    size: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    /// `None`: there is no such file, or it cannot be asked about.
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            modified: metadata.modified().ok(),
+            size: metadata.size(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
+/// The state of files at one time. Those that `tls::ServerTls` looks after by itself are not
+/// among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileStates(HashMap<PathBuf, Option<Stamp>>);
+
+impl FileStates {
+    /// Looks at all files that a configuration names. Do it before they are read: a file that
+    /// changes in between is then read again, never missed.
+    pub(crate) fn of(config: &Config) -> Self {
+        let sites = config.sites.iter().flat_map(of_site);
+        let upstreams = config.upstreams.iter().flat_map(|upstream| of_upstream(&upstream.tls));
+        let users = config.users.iter().flat_map(|set| &set.files).map(path);
+        let forwards = config.forwards.iter().flat_map(of_forward);
+        let mut states = HashMap::new();
+        for path in sites.chain(upstreams).chain(users).chain(forwards) {
+            if !states.contains_key(path) {
+                states.insert(path.to_owned(), Stamp::of(path));
+            }
+        }
+        Self(states)
+    }
+
+    /// Looks at the same files again.
+    #[must_use]
+    pub fn now(&self) -> Self {
+        Self(self.0.keys().map(|path| (path.clone(), Stamp::of(path))).collect())
+    }
+
+    /// Those of which the state is not that of `old`.
+    pub fn changed_since<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = &'a Path> {
+        self.0.keys().map(PathBuf::as_path).filter(|path| !self.is_as_in(old, path))
+    }
+
+    /// Whether a file is what it was.
+    pub(crate) fn is_as_in(&self, old: &Self, path: &Path) -> bool {
+        matches!((self.0.get(path), old.0.get(path)), (Some(now), Some(then)) if now == then)
+    }
+}
+
+fn path(file: &Spanned<PathBuf>) -> &Path {
+    &file.value
+}
+
+pub(crate) fn of_site(site: &config::Site) -> impl Iterator<Item = &Path> {
+    let routes = site.routes.iter().flat_map(|route| of_pages(&route.error_pages));
+    of_pages(&site.error_pages).chain(routes)
+}
+
+fn of_pages(pages: &[ErrorPage]) -> impl Iterator<Item = &Path> {
+    pages.iter().filter_map(|page| match &page.body {
+        PageBody::File(file) => Some(path(file)),
+        PageBody::Text(_) => None,
+    })
+}
+
+pub(crate) fn of_upstream(tls: &UpstreamTls) -> impl Iterator<Item = &Path> {
+    let client = tls.client.iter().flat_map(|client| [path(&client.cert), path(&client.key)]);
+    tls.ca.iter().map(path).chain(client)
+}
+
+pub(crate) fn of_forward(forward: &config::Forward) -> impl Iterator<Item = &Path> {
+    let targets = forward.rules.iter().flat_map(|rule| &rule.targets);
+    targets.filter_map(|target| match target {
+        TargetPattern::List(file) => Some(path(file)),
+        _ => None,
+    })
+}
