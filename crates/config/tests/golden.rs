@@ -70,6 +70,27 @@ fn valid() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn examples() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "kdl") {
+            continue;
+        }
+        // What is left out until there is a certificate must hold as well.
+        let text = fs::read_to_string(&path).unwrap();
+        for text in [text.replace("/-", ""), text] {
+            if let Err(errors) = config::parse(&file_name(&path), &text, &folder) {
+                panic!("{errors}");
+            }
+        }
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
+}
+
 /// Without the places of values, which every edit of a case would move.
 fn snapshot(debug: &str) -> String {
     let mut out = String::new();

@@ -148,6 +148,38 @@ fn written_defaults_change_nothing() {
     }
 }
 
+/// The same for values with a name: taken out of the example, and written as the manual has it.
+#[test]
+fn written_defaults_of_properties_change_nothing() {
+    let mut count = 0;
+    for directive in DIRECTIVES.iter().filter(|entry| entry.since != Since::Planned) {
+        let (line, rest) = directive.example.split_once('\n').unwrap_or((directive.example, ""));
+        let (line, block) = line.strip_suffix(" {").map_or((line, ""), |line| (line, " {"));
+        for property in directive.properties {
+            let Some(default) = property.default else { continue };
+            let line = without(line, property.name);
+            let read = |line: &str| {
+                let text = around(directive.places[0], &format!("{line}{block}\n{rest}"));
+                let config = crate::parse("default", &text, Path::new("")).ok()?;
+                Some(without_spans(&format!("{config:?}")))
+            };
+            // Some values cannot stand without the other.
+            let Some(bare) = read(&line) else { continue };
+            let with = read(&format!("{line} {}={default}", property.name));
+            assert_eq!(with.as_ref(), Some(&bare), "{} {}", directive.name, property.name);
+            count += 1;
+        }
+    }
+    assert!(count >= 25, "{count}");
+}
+
+fn without(line: &str, property: &str) -> String {
+    let Some((before, value)) = line.split_once(&format!(" {property}=")) else {
+        return line.to_owned();
+    };
+    format!("{before}{}", value.find(' ').map_or("", |end| &value[end..]))
+}
+
 fn without_spans(debug: &str) -> String {
     let mut out = String::new();
     let mut rest = debug;
