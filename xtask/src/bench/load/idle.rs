@@ -1,5 +1,6 @@
 //! Thousands of connections that made one request and now wait.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -97,13 +98,14 @@ pub(super) fn established(address: SocketAddr) -> Result<u32> {
     // proc(5): the address in hexadecimal, in the byte order of the machine.
     let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port());
     let table = fs::read_to_string("/proc/net/tcp")?;
-    let count = table
+    // The table is not read at once: what moves in it meanwhile may come twice.
+    let peers: HashSet<&str> = table
         .lines()
-        .map(|line| line.split_whitespace().skip(1))
-        .filter(|fields| {
-            let mut fields = fields.clone();
-            fields.next() == Some(&local) && fields.nth(1) == Some(ESTABLISHED)
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (is_here, peer) = (fields.next()? == local, fields.next()?);
+            (is_here && fields.next()? == ESTABLISHED).then_some(peer)
         })
-        .count();
-    Ok(u32::try_from(count)?)
+        .collect();
+    Ok(u32::try_from(peers.len())?)
 }

@@ -31,11 +31,9 @@ pub fn measure(proxy: &Proxy, connections: u32) -> Result<f64> {
     let before = settled(&proxy.server)?;
     let sockets = open(connections)?;
     let after = settled(&proxy.server)?;
-    let stayed = established(proxy.address)?;
+    let what = "all WebSockets to be there still";
+    wait_for(|| Ok(established(proxy.address)? == connections), what)?;
     drop(sockets);
-    if stayed != connections {
-        return Err(format!("{stayed} of {connections} WebSockets stayed open").into());
-    }
     Ok(after.saturating_sub(before) as f64 / f64::from(connections))
 }
 
