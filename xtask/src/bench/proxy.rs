@@ -135,6 +135,11 @@ impl Place<'_> {
         }
     }
 
+    /// Idle connections kept to each server: no fewer than requests come at once.
+    fn keep_idle(&self) -> u32 {
+        if self.face.is_http2() { 256 } else { 64 }
+    }
+
     /// Writes a configuration file and gives its path.
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.dir.join(name);

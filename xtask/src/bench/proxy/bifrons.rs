@@ -38,9 +38,12 @@ fn face(place: &Place<'_>, routes: usize) -> String {
         Face::Reverse | Face::WebSockets => {
             format!("site \"http://{listen}\" {{\n    to{servers}\n}}\n")
         }
-        Face::ReverseTls | Face::Http2 => {
-            format!("site \"https://{listen}\" {{\n    {}\n    to{servers}\n}}\n", tls())
-        }
+        Face::ReverseTls | Face::Http2 => format!(
+            "site \"https://{listen}\" {{\n    {}\n    to{servers} {{\n        \
+             keep-idle {}\n    }}\n}}\n",
+            tls(),
+            place.keep_idle()
+        ),
         Face::Http2Throughout => format!(
             "site \"https://{listen}\" {{\n    {}\n    to \"h2c://{}\"\n}}\n",
             tls(),

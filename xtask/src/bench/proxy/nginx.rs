@@ -70,7 +70,7 @@ http {{
   map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
   upstream origin {{
     {servers}
-    keepalive 64;
+    keepalive {idle};
     keepalive_requests 10000;
   }}
   server {{
@@ -94,6 +94,7 @@ http {{
   }}
 }}
 ",
+        idle = place.keep_idle(),
         files = 4 * bed.connections,
     );
     let mut command = Command::new("nginx");
