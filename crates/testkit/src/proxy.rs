@@ -66,18 +66,27 @@ impl Proxy {
     /// # Errors
     /// What is wrong with the configuration, in words.
     pub fn try_start_in(scratch: Scratch, kdl: &str) -> Result<Self, String> {
-        let mut text = kdl.to_owned();
-        let says = |directive: &str| kdl.lines().any(|line| line.trim().starts_with(directive));
-        if !says("threads ") {
-            text.push_str("\nthreads 1\n");
-        }
-        if !says("access-log ") {
-            text.push_str("\naccess-log \"access.log\" format=\"json\"\n");
-        }
-        let config = config::parse("test.kdl", &text, scratch.path())
-            .map_err(|errors| format!("{errors}\n{errors:?}"))?;
+        let config = parse(&scratch, kdl)?;
         let server = server::start(config).map_err(|error| format!("{error}: {error:?}"))?;
         Ok(Self { server, scratch })
+    }
+
+    /// Goes on with another configuration.
+    pub fn reload(&self, kdl: &str) -> server::Reload {
+        self.try_reload(kdl).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, for what may be refused.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, in words.
+    pub fn try_reload(&self, kdl: &str) -> Result<server::Reload, String> {
+        let config = parse(&self.scratch, kdl)?;
+        self.server.reload(config).map_err(|errors| {
+            let shown: Vec<_> =
+                errors.iter().map(|error| format!("{} ({})", error.message, error.label)).collect();
+            shown.join("\n")
+        })
     }
 
     /// A proxy with one site, for every host, before this origin.
@@ -145,6 +154,19 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.server.stop(Duration::ZERO);
     }
+}
+
+fn parse(scratch: &Scratch, kdl: &str) -> Result<config::Config, String> {
+    let mut text = kdl.to_owned();
+    let says = |directive: &str| kdl.lines().any(|line| line.trim().starts_with(directive));
+    if !says("threads ") {
+        text.push_str("\nthreads 1\n");
+    }
+    if !says("access-log ") {
+        text.push_str("\naccess-log \"access.log\" format=\"json\"\n");
+    }
+    config::parse("test.kdl", &text, scratch.path())
+        .map_err(|errors| format!("{errors}\n{errors:?}"))
 }
 
 /// An address that several sites can listen on together: a loopback address that no other test
