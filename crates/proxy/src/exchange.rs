@@ -160,7 +160,7 @@ impl Exchange<'_> {
         self.down.expect(self.body, limits);
         let target = Target::parse(self.request.method, self.request.target())
             .map_err(|_| bad("malformed request target"))?;
-        let authority = self.authority(&target)?;
+        let authority = authority_of(&self.request, &target)?;
         self.said = hop::strip(&mut self.request.fields);
         self.keep_alive = match self.request.version {
             Version::Http11 | Version::Http2 => !self.said.close,
@@ -168,44 +168,6 @@ impl Exchange<'_> {
         } && self.keep_alive;
         self.expectation()?;
         Ok(Aim { target, authority })
-    }
-
-    /// The one host of the request (RFC 9112 §3.2).
-    fn authority(&self, target: &Target) -> Result<Option<Authority<'static>>, Failure> {
-        let bad = |words: &'static str| Failure::with(Kind::RequestError, words);
-        let mut hosts = self.request.fields.values(FieldId::Host);
-        let host = hosts.next();
-        if hosts.next().is_some() {
-            return Err(bad("more than one Host"));
-        }
-        if host.is_none() && self.request.version >= Version::Http11 {
-            return Err(bad("no Host"));
-        }
-        let parse = |text| Authority::parse(text).map_err(|_| bad("malformed host"));
-        let from_field = match host {
-            Some(b"") | None => None,
-            Some(text) => Some(parse(text)?),
-        };
-        let from_target = match target {
-            Target::Absolute { authority, .. } => {
-                Some(parse(&self.request.target()[authority.clone()])?)
-            }
-            // A tunnel's target decides; what `Host` says beside it is sent to nobody.
-            Target::Authority => Some(parse(self.request.target())?),
-            Target::Origin(_) | Target::Asterisk => None,
-        };
-        if let (Target::Absolute { secure, .. }, Some(target), Some(field)) =
-            (target, &from_target, &from_field)
-        {
-            let default = if *secure { 443 } else { 80 };
-            let port = |authority: &Authority<'_>| authority.port.unwrap_or(default);
-            if target.host != field.host || port(target) != port(field) {
-                return Err(bad("Host differs from the request target"));
-            }
-        }
-        Ok(from_target
-            .or(from_field)
-            .map(|found| Authority { host: found.host.into_owned(), port: found.port }))
     }
 
     /// RFC 9110 §10.1.1.
@@ -334,6 +296,45 @@ impl Exchange<'_> {
             Target::Authority | Target::Asterisk => None,
         }
     }
+}
+
+/// The one host of a request (RFC 9112 §3.2).
+pub(crate) fn authority_of(
+    request: &RequestHead,
+    target: &Target,
+) -> Result<Option<Authority<'static>>, Failure> {
+    let bad = |words: &'static str| Failure::with(Kind::RequestError, words);
+    let mut hosts = request.fields.values(FieldId::Host);
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("more than one Host"));
+    }
+    if host.is_none() && request.version >= Version::Http11 {
+        return Err(bad("no Host"));
+    }
+    let parse = |text| Authority::parse(text).map_err(|_| bad("malformed host"));
+    let from_field = match host {
+        Some(b"") | None => None,
+        Some(text) => Some(parse(text)?),
+    };
+    let from_target = match target {
+        Target::Absolute { authority, .. } => Some(parse(&request.target()[authority.clone()])?),
+        // A tunnel's target decides; what `Host` says beside it is sent to nobody.
+        Target::Authority => Some(parse(request.target())?),
+        Target::Origin(_) | Target::Asterisk => None,
+    };
+    if let (Target::Absolute { secure, .. }, Some(target), Some(field)) =
+        (target, &from_target, &from_field)
+    {
+        let default = if *secure { 443 } else { 80 };
+        let port = |authority: &Authority<'_>| authority.port.unwrap_or(default);
+        if target.host != field.host || port(target) != port(field) {
+            return Err(bad("Host differs from the request target"));
+        }
+    }
+    Ok(from_target
+        .or(from_field)
+        .map(|found| Authority { host: found.host.into_owned(), port: found.port }))
 }
 
 /// The client could not be written to or read from.

@@ -7,13 +7,13 @@ use config::Anonymity;
 use egress::Exit;
 use message::framing::BodyLength;
 use message::target::{PathAndQuery, Target};
-use message::{FieldId, Host, Method, ResponseHead, forwarding};
+use message::{FieldId, Host, Method, RequestHead, ResponseHead, forwarding};
 use net::address::{AddressFilter, Refusal};
 use policy::{Admission, Check, Entry, HostRef, Reason, Targets, basic};
 use tls::Io;
 use upstream::{Connection, OriginKey};
 
-use crate::client::AddressText;
+use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry};
 use crate::peer::{DownPeer, H1Peer, UpPeer};
@@ -170,7 +170,13 @@ pub(crate) async fn reach(
     }
 }
 
-fn admit(face: &Forward, host: &Host<'_>, port: u16, entry: Entry) -> Result<(), Failure> {
+/// Whether a target may be reached, as far as can be said before its name is resolved.
+pub(crate) fn admit(
+    face: &Forward,
+    host: &Host<'_>,
+    port: u16,
+    entry: Entry,
+) -> Result<(), Failure> {
     match face.targets.admit(host_ref(host), port, entry) {
         Admission::Allowed | Admission::AfterResolution => Ok(()),
         Admission::Refused(reason) => {
@@ -211,10 +217,10 @@ async fn connect(x: &mut Exchange<'_>, face: &Forward, aim: &Aim) -> Result<(), 
 }
 
 /// A request in absolute form.
-struct Plain<'a, 'b> {
-    face: &'a Forward,
-    aim: &'b Aim,
-    path: PathAndQuery,
+pub(crate) struct Plain<'a, 'b> {
+    pub(crate) face: &'a Forward,
+    pub(crate) aim: &'b Aim,
+    pub(crate) path: PathAndQuery,
 }
 
 impl<'a> Plain<'a, '_> {
@@ -304,10 +310,16 @@ impl<'a> Plain<'a, '_> {
     /// Makes the head of the request what the origin shall see of the client.
     fn prepare(&self, x: &mut Exchange<'a>) -> bool {
         let upgrade = passes_upgrade(x);
-        let address = AddressText::new(x.client.address);
-        let number = x.request.version.number();
-        let pseudonym = &x.view.snapshot.pseudonym;
-        let fields = &mut x.request.fields;
+        self.introduce(&mut x.request, &x.client, &x.view.snapshot.pseudonym);
+        finish_connection_fields(x, upgrade);
+        upgrade
+    }
+
+    /// Makes the fields that tell the origin about the client, or takes them away.
+    pub(crate) fn introduce(&self, request: &mut RequestHead, client: &Client, pseudonym: &str) {
+        let address = AddressText::new(client.address);
+        let number = request.version.number();
+        let fields = &mut request.fields;
         let anonymity = self.face.config.anonymity;
         fields.remove(FieldId::Proxy);
         if anonymity != Anonymity::Transparent {
@@ -328,28 +340,33 @@ impl<'a> Plain<'a, '_> {
                 fields.remove(FieldId::MaxForwards);
             }
         }
-        finish_connection_fields(x, upgrade);
-        upgrade
     }
 
     fn write_request(&self, x: &mut Exchange<'a>, up: &mut H1Peer) {
         let coding = relay::coding_of(x.body);
         let out = up.begin(coding);
-        let target = x.request.target();
+        h1::write_request_line(out, x.request.method_text(), &self.target_out(&x.request));
+        relay::write_fields(out, &x.request.fields, self.host_out(&x.request), coding);
+    }
+
+    /// The request target for the origin, in pieces.
+    pub(crate) fn target_out<'x>(&self, request: &'x RequestHead) -> [&'x [u8]; 2] {
+        let target = request.target();
         let (path, query) = (&target[self.path.path.clone()], &target[self.path.query.clone()]);
         let path = match path {
             // It asks about the whole server (RFC 9112 §3.2.4).
-            b"" if query.is_empty() && x.request.method == Method::Options => b"*",
+            b"" if query.is_empty() && request.method == Method::Options => b"*",
             b"" => b"/",
             path => path,
         };
-        h1::write_request_line(out, x.request.method_text(), &[path, query]);
-        let fields = &x.request.fields;
-        let Target::Absolute { authority, .. } = &self.aim.target else { return };
-        let host = &target[authority.clone()];
-        // Where the field says the same, it stays in its place.
-        let host = (fields.get(FieldId::Host) != Some(host)).then_some(host);
-        relay::write_fields(out, fields, host, coding);
+        [path, query]
+    }
+
+    /// The `Host` that the origin gets; where the field says the same, it stays in its place.
+    pub(crate) fn host_out<'x>(&self, request: &'x RequestHead) -> Option<&'x [u8]> {
+        let Target::Absolute { authority, .. } = &self.aim.target else { return None };
+        let host = &request.target()[authority.clone()];
+        (request.fields.get(FieldId::Host) != Some(host)).then_some(host)
     }
 
     fn edit_response(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {

@@ -3,10 +3,12 @@
 use config::{Action, Scheme};
 use message::framing::BodyLength;
 use message::target::{CanonicalPath, PathAndQuery, PathError, Target};
-use message::{Authority, FieldId, Host, Method, ResponseHead, Version, forwarding};
+use message::{
+    Authority, Block, FieldId, Host, Method, RequestHead, ResponseHead, Version, forwarding, hop,
+};
 use upstream::{Endpoint, Link};
 
-use crate::client::AddressText;
+use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
 use crate::mapping::{Mapping, map_back};
@@ -38,21 +40,9 @@ pub(crate) async fn serve<'a>(
     if let Some(upstream) = route.upstream() {
         return Forwarding { site, route, aim: &aim, path }.relay(x, upstream).await;
     }
-    let query = x.request.target()[path.query.clone()].to_vec();
     match &route.config.action {
         Action::Redirect { to, status } => {
-            let received = x.request.target()[path.path].to_vec();
-            let mut location = route.fill(to, &received).concat();
-            // `//host` and, to browsers, `/\host` name another host than ours.
-            if location.starts_with(b"/") {
-                let more = location[1..].iter().take_while(|b| matches!(b, b'/' | b'\\')).count();
-                location.drain(1..=more);
-            }
-            // What the client asked with goes along, unless the rule says otherwise.
-            if !location.contains(&b'?') {
-                location.extend_from_slice(&query);
-            }
-            let location = String::from_utf8_lossy(&location).into_owned();
+            let location = location(route, to, x.request.target(), &path);
             x.answer(Answer::text(*status, format!("See {location}\n")).field("Location", location))
                 .await
         }
@@ -63,6 +53,26 @@ pub(crate) async fn serve<'a>(
         }
         Action::Relay { .. } => Err(Failure::internal("a relay without an upstream")),
     }
+}
+
+/// Where a redirect leads.
+pub(crate) fn location(
+    route: &Route,
+    to: &config::PathTemplate,
+    target: &[u8],
+    path: &PathAndQuery,
+) -> String {
+    let mut location = route.fill(to, &target[path.path.clone()]).concat();
+    // `//host` and, to browsers, `/\host` name another host than ours.
+    if location.starts_with(b"/") {
+        let more = location[1..].iter().take_while(|b| matches!(b, b'/' | b'\\')).count();
+        location.drain(1..=more);
+    }
+    // What the client asked with goes along, unless the rule says otherwise.
+    if !location.contains(&b'?') {
+        location.extend_from_slice(&target[path.query.clone()]);
+    }
+    String::from_utf8_lossy(&location).into_owned()
 }
 
 /// The site of the request's host, which must be the one that TLS was made for.
@@ -88,7 +98,24 @@ fn find_route<'a>(
     site: &'a Site,
     path: &PathAndQuery,
 ) -> Result<&'a Route, Failure> {
-    let canonical = CanonicalPath::of(&x.request.target()[path.path.clone()]).map_err(|error| {
+    let canonical = canonical(&x.request.target()[path.path.clone()])?;
+    match choose_route(site, &canonical, x.request.method_text()) {
+        Ok(index) => {
+            x.record.route = Some(index);
+            Ok(&site.routes.routes[index])
+        }
+        Err(failure) => {
+            if failure.kind == Kind::MethodNotAllowed {
+                x.record.allow = allowed_methods(site, &canonical);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// The form of a path that decisions are made on.
+pub(crate) fn canonical(path: &[u8]) -> Result<CanonicalPath<'_>, Failure> {
+    CanonicalPath::of(path).map_err(|error| {
         Failure::with(
             Kind::RequestError,
             match error {
@@ -96,25 +123,27 @@ fn find_route<'a>(
                 PathError::BadEncoding => "path is not encoded well",
             },
         )
-    })?;
-    match site.routes.find(&canonical, x.request.method_text()) {
-        Ok(Found::Route(index)) => {
-            x.record.route = Some(index);
-            Ok(&site.routes.routes[index])
-        }
-        Ok(Found::OtherMethods) => {
-            x.record.allow = site
-                .routes
-                .methods(&canonical)
-                .iter()
-                .map(|method| String::from_utf8_lossy(method))
-                .collect::<Vec<_>>()
-                .join(", ");
-            Err(Failure::new(Kind::MethodNotAllowed))
-        }
+    })
+}
+
+/// The route of a path, by index.
+pub(crate) fn choose_route(
+    site: &Site,
+    path: &CanonicalPath<'_>,
+    method: &[u8],
+) -> Result<usize, Failure> {
+    match site.routes.find(path, method) {
+        Ok(Found::Route(index)) => Ok(index),
+        Ok(Found::OtherMethods) => Err(Failure::new(Kind::MethodNotAllowed)),
         Ok(Found::Nothing) => Err(Failure::new(Kind::NoRoute)),
         Err(()) => Err(Failure::with(Kind::RequestError, "the path can be read in two ways")),
     }
+}
+
+/// What `Allow` says about a path.
+pub(crate) fn allowed_methods(site: &Site, path: &CanonicalPath<'_>) -> String {
+    let methods = site.routes.methods(path);
+    methods.into_iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(", ")
 }
 
 /// A request that goes to a server.
@@ -129,27 +158,32 @@ impl<'a> Forwarding<'a, '_> {
     /// Makes the head of the request what the server shall see; returns whether it asks for
     /// another protocol.
     pub(crate) fn prepare(&self, x: &mut Exchange<'a>) -> bool {
-        let rule = &self.site.config.forwarded;
         let upgrade = passes_upgrade(x);
-        let address = AddressText::new(x.client.address);
-        let host = x.request.fields.received(FieldId::Host).unwrap_or_default().to_vec();
-        let client = forwarding::Client {
-            address: x.client.address,
-            address_text: address.as_str(),
-            trusted: x.client.trusted,
-            scheme: x.client.scheme(),
-            host: &host,
-        };
-        let fields = &mut x.request.fields;
-        forwarding::distrust(fields, x.client.trusted);
-        fields.remove(FieldId::ProxyAuthorization);
-        forwarding::apply(fields, rule, &client);
-        if let Some(pseudonym) = &rule.via {
-            forwarding::add_via(fields, x.request.version.number(), pseudonym);
-        }
-        self.route.request_rules.apply(fields);
+        self.introduce(&mut x.request, &x.client);
+        self.route.request_rules.apply(&mut x.request.fields);
         finish_connection_fields(x, upgrade);
         upgrade
+    }
+
+    /// Makes the fields that tell the server about the client.
+    pub(crate) fn introduce(&self, request: &mut RequestHead, client: &Client) {
+        let rule = &self.site.config.forwarded;
+        let address = AddressText::new(client.address);
+        let host = request.fields.received(FieldId::Host).unwrap_or_default().to_vec();
+        let about = forwarding::Client {
+            address: client.address,
+            address_text: address.as_str(),
+            trusted: client.trusted,
+            scheme: client.scheme(),
+            host: &host,
+        };
+        let fields = &mut request.fields;
+        forwarding::distrust(fields, client.trusted);
+        fields.remove(FieldId::ProxyAuthorization);
+        forwarding::apply(fields, rule, &about);
+        if let Some(pseudonym) = &rule.via {
+            forwarding::add_via(fields, request.version.number(), pseudonym);
+        }
     }
 
     /// Sends the head of the request, or puts it where it leaves together with the body.
@@ -183,9 +217,10 @@ impl<'a> Forwarding<'a, '_> {
     fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Endpoint, up: &mut H1Peer) {
         let coding = relay::coding_of(x.body);
         let out = up.begin(coding);
-        let parts = self.target_out(x, endpoint);
+        let parts = self.target_out(&x.request, &endpoint.server.base_path);
         h1::write_request_line(out, x.request.method_text(), &parts);
-        relay::write_fields(out, &x.request.fields, self.host_out(x, endpoint), coding);
+        let host = self.host_out(&x.request, &endpoint.authority);
+        relay::write_fields(out, &x.request.fields, host, coding);
     }
 
     /// The request as HTTP/2 has it (RFC 9113 §8.3.1, RFC 8441 §4).
@@ -196,7 +231,7 @@ impl<'a> Forwarding<'a, '_> {
         upgrade: bool,
     ) -> Result<http::Request<()>, Failure> {
         let unfit = || Failure::with(Kind::RequestError, "cannot be said in HTTP/2");
-        let host = match self.host_out(x, endpoint) {
+        let host = match self.host_out(&x.request, &endpoint.authority) {
             Some(host) => host,
             None => x.request.fields.get(FieldId::Host).unwrap_or(endpoint.authority.as_bytes()),
         };
@@ -204,7 +239,7 @@ impl<'a> Forwarding<'a, '_> {
             Scheme::Http => "http",
             Scheme::Https => "https",
         };
-        let path = self.target_out(x, endpoint).concat();
+        let path = self.target_out(&x.request, &endpoint.server.base_path).concat();
         let uri = http::Uri::builder()
             .scheme(scheme)
             .authority(host)
@@ -233,14 +268,18 @@ impl<'a> Forwarding<'a, '_> {
     }
 
     /// The request target for the server, in pieces.
-    fn target_out<'x>(&'x self, x: &'x Exchange<'a>, endpoint: &'x Endpoint) -> [&'x [u8]; 4] {
-        if x.request.method == Method::Options && self.asks_all() {
+    pub(crate) fn target_out<'x>(
+        &'x self,
+        request: &'x RequestHead,
+        base_path: &'x str,
+    ) -> [&'x [u8]; 4] {
+        if request.method == Method::Options && self.asks_all() {
             return [b"*", b"", b"", b""];
         }
-        let target = x.request.target();
+        let target = request.target();
         let path = self.route.path_out(&target[self.path.path.clone()]);
         let query = &target[self.path.query.clone()];
-        [endpoint.server.base_path.as_bytes(), path[0], path[1], query]
+        [base_path.as_bytes(), path[0], path[1], query]
     }
 
     /// `OPTIONS http://host` without a path asks about the whole server (RFC 9112 §3.2.4).
@@ -248,18 +287,23 @@ impl<'a> Forwarding<'a, '_> {
         self.path.path.is_empty() && self.path.query.is_empty()
     }
 
-    /// The `Host` that the server gets, unless it is the field as received.
-    fn host_out<'x>(&self, x: &'x Exchange<'a>, endpoint: &'x Endpoint) -> Option<&'x [u8]> {
+    /// The `Host` that the server gets, unless it is the field as received. `authority` is that of
+    /// the server.
+    pub(crate) fn host_out<'x>(
+        &self,
+        request: &'x RequestHead,
+        authority: &'x str,
+    ) -> Option<&'x [u8]> {
         if self.route.request_rules.sets(FieldId::Host) {
             return None;
         }
         if !self.site.config.forwarded.preserve_host {
-            return Some(endpoint.authority.as_bytes());
+            return Some(authority.as_bytes());
         }
         match &self.aim.target {
-            Target::Absolute { authority, .. } => Some(&x.request.target()[authority.clone()]),
-            _ if x.request.fields.get(FieldId::Host).is_none_or(<[u8]>::is_empty) => {
-                Some(endpoint.authority.as_bytes())
+            Target::Absolute { authority, .. } => Some(&request.target()[authority.clone()]),
+            _ if request.fields.get(FieldId::Host).is_none_or(<[u8]>::is_empty) => {
+                Some(authority.as_bytes())
             }
             _ => None,
         }
@@ -288,13 +332,22 @@ impl<'a> Forwarding<'a, '_> {
 
 /// Whether the request for another protocol goes on to the server.
 pub(crate) fn passes_upgrade(x: &Exchange<'_>) -> bool {
-    let allowed = x.said.upgrade
-        && x.request.version >= Version::Http11
-        && x.request.method == Method::Get
-        && x.body == BodyLength::None;
+    asks_for_upgrade(&x.request, x.said, x.body)
+}
+
+/// Whether a request is one for another protocol that may go on to the server.
+pub(crate) fn asks_for_upgrade(
+    request: &RequestHead,
+    said: hop::Connection,
+    body: BodyLength,
+) -> bool {
+    let allowed = said.upgrade
+        && request.version >= Version::Http11
+        && request.method == Method::Get
+        && body == BodyLength::None;
     // Those would hide further requests from us (h2c smuggling).
     allowed
-        && x.request.fields.received(FieldId::Upgrade).is_some_and(|value| {
+        && request.fields.received(FieldId::Upgrade).is_some_and(|value| {
             message::list::elements(value).all(|protocol| {
                 let name = protocol.split(|byte| *byte == b'/').next().unwrap_or(protocol);
                 ![&b"h2c"[..], b"h2", b"http", b"tls"]
@@ -306,10 +359,20 @@ pub(crate) fn passes_upgrade(x: &Exchange<'_>) -> bool {
 
 /// Puts back what belongs to the connection to the server.
 pub(crate) fn finish_connection_fields(x: &mut Exchange<'_>, upgrade: bool) {
-    let trailers = x.said.trailers;
-    let fields = &mut x.request.fields;
+    let stream = x.down.is_stream();
+    put_connection_fields(&mut x.request.fields, x.said, upgrade, stream);
+}
+
+/// The same for a request that came in a `stream` of HTTP/2, or else over HTTP/1.
+pub(crate) fn put_connection_fields(
+    fields: &mut Block,
+    said: hop::Connection,
+    upgrade: bool,
+    stream: bool,
+) {
+    let trailers = said.trailers;
     if upgrade && let Some(protocol) = fields.received(FieldId::Upgrade).map(<[u8]>::to_vec) {
-        if x.down.is_stream() && protocol.eq_ignore_ascii_case(b"websocket") {
+        if stream && protocol.eq_ignore_ascii_case(b"websocket") {
             Handshake::complete(fields);
         }
         fields.push(b"Connection", &[if trailers { b"upgrade, te" } else { b"upgrade" }]);
