@@ -25,7 +25,7 @@ pub use address::{AddressClass, AddressFilter, AllowAll, Refusal, canonical, cla
 pub use buffer::{Buffer, BufferPool};
 pub use dial::{DialError, DialOptions, dial};
 pub use pipe::PipePool;
-pub use resolver::{Addresses, DnsError, NameWatch, Resolver, Service};
+pub use resolver::{Addresses, DnsError, Resolver, Service};
 pub use runtime::run_local;
 pub use splice::{SpliceError, splice_body};
 pub use stream::Stream;

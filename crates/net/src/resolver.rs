@@ -16,12 +16,9 @@ use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 mod query;
-mod watching;
 
 #[cfg(test)]
 mod tests;
-
-pub use watching::NameWatch;
 
 use query::Servers;
 
@@ -184,14 +181,6 @@ impl Resolver {
             return outcome.result;
         }
         self.ask(name).await.result
-    }
-
-    /// Keeps the addresses of `name` up to date in the background.
-    ///
-    /// Returns at once. See [`NameWatch`].
-    #[must_use]
-    pub fn watch(&self, name: &str) -> NameWatch {
-        NameWatch::start(self.clone(), name)
     }
 
     async fn outcome(&self, name: &str) -> Outcome {

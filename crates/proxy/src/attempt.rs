@@ -1,137 +1,293 @@
-//! A request on its way to the servers behind a route: which of them it is tried on, and how
-//! often.
+//! A request on its way to the servers behind a route: which of them it is tried on, how often,
+//! and what is learnt of them by it.
 
-use std::time::Instant;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use upstream::{Cluster, Connection, Link, Tried};
+use config::{Balance, HashKey, Upstream};
+use message::framing::BodyLength;
+use upstream::{
+    Ask, Cluster, Connection, FailureClass, Lease, Link, Outcome, Tried, Unavailable, Verdict,
+    Wish, stable_hash,
+};
 
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry, Side};
 use crate::peer::UpPeer;
-use crate::relay::{self, Outcome, Terms};
+use crate::relay::{self, Terms};
 use crate::reverse::Forwarding;
 use crate::tunnel::{self, End};
 use crate::websocket::Handshake;
 
-/// Servers that one request is tried on.
-const MAX_ATTEMPTS: u8 = 8;
-
 impl<'a> Forwarding<'a, '_> {
     pub(crate) async fn relay(&self, x: &mut Exchange<'a>, upstream: usize) -> Result<(), Failure> {
-        if let message::framing::BodyLength::Known(length) = x.body
+        if let BodyLength::Known(length) = x.body
             && length > self.route.max_body
         {
             return Err(Failure::new(Kind::RequestBodyTooLarge));
         }
         let cluster = &x.view.clusters[upstream];
+        let config = cluster.plan().config();
         x.record.upstream = Some(upstream);
+        // What servers are chosen by is what the client sent, before any rule changes it.
+        let hash = self.hash(x, config);
+        let pinned = pinned(x, config);
         let upgrade = self.prepare(x);
         let mut tried = Tried::default();
-        let mut again: Option<usize> = None;
+        let mut retries = 0;
+        let mut again: Option<Lease> = None;
         loop {
-            // A server that only closed a kept connection is asked again, on a new one.
             let fresh = again.is_some();
-            let Some(index) = again.take().or_else(|| cluster.pick(&mut tried)) else {
-                return Err(x.record.last_failure());
+            let lease = match again.take() {
+                // A server that only closed a kept connection is asked again, on a new one.
+                Some(lease) => lease,
+                None => {
+                    let ask = Ask { hash, pinned: pinned.as_deref(), tried: &tried };
+                    let lease = cluster.lease(&ask).await.map_err(|why| unavailable(x, why))?;
+                    tried.add(&lease);
+                    lease
+                }
             };
-            x.record.attempts += 1;
+            x.record.attempts = x.record.attempts.saturating_add(1);
             let counters = x.core.counters.upstream(x.view.snapshot.cluster_labels[upstream]);
             counters.requests.inc();
-            let outcome = self.attempt(x, cluster, index, fresh, upgrade).await;
-            if outcome.as_ref().is_err_and(|failure| failure.kind.side() == Side::Upstream) {
+            let left = retries < config.retry.attempts;
+            let elsewhere =
+                Elsewhere { cluster, lease: &lease, tried: &tried, since: Instant::now() };
+            let attempt =
+                Attempt { lease: &lease, fresh, upgrade, elsewhere: left.then_some(elsewhere) };
+            let outcome = self.attempt(x, &attempt).await;
+            let Err(failure) = outcome else { return Ok(()) };
+            if failure.kind.side() == Side::Upstream {
                 counters.failures.inc();
             }
-            match outcome {
-                Ok(()) => return Ok(()),
-                Err(failure) if x.head_sent || x.record.attempts >= MAX_ATTEMPTS => {
-                    return Err(failure);
-                }
-                Err(failure) if relay::may_repeat(x.request.method, &failure, x.body) => {
-                    x.core.counters.retries.inc();
-                    again = (failure.retry == Retry::Stale).then_some(index);
-                    x.record.note_failure(&failure);
-                }
-                Err(failure) => return Err(failure),
+            match next(x, cluster, &failure, left) {
+                Next::GiveUp => return Err(failure),
+                Next::SameServer => again = Some(lease),
+                Next::Another => retries += 1,
             }
+            x.core.counters.retries.inc();
+            x.record.note_failure(&failure);
         }
     }
 
-    async fn attempt(
-        &self,
-        x: &mut Exchange<'a>,
-        cluster: &Cluster,
-        index: usize,
-        fresh: bool,
-        upgrade: bool,
-    ) -> Result<(), Failure> {
-        let reused = if fresh { None } else { cluster.reuse(index) };
-        let connection = match reused {
-            Some(connection) => {
-                x.core.counters.upstream_reused.inc();
-                connection
-            }
-            None => connect(x, cluster, index).await?,
-        };
-        x.record.server = Some(connection.server);
-        let endpoint = &cluster.endpoints()[index];
+    async fn attempt(&self, x: &mut Exchange<'a>, attempt: &Attempt<'_>) -> Result<(), Failure> {
+        let Attempt { lease, fresh, upgrade, elsewhere } = *attempt;
+        let link = open(x, lease, Wish { fresh, http1: upgrade, preface: None }).await?;
+        let server = link.server();
+        x.record.server = Some(server);
+        let member = lease.member();
         let websocket = if upgrade { Handshake::of(&x.request.fields) } else { None };
+        let response = self.site.config.timeouts.response;
         let terms = Terms {
             max_body: self.route.max_body,
             heads: self.site.heads,
             limits: &self.site.config.limits,
             upgrade,
             websocket: websocket.as_ref(),
-            response: self.site.config.timeouts.response,
-            refused: &[],
-            reused: connection.reused,
+            response: lease.retry().attempt_timeout.map_or(response, |most| most.min(response)),
+            reused: link.reused(),
             pages: Some(&self.route.error_pages),
+            elsewhere: elsewhere.filter(|_| is_replayable(x)),
         };
-        let server = connection.server;
-        let mut up = self.begin(x, endpoint, Link::Http1(connection), upgrade).await?;
-        let edit = |x: &mut Exchange<'_>, head: &mut _| self.edit_response(x, endpoint, head);
-        let outcome = relay::run(x, &mut up, &terms, edit).await?;
+        let sent = Instant::now();
+        let mut up = self.begin(x, member, link, upgrade).await?;
+        let edit = |x: &mut Exchange<'_>, head: &mut message::ResponseHead| {
+            lease
+                .report(Outcome { latency: sent.elapsed(), verdict: Verdict::Status(head.status) });
+            self.edit_response(x, member, head);
+            if let Some(cookie) = lease.sticky_cookie(x.client.secure) {
+                head.fields.push(b"Set-Cookie", &[cookie.as_bytes()]);
+            }
+        };
+        let outcome = relay::run(x, &mut up, &terms, edit).await;
+        let outcome =
+            outcome.inspect_err(|failure| report_failure(lease, failure, sent.elapsed()))?;
         let idle = self.site.config.timeouts.tunnel_idle;
         match (outcome, up) {
-            (Outcome::Complete { reusable }, UpPeer::H1(mut up)) => {
+            (relay::Outcome::Complete { reusable }, UpPeer::H1(mut up)) => {
                 up.release(&x.core.blocks);
                 if reusable {
-                    cluster.keep(index, Connection::used(up.wire, server));
+                    lease.keep(Connection::used(up.wire, server));
                 }
                 Ok(())
             }
-            (Outcome::Complete { .. }, UpPeer::H2(_)) => Ok(()),
-            (Outcome::Upgraded, UpPeer::H1(mut up)) => {
+            (relay::Outcome::Complete { .. }, UpPeer::H2(_)) => Ok(()),
+            (relay::Outcome::Upgraded, UpPeer::H1(mut up)) => {
                 tunnel::run(x, End::Wire(&mut up.wire), idle).await
             }
-            (Outcome::Upgraded, UpPeer::H2(up)) => {
+            (relay::Outcome::Upgraded, UpPeer::H2(up)) => {
                 // The place on the connection is taken for as long as the tunnel lives.
                 let (body, _slot) = up.into_body();
                 tunnel::run(x, End::Stream(Box::new(body.into_io())), idle).await
             }
         }
     }
+
+    /// What `balance "hash"` looks at.
+    fn hash(&self, x: &Exchange<'a>, config: &Upstream) -> Option<u64> {
+        let Balance::Hash { key, .. } = &config.balance else { return None };
+        let fields = &x.request.fields;
+        match key {
+            HashKey::ClientIp => Some(stable_hash_of(x.client.address)),
+            HashKey::Header(name) => fields.values_named(name.as_bytes()).next().map(stable_hash),
+            HashKey::Cookie(name) => cookie(x, name).map(stable_hash),
+            HashKey::Path => Some(stable_hash(&x.request.target()[self.path.path.clone()])),
+        }
+    }
 }
 
-async fn connect(
-    x: &mut Exchange<'_>,
-    cluster: &Cluster,
-    index: usize,
-) -> Result<Connection, Failure> {
+/// A client's address as `balance "hash"` sees it.
+pub(crate) fn stable_hash_of(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(ip) => stable_hash(&ip.octets()),
+        IpAddr::V6(ip) => stable_hash(&ip.octets()),
+    }
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Copy)]
+struct Attempt<'a> {
+    lease: &'a Lease,
+    /// On a new connection.
+    fresh: bool,
+    /// The client asks for another protocol.
+    upgrade: bool,
+    /// `None`: this is the last one.
+    elsewhere: Option<Elsewhere<'a>>,
+}
+
+/// Whether an answer is none, because another server may have a better one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Elsewhere<'a> {
+    cluster: &'a Rc<Cluster>,
+    lease: &'a Lease,
+    tried: &'a Tried,
+    since: Instant,
+}
+
+impl Elsewhere<'_> {
+    /// Whether the request goes to another server instead of this answer. If so the answer
+    /// counts for this one, and the retry for the budget.
+    pub(crate) fn is_better_than(&self, status: u16) -> bool {
+        let better = self.lease.retry().statuses.contains(&status)
+            && self.cluster.has_another(self.tried)
+            && self.cluster.may_retry();
+        if better {
+            let verdict = Verdict::Status(status);
+            self.lease.report(Outcome { latency: self.since.elapsed(), verdict });
+        }
+        better
+    }
+}
+
+/// What follows a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GiveUp,
+    SameServer,
+    Another,
+}
+
+/// Decides whether a request is made again. `left`: more attempts are allowed.
+///
+/// A server that could not be connected to has not seen the request, whatever it is. After
+/// anything else nobody knows, so only requests that may be repeated are: those of an idempotent
+/// method (RFC 9110 §9.2.2), or with a key by which the server knows them again, and of whose
+/// body nothing was taken from the client yet.
+fn next(x: &Exchange<'_>, cluster: &Cluster, failure: &Failure, left: bool) -> Next {
+    if x.head_sent || x.record.interim_sent {
+        return Next::GiveUp;
+    }
+    let config = &cluster.plan().config().retry;
+    match failure.retry {
+        // That a kept connection was too old says nothing of the server: it costs no attempt, and
+        // cannot happen again on a new one.
+        Retry::Stale if is_replayable(x) => Next::SameServer,
+        _ if !left => Next::GiveUp,
+        Retry::Unseen | Retry::Unwanted => Next::Another,
+        Retry::Never | Retry::Stale => {
+            let worth_it = match failure.kind {
+                Kind::ConnectionTerminated | Kind::ResponseIncomplete => true,
+                Kind::ResponseTimeout | Kind::ReadTimeout | Kind::WriteTimeout => config.on_timeout,
+                _ => false,
+            };
+            if worth_it && is_replayable(x) && cluster.may_retry() {
+                Next::Another
+            } else {
+                Next::GiveUp
+            }
+        }
+    }
+}
+
+/// Whether a request may be made again though a server may have seen it.
+fn is_replayable(x: &Exchange<'_>) -> bool {
+    let untouched = x.body == BodyLength::None || x.record.bytes_in == 0;
+    let fields = &x.request.fields;
+    untouched
+        && (x.request.method.is_idempotent()
+            || fields.values_named(b"idempotency-key").next().is_some())
+}
+
+fn unavailable(x: &Exchange<'_>, why: Unavailable) -> Failure {
+    match why {
+        Unavailable::AllTried => x.record.last_failure(),
+        why => Failure::of_unavailable(why),
+    }
+}
+
+/// Tells the server's record of a failure that is its own.
+fn report_failure(lease: &Lease, failure: &Failure, latency: Duration) {
+    let class = match failure.kind {
+        Kind::ResponseTimeout | Kind::ReadTimeout | Kind::WriteTimeout => FailureClass::Timeout,
+        _ => FailureClass::Broken,
+    };
+    // A connection that was too old, and a stream that was refused, are no failures of it; an
+    // answer that was not good enough is counted already.
+    if failure.kind.side() == Side::Upstream && failure.retry == Retry::Never {
+        lease.report(Outcome { latency, verdict: Verdict::Failure(class) });
+    }
+}
+
+async fn open(x: &mut Exchange<'_>, lease: &Lease, wish: Wish<'_>) -> Result<Link, Failure> {
     let started = Instant::now();
-    let outcome = cluster.connect(index).await;
-    x.record.connect = Some(started.elapsed());
+    let outcome = lease.open(wish).await;
     match outcome {
-        Ok(connection) => {
+        Ok(opened) if opened.new => {
+            x.record.connect = Some(started.elapsed());
             x.core.counters.upstream_opened.inc();
             if let Some(upstream) = x.record.upstream {
                 let label = x.view.snapshot.cluster_labels[upstream];
                 x.core.counters.upstream(label).connects.inc();
             }
-            Ok(connection)
+            Ok(opened.link)
+        }
+        Ok(opened) => {
+            x.core.counters.upstream_reused.inc();
+            Ok(opened.link)
         }
         Err(error) => {
+            x.record.connect = Some(started.elapsed());
             x.core.counters.upstream_failed.inc();
             Err(Failure::of_connect(&error))
         }
     }
+}
+
+/// The value of the group's sticky cookie.
+fn pinned(x: &Exchange<'_>, config: &Upstream) -> Option<Vec<u8>> {
+    let sticky = config.sticky.as_ref()?;
+    cookie(x, &sticky.cookie).map(<[u8]>::to_vec)
+}
+
+/// The value of a cookie (RFC 6265 §4.2.1); the first of its name.
+fn cookie<'x>(x: &'x Exchange<'_>, name: &str) -> Option<&'x [u8]> {
+    x.request.fields.values_named(b"cookie").find_map(|value| {
+        value.split(|byte| *byte == b';').find_map(|pair| {
+            let (found, value) = pair.trim_ascii().split_at_checked(name.len())?;
+            (found == name.as_bytes()).then(|| value.strip_prefix(b"="))?
+        })
+    })
 }

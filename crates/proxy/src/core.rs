@@ -86,7 +86,7 @@ impl Core {
     #[must_use]
     pub fn new(parts: CoreParts, snapshot: Arc<Snapshot>) -> Rc<Self> {
         let slots = (0..snapshot.listeners.len()).map(ListenerSlot::new).collect();
-        let view = View::new(snapshot, None, &parts.resolver, &parts.clock);
+        let view = View::new(snapshot, None, &parts.clock);
         Rc::new(Self {
             view: RefCell::new(Rc::new(view)),
             slots: RefCell::new(slots),
@@ -132,7 +132,7 @@ impl Core {
     /// their idle connections end now, and the others when what runs on them has ended.
     pub fn install(&self, snapshot: Arc<Snapshot>) -> Vec<Rc<ListenerSlot>> {
         let old = self.view();
-        let view = Rc::new(View::new(snapshot, Some(&old), &self.resolver, &self.clock));
+        let view = Rc::new(View::new(snapshot, Some(&old), &self.clock));
         let mut before: HashMap<_, _> = (old.snapshot.listeners.iter())
             .zip(self.slots.take())
             .map(|(listener, slot)| (listener.address, (listener, slot)))
@@ -240,12 +240,7 @@ impl Drop for Counted {
 
 impl View {
     /// Groups of servers whose plan is that of `old` are taken over, with their connections.
-    fn new(
-        snapshot: Arc<Snapshot>,
-        old: Option<&Self>,
-        resolver: &Resolver,
-        clock: &Rc<Watchdog>,
-    ) -> Self {
+    fn new(snapshot: Arc<Snapshot>, old: Option<&Self>, clock: &Rc<Watchdog>) -> Self {
         let plans = old.into_iter().flat_map(|old| old.snapshot.clusters.iter().zip(&old.clusters));
         let known: HashMap<*const ClusterPlan, &Rc<Cluster>> =
             plans.map(|(plan, cluster)| (Arc::as_ptr(plan), cluster)).collect();
@@ -254,7 +249,7 @@ impl View {
             .iter()
             .map(|plan| match known.get(&Arc::as_ptr(plan)) {
                 Some(cluster) => Rc::clone(cluster),
-                None => Rc::new(Cluster::new(Arc::clone(plan), resolver, Rc::clone(clock))),
+                None => Rc::new(Cluster::new(Arc::clone(plan), Rc::clone(clock))),
             })
             .collect();
         Self { snapshot, clusters }

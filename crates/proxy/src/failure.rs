@@ -8,8 +8,8 @@ use egress::ExitError;
 use h1::ParseError;
 use net::dial::DialError;
 use net::resolver::DnsError;
-use upstream::ConnectError;
 use upstream::wire::HeadError;
+use upstream::{ConnectError, Unavailable};
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,6 +271,22 @@ impl Failure {
             ConnectError::Timeout => Self::new(Kind::ConnectionTimeout),
         }
         .retry(Retry::Unseen)
+    }
+
+    /// A group of servers none of which took a request.
+    #[must_use]
+    pub fn of_unavailable(why: Unavailable) -> Self {
+        match why {
+            Unavailable::NoServer | Unavailable::AllTried => Self::new(Kind::Unavailable),
+            Unavailable::CircuitOpen => {
+                Self::with(Kind::Unavailable, "too much fails at the moment")
+            }
+            Unavailable::QueueFull => Self::with(Kind::ConnectionLimit, "all servers are busy"),
+            Unavailable::QueueTimeout => {
+                Self::with(Kind::ConnectionLimit, "all servers were busy for too long")
+            }
+            Unavailable::Unresolved(error) => Self::of_connect(&ConnectError::Unresolved(error)),
+        }
     }
 
     /// A target that could not be reached.

@@ -281,7 +281,7 @@ impl<'a> Plain<'a, '_> {
             upgrade,
             websocket: handshake.as_ref(),
             response: self.face.config.timeouts.response,
-            refused: &[],
+            elsewhere: None,
             reused: connection.reused,
             pages: None,
         };

@@ -33,3 +33,8 @@ pub use failure::{Failure, Kind, Side};
 pub use site::{Site, TlsIdentity};
 pub use slot::ListenerSlot;
 pub use snapshot::{Change, Changes, Face, FileStates, Listener, Snapshot};
+
+/// What is known of servers, for those who ask and who change it.
+pub mod servers {
+    pub use upstream::{Change, ChangeError, Registry, ServerState, ServerStatus, UpstreamStatus};
+}

@@ -2,7 +2,7 @@
 
 use config::{PathPattern, PathRule};
 use message::{Block, FieldId};
-use upstream::Endpoint;
+use upstream::Member;
 
 use crate::reverse::same_origin;
 use crate::site::Route;
@@ -13,7 +13,7 @@ pub(crate) struct Mapping<'a> {
     /// As the client calls the site.
     pub(crate) host: &'a [u8],
     pub(crate) route: &'a Route,
-    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) endpoint: &'a Member,
 }
 
 /// Maps all fields of a response that name places of the origin.
@@ -123,7 +123,7 @@ impl Mapping<'_> {
     }
 }
 
-fn same_origin_host(domain: &[u8], endpoint: &Endpoint) -> bool {
+fn same_origin_host(domain: &[u8], endpoint: &Member) -> bool {
     let domain = domain.strip_prefix(b".").unwrap_or(domain);
     match &endpoint.server.host {
         config::ServerHost::Name(name) | config::ServerHost::Srv(name) => {

@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) bytes_out: u64,
     pub(crate) connect: Option<Duration>,
     first_byte: Option<Duration>,
+    /// The client was told of an interim response: it has seen something of this server.
+    pub(crate) interim_sent: bool,
     pub(crate) user: Option<String>,
     /// For `Allow`, when the method is refused.
     pub(crate) allow: String,
@@ -51,6 +53,7 @@ impl Record {
             bytes_out: 0,
             connect: None,
             first_byte: None,
+            interim_sent: false,
             user: None,
             allow: String::new(),
             protocol: None,

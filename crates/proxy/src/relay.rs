@@ -11,6 +11,7 @@ use message::{FieldId, Method, ResponseHead, Version, hop};
 use net::SpliceError;
 use upstream::wire::HeadError;
 
+use crate::attempt::Elsewhere;
 use crate::exchange::{Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry, io_words};
 use crate::patience::{Patience, Stage};
@@ -41,8 +42,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) reused: bool,
     /// How long the server may be silent.
     pub(crate) response: Duration,
-    /// Statuses that are no answer for as long as the request may still be made elsewhere.
-    pub(crate) refused: &'a [u16],
+    /// Whether another server may answer in place of this one.
+    pub(crate) elsewhere: Option<Elsewhere<'a>>,
     /// Pages in place of those of the server.
     pub(crate) pages: Option<&'a ErrorPages>,
 }
@@ -83,8 +84,11 @@ async fn exchange(
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
     let mut head = final_head(x, up, terms, upload, patience).await?;
-    // What was sent of a body cannot be sent again.
-    if upload.moved == 0 && terms.refused.contains(&head.status) {
+    // What was sent of a body cannot be sent again, and what the client was told not taken back.
+    if upload.moved == 0
+        && !x.record.interim_sent
+        && terms.elsewhere.is_some_and(|elsewhere| elsewhere.is_better_than(head.status))
+    {
         let status = itoa::Buffer::new().format(head.status).to_owned();
         return Err(Failure::with(Kind::UnwantedStatus, status).retry(Retry::Unwanted));
     }
@@ -216,6 +220,7 @@ async fn pass_interim(x: &mut Exchange<'_>, mut head: ResponseHead) -> Result<()
         }
     }
     x.core.blocks.give(head.fields);
+    x.record.interim_sent = true;
     x.flush_answer().await
 }
 

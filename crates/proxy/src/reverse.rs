@@ -6,7 +6,7 @@ use message::target::{CanonicalPath, PathAndQuery, PathError, Target};
 use message::{
     Authority, Block, FieldId, Host, Method, RequestHead, ResponseHead, Version, forwarding, hop,
 };
-use upstream::{Endpoint, Link};
+use upstream::{Link, Member};
 
 use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange};
@@ -190,7 +190,7 @@ impl<'a> Forwarding<'a, '_> {
     pub(crate) async fn begin(
         &self,
         x: &mut Exchange<'a>,
-        endpoint: &Endpoint,
+        endpoint: &Member,
         link: Link,
         upgrade: bool,
     ) -> Result<UpPeer, Failure> {
@@ -214,7 +214,7 @@ impl<'a> Forwarding<'a, '_> {
         }
     }
 
-    fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Endpoint, up: &mut H1Peer) {
+    fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Member, up: &mut H1Peer) {
         let coding = relay::coding_of(x.body);
         let out = up.begin(coding);
         let parts = self.target_out(&x.request, &endpoint.server.base_path);
@@ -227,7 +227,7 @@ impl<'a> Forwarding<'a, '_> {
     fn request_over_http2(
         &self,
         x: &Exchange<'a>,
-        endpoint: &Endpoint,
+        endpoint: &Member,
         upgrade: bool,
     ) -> Result<http::Request<()>, Failure> {
         let unfit = || Failure::with(Kind::RequestError, "cannot be said in HTTP/2");
@@ -313,7 +313,7 @@ impl<'a> Forwarding<'a, '_> {
     pub(crate) fn edit_response(
         &self,
         x: &mut Exchange<'_>,
-        endpoint: &Endpoint,
+        endpoint: &Member,
         head: &mut ResponseHead,
     ) {
         // What the origin says about itself stays here.
@@ -386,7 +386,7 @@ pub(crate) fn put_connection_fields(
 }
 
 /// A host and port as text, for comparison.
-pub(crate) fn same_origin(authority: &[u8], endpoint: &Endpoint) -> bool {
+pub(crate) fn same_origin(authority: &[u8], endpoint: &Member) -> bool {
     let Ok(found) = Authority::parse(authority) else { return false };
     let secure = endpoint.server.scheme == Scheme::Https;
     let port = found.port.unwrap_or(if secure { 443 } else { 80 });

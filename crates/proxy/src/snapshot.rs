@@ -16,7 +16,7 @@ use h1::HeadLimits;
 use policy::{OwnAddresses, Targets, TrustedPeers, Users};
 use telemetry::{Metrics, UpstreamLabel};
 use tls::{Roots, ServerSite, ServerTls};
-use upstream::ClusterPlan;
+use upstream::{ClusterPlan, Registry};
 
 use crate::downstream::carry::Routes;
 use crate::site::{Site, SiteTable, TlsIdentity};
@@ -182,6 +182,8 @@ impl Snapshot {
     /// Builds everything a configuration names. What is the same in `old` is taken over from
     /// there, with all that it has learnt.
     ///
+    /// What is known of servers is found again in `registry`, and left there.
+    ///
     /// `local` are the addresses of this machine, which the forward face does not reach unless
     /// it is told to.
     ///
@@ -192,11 +194,12 @@ impl Snapshot {
         old: Option<&Self>,
         local: Vec<IpAddr>,
         metrics: &Metrics,
+        registry: &Arc<Registry>,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut bare = config.clone().without_places();
         let bare_sites = std::mem::take(&mut bare.sites);
         let files = FileStates::of(&config);
-        let from = Sources { config: &config, bare: &bare, files: &files, old, metrics };
+        let from = Sources { config: &config, bare: &bare, files: &files, old, metrics, registry };
         let mut errors = Vec::new();
         let connect_timeouts = connect_timeouts(&config);
         let clusters = build_clusters(&from, &connect_timeouts, &mut errors);
@@ -251,12 +254,14 @@ impl Snapshot {
         let sites = self.sites.iter().map(|site| (&site.config.timeouts, &site.config.limits));
         let forwards = self.config.forwards.iter().map(|face| (&face.timeouts, &face.limits));
         let tunnels = self.config.tunnels.iter().map(|face| (&face.timeouts, &face.limits));
+        let attempts = self.config.upstreams.iter().filter_map(|group| group.retry.attempt_timeout);
         sites
             .chain(forwards)
             .chain(tunnels)
             .flat_map(|(times, limits)| {
                 [times.header, times.idle, times.tunnel_idle, times.response, limits.min_rate_grace]
             })
+            .chain(attempts)
             .min()
             .unwrap_or(Duration::from_secs(10))
     }
@@ -280,6 +285,7 @@ struct Sources<'a> {
     files: &'a FileStates,
     old: Option<&'a Snapshot>,
     metrics: &'a Metrics,
+    registry: &'a Arc<Registry>,
 }
 
 impl<'a> Sources<'a> {
@@ -364,7 +370,7 @@ fn build_clusters(
         });
         match same {
             Some(plan) if from.same_files(files::of_upstream(&bare.tls)) => Some(Arc::clone(plan)),
-            _ => keep(ClusterPlan::build(upstream, timeout, &roots), errors).map(Arc::new),
+            _ => keep(ClusterPlan::build(upstream, timeout, &roots, from.registry), errors),
         }
     };
     from.config.upstreams.iter().enumerate().filter_map(build).collect()

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::{Config, ConfigError};
 use policy::{ConnectionLimits, Secret};
+use proxy::servers::Registry;
 use proxy::{FileStates, Snapshot};
 use telemetry::{AccessLog, Metrics};
 use tokio::sync::mpsc;
@@ -53,6 +54,7 @@ pub struct Server {
 pub(crate) struct Inner {
     pub(crate) snapshot: RwLock<Arc<Snapshot>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) log: AccessLog,
     pub(crate) commands: Vec<mpsc::UnboundedSender<Command>>,
     pub(crate) draining: AtomicBool,
@@ -101,8 +103,10 @@ pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError
     let log = AccessLog::open(&config.access_log.target, config.access_log.format)
         .map_err(|error| log_error(&config, error))?;
     let metrics = Arc::new(Metrics::new(threads, &log, BUILD, SystemTime::now()));
-    let snapshot =
-        Snapshot::build(config, None, local_addresses(), &metrics).map_err(StartError::Config)?;
+    let registry = Registry::new(random().map_err(system("get random bytes"))?);
+    let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registry)
+        .map_err(StartError::Config)?;
+    registry.start(&snapshot.config.resolvers);
     metrics.set_generation(snapshot.generation);
     let snapshot = Arc::new(snapshot);
     let shared = Shared { snapshot: &snapshot, metrics: &metrics, log: &log, hooks };
@@ -110,6 +114,7 @@ pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError
     let inner = Arc::new(Inner {
         snapshot: RwLock::new(snapshot),
         metrics,
+        registry,
         log,
         commands,
         draining: AtomicBool::new(false),
@@ -135,7 +140,8 @@ pub fn check(config: &Config) -> Result<(), Vec<ConfigError>> {
     let log = AccessLog::open(&config::LogTarget::Off, config.access_log.format)
         .map_err(|error| vec![ConfigError::whole(error.to_string())])?;
     let metrics = Metrics::new(1, &log, BUILD, SystemTime::now());
-    Snapshot::build(config.clone(), None, local_addresses(), &metrics).map(drop)
+    let registry = Registry::new([0; 32]);
+    Snapshot::build(config.clone(), None, local_addresses(), &metrics, &registry).map(drop)
 }
 
 fn bind(config: &mut Config, threads: usize) -> Result<(Bound, Option<TcpListener>), StartError> {
@@ -290,6 +296,12 @@ impl Server {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.inner.metrics
+    }
+
+    /// What is known of servers, and changed of them at run time.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.inner.registry
     }
 
     /// The socket of the admin listener, once: it is bound with the others, and served by whoever

@@ -124,7 +124,8 @@ impl Inner {
         if self.draining.load(Ordering::Relaxed) {
             return Err(vec![ConfigError::whole("the server is stopping")]);
         }
-        Snapshot::build(config, Some(old), local_addresses(), &self.metrics).map(Arc::new)
+        let registry = &self.registry;
+        Snapshot::build(config, Some(old), local_addresses(), &self.metrics, registry).map(Arc::new)
     }
 
     /// Makes all cores serve it, and waits until they do.

@@ -1,67 +1,114 @@
-//! A group of servers that serve the same content, and the connections kept to them.
+//! A group of servers on one core: which of them takes a request, and the connections kept to
+//! them.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use config::{ConfigError, Scheme, Server, ServerHost, Upstream};
+use config::{Balance, Scheme};
 use egress::Exit;
-use net::address::AllowAll;
 use net::dial::DialError;
-use net::resolver::{DnsError, NameWatch, Resolver};
+use net::resolver::DnsError;
 use net::watchdog::Watchdog;
-use tls::{ClientTls, Io, Roots};
+use tls::ClientTls;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-use crate::Connection;
-
-/// How long a server that could not be connected to is tried only after all others.
-const AVOID_FOR: Duration = Duration::from_secs(2);
-
-/// What all cores share of a group: its configuration, and its TLS settings with their
-/// sessions.
-#[derive(Debug)]
-pub struct ClusterPlan {
-    config: Upstream,
-    tls: Option<ClientTls>,
-    connect_timeout: Duration,
-}
+use crate::balance::{self, Candidate, Refused, UNIT, shortlist};
+use crate::endpoint::ramp;
+use crate::lease::{Admitted, Lease};
+use crate::member::{Member, Members};
+use crate::plan::ClusterPlan;
+use crate::status::condition;
+use crate::{Connection, Multiplex, sticky};
 
 /// One group on one core.
 #[derive(Debug)]
 pub struct Cluster {
-    plan: Arc<ClusterPlan>,
-    endpoints: Vec<Endpoint>,
-    next: Cell<usize>,
-    clock: Rc<Watchdog>,
-    exit: Exit,
+    pub(crate) plan: Arc<ClusterPlan>,
+    pub(crate) clock: Rc<Watchdog>,
+    pub(crate) exit: Exit,
+    changes: RefCell<watch::Receiver<Arc<Members>>>,
+    view: RefCell<View>,
+    random: Cell<u64>,
+    turn: Cell<usize>,
 }
 
-/// One server on one core.
+/// The servers as this core sees them.
+#[derive(Debug, Default)]
+struct View {
+    members: Arc<Members>,
+    /// One for each member, in its order.
+    slots: Vec<Rc<Slot>>,
+    /// For the turns of round robin.
+    waited: Vec<i64>,
+    /// Room for a choice.
+    facts: Vec<Candidate>,
+}
+
+/// A server on this core.
 #[derive(Debug)]
-pub struct Endpoint {
-    /// Its configuration.
-    pub server: Server,
-    /// `host[:port]` as `Host` has it.
-    pub authority: String,
-    addresses: Addresses,
-    idle: RefCell<Vec<Connection>>,
-    /// Until when (core clock) it is tried last.
-    avoid_until: Cell<u64>,
+pub(crate) struct Slot {
+    pub(crate) member: Arc<Member>,
+    pub(crate) pool: Rc<Pool>,
 }
 
+/// What one core keeps for a server, from one set of members to the next.
 #[derive(Debug)]
-enum Addresses {
-    Fixed(SocketAddr),
-    Resolved(NameWatch),
+pub(crate) struct Pool {
+    /// How TLS is done with it.
+    pub(crate) tls: Option<ClientTls>,
+    /// The same for a connection that must be one of HTTP/1.1.
+    pub(crate) tls_http1: Option<ClientTls>,
+    pub(crate) idle: RefCell<Vec<Connection>>,
+    /// Connections that carry many requests.
+    pub(crate) shared: Multiplex,
+    /// It has chosen HTTP/1.1 where it had the choice.
+    pub(crate) chose_http1: Cell<bool>,
+    /// It is a server of the group no more: nothing is kept.
+    pub(crate) gone: Cell<bool>,
 }
 
-/// The servers that a request has been to, as bits by index.
+/// What a request wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// A [`crate::stable_hash`] of what `balance "hash"` looks at; `None`: the request has no
+    /// such thing.
+    pub hash: Option<u64>,
+    /// The value of the sticky cookie that came with it.
+    pub pinned: Option<&'a [u8]>,
+    /// Where it has been.
+    pub tried: &'a Tried,
+}
+
+/// The servers that a request has been to.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Tried(u64);
+pub struct Tried {
+    ids: [u64; Self::MOST],
+    count: u8,
+}
 
-/// Why no server of a group could be connected to.
+/// Why no server takes a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The group has none that would.
+    NoServer,
+    /// All have as many requests as they may have, and as many wait as may.
+    QueueFull,
+    /// It has waited too long for a free place.
+    QueueTimeout,
+    /// So much fails that the group is given a rest.
+    CircuitOpen,
+    /// The names of the servers are not resolved.
+    Unresolved(DnsError),
+    /// It has been to all of them.
+    AllTried,
+}
+
+/// Why a server could not be connected to.
 #[derive(Debug)]
 pub enum ConnectError {
     /// The name of the server is not resolved.
@@ -74,53 +121,32 @@ pub enum ConnectError {
     Timeout,
 }
 
-impl ClusterPlan {
-    /// Reads what the configuration names: certificates and keys.
-    ///
-    /// # Errors
-    /// All that is missing or wrong.
-    pub fn build(
-        config: &Upstream,
-        connect_timeout: Duration,
-        roots: &Roots,
-    ) -> Result<Self, Vec<ConfigError>> {
-        let secure = config.servers.iter().any(|server| server.scheme == Scheme::Https);
-        let tls =
-            if secure { Some(ClientTls::build(&config.tls, roots, &[b"http/1.1"])?) } else { None };
-        Ok(Self { config: config.clone(), tls, connect_timeout })
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.config.name
-    }
-
-    /// Its configuration.
-    #[must_use]
-    pub fn config(&self) -> &Upstream {
-        &self.config
-    }
+/// A place that was taken.
+pub(crate) struct Taken {
+    pub(crate) slot: Rc<Slot>,
+    /// It tries whether the server is back.
+    pub(crate) trial: bool,
+    /// The cookie of the request points to a server that it will find again.
+    pub(crate) pinned: bool,
 }
 
 impl Cluster {
-    /// The group on this core. Names are resolved from now on, in the background.
+    /// The group on this core.
     #[must_use]
-    pub fn new(plan: Arc<ClusterPlan>, resolver: &Resolver, clock: Rc<Watchdog>) -> Self {
-        let endpoint = |server: &Server| Endpoint {
-            server: server.clone(),
-            authority: authority(server),
-            addresses: match &server.host {
-                ServerHost::Address(ip) => Addresses::Fixed(SocketAddr::new(*ip, server.port)),
-                ServerHost::Name(name) | ServerHost::Srv(name) => {
-                    Addresses::Resolved(resolver.watch(name))
-                }
-            },
-            idle: RefCell::default(),
-            avoid_until: Cell::new(0),
+    pub fn new(plan: Arc<ClusterPlan>, clock: Rc<Watchdog>) -> Self {
+        let changes = plan.subscribe();
+        let turn = plan.cores.fetch_add(1, Ordering::Relaxed);
+        let cluster = Self {
+            changes: RefCell::new(changes),
+            view: RefCell::default(),
+            random: Cell::new(RandomState::new().hash_one(turn)),
+            turn: Cell::new(turn),
+            exit: Exit::default(),
+            plan,
+            clock,
         };
-        let endpoints = plan.config.servers.iter().map(endpoint).collect();
-        Self { plan, endpoints, next: Cell::new(0), clock, exit: Exit::default() }
+        cluster.adopt_members();
+        cluster
     }
 
     /// Its name.
@@ -129,151 +155,299 @@ impl Cluster {
         self.plan.name()
     }
 
-    /// Its servers.
+    /// What all cores share of it.
     #[must_use]
-    pub fn endpoints(&self) -> &[Endpoint] {
-        &self.endpoints
+    pub fn plan(&self) -> &Arc<ClusterPlan> {
+        &self.plan
     }
 
-    /// The server that takes the next request: in turn, those that could not be connected to
-    /// lately after the others, and none that this request has been to. `None`: it has been to
-    /// all of them.
-    pub fn pick(&self, tried: &mut Tried) -> Option<usize> {
-        let count = self.endpoints.len();
-        let start = self.next.get();
+    /// The server that takes a request, with a place there. Where one has room this neither
+    /// waits nor allocates; else it waits in line as long as the group says, and for the first
+    /// addresses of a name as long as connecting may take.
+    ///
+    /// # Errors
+    /// See [`Unavailable`].
+    pub async fn lease(self: &Rc<Self>, ask: &Ask<'_>) -> Result<Lease, Unavailable> {
         let now = self.clock.now_ms();
-        let mut avoided = None;
-        for step in 0..count {
-            let index = (start + step) % count;
-            if tried.has(index) {
-                continue;
-            }
-            if self.endpoints[index].avoid_until.get() > now {
-                avoided = avoided.or(Some(index));
-                continue;
-            }
-            avoided = Some(index);
-            break;
+        if ask.tried.count == 0 {
+            self.plan.budget.request(now);
         }
-        let index = avoided?;
-        self.next.set((index + 1) % count);
-        tried.add(index);
-        Some(index)
+        let admitted = Admitted::by(self, now).ok_or(Unavailable::CircuitOpen)?;
+        let others_wait = self.plan.queue.as_ref().is_some_and(|queue| queue.len() > 0);
+        let refused = if others_wait {
+            Refused::Full
+        } else {
+            match self.take(ask) {
+                Ok(taken) => return Ok(Lease::new(taken, admitted)),
+                Err(refused) => refused,
+            }
+        };
+        let taken = match refused {
+            Refused::AllTried => return Err(Unavailable::AllTried),
+            Refused::Full => Box::pin(self.queue_up(ask)).await?,
+            Refused::NoServer => Box::pin(self.take_when_resolved(ask)).await?,
+        };
+        Ok(Lease::new(taken, admitted))
     }
 
-    /// A connection to this server that was kept and is still good.
-    pub fn reuse(&self, index: usize) -> Option<Connection> {
-        let mut idle = self.endpoints[index].idle.borrow_mut();
-        // The last one used first: the others may grow old and go.
-        std::iter::from_fn(|| idle.pop()).find_map(|mut connection| {
-            let young = connection.idle_for(&self.clock) < self.idle_limit();
-            (young && connection.is_usable()).then_some(connection)
+    /// Whether another attempt is allowed: so many of all requests may be made again. That is
+    /// counted with the question.
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        self.plan.budget.retry(self.clock.now_ms())
+    }
+
+    /// Whether somebody well is left that this request has not been to.
+    #[must_use]
+    pub fn has_another(&self, tried: &Tried) -> bool {
+        self.adopt_members();
+        let view = &mut *self.view.borrow_mut();
+        self.gather(view, tried, self.clock.now_ms());
+        // One that is full now may have room by then.
+        view.facts.iter_mut().for_each(|fact| fact.limit = u32::MAX);
+        shortlist(&mut view.facts, self.plan.config().panic).is_ok()
+    }
+
+    async fn queue_up(&self, ask: &Ask<'_>) -> Result<Taken, Unavailable> {
+        let (Some(queue), Some(max)) = (&self.plan.queue, &self.plan.config().max_connections)
+        else {
+            return Err(Unavailable::QueueFull);
+        };
+        let picky = ask.pinned.is_some() || ask.tried.count > 0;
+        let waiting = queue.wait(picky, || self.take(ask).ok());
+        match timeout(max.queue_timeout, waiting).await {
+            Ok(Ok(taken)) => Ok(taken),
+            Ok(Err(_full)) => Err(Unavailable::QueueFull),
+            Err(_) => Err(Unavailable::QueueTimeout),
+        }
+    }
+
+    async fn take_when_resolved(&self, ask: &Ask<'_>) -> Result<Taken, Unavailable> {
+        let mut members = self.plan.subscribe();
+        let known = members.wait_for(|members| !members.list.is_empty() || !members.pending);
+        match timeout(self.plan.connect_timeout(), known).await {
+            Ok(Ok(members)) => {
+                if members.list.is_empty()
+                    && let Some(error) = &members.error
+                {
+                    return Err(Unavailable::Unresolved(error.clone()));
+                }
+            }
+            Ok(Err(_)) | Err(_) => return Err(Unavailable::Unresolved(DnsError::Timeout)),
+        }
+        match self.take(ask) {
+            Ok(taken) => Ok(taken),
+            Err(Refused::NoServer) => Err(Unavailable::NoServer),
+            Err(Refused::AllTried) => Err(Unavailable::AllTried),
+            Err(Refused::Full) => self.queue_up(ask).await,
+        }
+    }
+
+    /// Chooses a server and takes a place there.
+    fn take(&self, ask: &Ask<'_>) -> Result<Taken, Refused> {
+        self.adopt_members();
+        let now = self.clock.now_ms();
+        let view = &mut *self.view.borrow_mut();
+        let limit = self.limit();
+        let mut pinned = false;
+        if let Some(slot) = ask.pinned.and_then(|cookie| self.pinned(view, cookie, ask.tried, now))
+        {
+            if slot.member.endpoint.enter(limit) {
+                let slot = Rc::clone(slot);
+                return Ok(Taken { slot, trial: false, pinned: true });
+            }
+            // It is where its session is: worth waiting for, where there is a line.
+            if self.plan.config().max_connections.as_ref().is_some_and(|max| max.queue > 0) {
+                return Err(Refused::Full);
+            }
+            pinned = true;
+        }
+        self.gather(view, ask.tried, now);
+        loop {
+            shortlist(&mut view.facts, self.plan.config().panic)?;
+            let index = self.choose(view, ask).ok_or(Refused::NoServer)?;
+            let slot = &view.slots[index];
+            let endpoint = &slot.member.endpoint;
+            if endpoint.enter(limit) {
+                let trial = endpoint.begin_trial(now);
+                return Ok(Taken { slot: Rc::clone(slot), trial, pinned });
+            }
+            // Another core took the last place since we looked.
+            view.facts[index].in_flight = limit;
+        }
+    }
+
+    /// The server that a cookie points to, if it can be used: also one that takes no others.
+    fn pinned<'v>(
+        &self,
+        view: &'v View,
+        cookie: &[u8],
+        tried: &Tried,
+        now: u64,
+    ) -> Option<&'v Rc<Slot>> {
+        // All are compared: how long it takes tells nothing.
+        let mut found = None;
+        for slot in &view.slots {
+            if sticky::is_value(&slot.member.cookie, cookie) {
+                found = Some(slot);
+            }
+        }
+        found.filter(|slot| {
+            condition(&slot.member, now) == balance::Condition::Well && !tried.has(slot.member.id)
         })
     }
 
-    /// A new connection to this server.
-    ///
-    /// # Errors
-    /// See [`ConnectError`]. The server is then tried last for a while.
-    pub async fn connect(&self, index: usize) -> Result<Connection, ConnectError> {
-        let timeout = self.plan.connect_timeout;
-        let outcome = match tokio::time::timeout(timeout, self.connect_now(index)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ConnectError::Timeout),
-        };
-        let endpoint = &self.endpoints[index];
-        endpoint.avoid_until.set(match &outcome {
-            Ok(_) => 0,
-            Err(_) => self.clock.now_ms() + AVOID_FOR.as_millis() as u64,
-        });
-        outcome
+    fn limit(&self) -> u32 {
+        self.plan.config().max_connections.as_ref().map_or(u32::MAX, |max| max.limit)
     }
 
-    async fn connect_now(&self, index: usize) -> Result<Connection, ConnectError> {
-        let endpoint = &self.endpoints[index];
-        let server = &endpoint.server;
-        let addresses = match &endpoint.addresses {
-            Addresses::Fixed(address) => vec![*address],
-            Addresses::Resolved(watch) => {
-                let looked_up = watch.ready().await;
-                // Those of an earlier look-up are good even where the last one failed.
-                let ips = watch.addresses();
-                if ips.is_empty() {
-                    return Err(ConnectError::Unresolved(
-                        looked_up.err().unwrap_or(DnsError::NotFound),
-                    ));
-                }
-                ips.iter().map(|ip| SocketAddr::new(*ip, server.port)).collect::<Vec<_>>()
+    /// What is to be known of the servers for a choice.
+    fn gather(&self, view: &mut View, tried: &Tried, now: u64) {
+        let config = self.plan.config();
+        let limit = self.limit();
+        let wants_latency = config.balance == Balance::PeakEwma;
+        view.facts.clear();
+        view.facts.extend(view.slots.iter().map(|slot| {
+            let member = &*slot.member;
+            let mut weight = if member.draining { 0 } else { member.weight * UNIT };
+            if !config.slow_start.is_zero() && weight > 0 {
+                let part = ramp(member.endpoint.well_since(now), now, config.slow_start);
+                weight = (u64::from(weight) * u64::from(part) / 1000).max(1) as u32;
             }
-        };
-        // Servers are named by the operator: no address is out of bounds.
-        let timeout = self.plan.connect_timeout;
-        let (stream, address) =
-            self.exit.connect(&addresses, &AllowAll, timeout).await.map_err(ConnectError::Dial)?;
-        let mut io = Io::Tcp(stream);
-        if server.scheme == Scheme::Https
-            && let Some(tls) = &self.plan.tls
-        {
-            let host = match &server.host {
-                ServerHost::Address(ip) => ip.to_string(),
-                ServerHost::Name(name) | ServerHost::Srv(name) => name.clone(),
-            };
-            io = tls.connect(io, &host).await.map_err(ConnectError::Tls)?;
-        }
-        Ok(Connection::new(io, address))
+            Candidate {
+                id: member.id,
+                weight,
+                tier: member.tier,
+                in_flight: member.endpoint.in_flight(),
+                limit,
+                latency: if wants_latency { member.endpoint.peak_latency(now) } else { 0 },
+                condition: condition(member, now),
+                tried: tried.has(member.id),
+                listed: false,
+            }
+        }));
     }
 
-    /// Keeps a connection that a request has been made over, to the end.
-    pub fn keep(&self, index: usize, mut connection: Connection) {
-        // A server that sends more than it was asked for is not asked again.
-        if !connection.wire.received().is_empty() {
+    fn choose(&self, view: &mut View, ask: &Ask<'_>) -> Option<usize> {
+        match &self.plan.config().balance {
+            Balance::RoundRobin => balance::round_robin(&view.facts, &mut view.waited),
+            Balance::LeastRequests => {
+                let turn = self.turn.get();
+                self.turn.set(turn.wrapping_add(1));
+                balance::least_requests(&view.facts, turn)
+            }
+            Balance::PeakEwma => balance::peak_ewma(&view.facts, self.next_random()),
+            Balance::Random => balance::random(&view.facts, self.next_random()),
+            Balance::Hash { bound, .. } => match ask.hash {
+                Some(key) => balance::consistent(&view.facts, key, *bound),
+                None => balance::random(&view.facts, self.next_random()),
+            },
+        }
+    }
+
+    fn next_random(&self) -> u64 {
+        let next = balance::mix(self.random.get());
+        self.random.set(next);
+        next
+    }
+
+    /// Takes the servers as they are now, if they have changed. What is kept for those that stay
+    /// stays.
+    fn adopt_members(&self) {
+        let first = self.view.borrow().slots.is_empty();
+        if !first && !matches!(self.changes.borrow().has_changed(), Ok(true)) {
             return;
         }
-        let mut idle = self.endpoints[index].idle.borrow_mut();
-        if idle.len() < self.plan.config.keep_idle {
-            connection.rest(&self.clock);
-            idle.push(connection);
+        let members = Arc::clone(&self.changes.borrow_mut().borrow_and_update());
+        let mut view = self.view.borrow_mut();
+        if Arc::ptr_eq(&members, &view.members) {
+            return;
+        }
+        let old = std::mem::take(&mut *view);
+        let before = |member: &Member| {
+            old.slots.iter().position(|slot| Arc::ptr_eq(&slot.member.endpoint, &member.endpoint))
+        };
+        for member in &members.list {
+            let known = before(member);
+            let pool = known.map(|index| Rc::clone(&old.slots[index].pool));
+            view.slots.push(Rc::new(Slot {
+                pool: pool.unwrap_or_else(|| Rc::new(Pool::new(self.tls_of(member)))),
+                member: Arc::clone(member),
+            }));
+            view.waited.push(known.map_or(0, |index| old.waited[index]));
+        }
+        for slot in old.slots {
+            if !view.slots.iter().any(|new| Rc::ptr_eq(&new.pool, &slot.pool)) {
+                slot.pool.gone.set(true);
+                slot.pool.idle.borrow_mut().clear();
+                slot.pool.shared.clear();
+            }
+        }
+        // Each core begins with another server.
+        if let Some(count) = view.waited.len().checked_sub(1)
+            && first
+            && count > 0
+        {
+            let begin = self.turn.get() % (count + 1);
+            view.waited[begin] = 1;
+        }
+        view.members = members;
+    }
+
+    fn tls_of(&self, member: &Member) -> (Option<ClientTls>, Option<ClientTls>) {
+        match member.server.scheme {
+            Scheme::Https => self.plan.tls(&member.server),
+            Scheme::Http => (None, None),
         }
     }
 
     /// Closes kept connections that are too old or were closed by their server. Called every
     /// few seconds.
     pub fn tidy(&self) {
+        self.adopt_members();
         let limit = self.idle_limit();
-        for endpoint in &self.endpoints {
-            endpoint
+        for slot in &self.view.borrow().slots {
+            slot.pool
                 .idle
                 .borrow_mut()
                 .retain_mut(|kept| kept.idle_for(&self.clock) < limit && kept.is_usable());
+            slot.pool.shared.tidy(limit);
         }
     }
 
-    fn idle_limit(&self) -> u64 {
-        self.plan.config.idle_timeout.as_millis() as u64
+    pub(crate) fn idle_limit(&self) -> u64 {
+        self.plan.config().idle_timeout.as_millis() as u64
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.plan.connect_timeout()
+    }
+}
+
+impl Pool {
+    fn new((tls, tls_http1): (Option<ClientTls>, Option<ClientTls>)) -> Self {
+        Self {
+            tls,
+            tls_http1,
+            idle: RefCell::default(),
+            shared: Multiplex::default(),
+            chose_http1: Cell::new(false),
+            gone: Cell::new(false),
+        }
     }
 }
 
 impl Tried {
-    fn has(self, index: usize) -> bool {
-        index < 64 && self.0 & (1 << index) != 0
+    /// More than any configuration allows attempts.
+    const MOST: usize = 16;
+
+    /// Takes note of a server; the oldest is forgotten when there are too many.
+    pub fn add(&mut self, lease: &Lease) {
+        self.ids[usize::from(self.count) % Self::MOST] = lease.member().id;
+        self.count = self.count.saturating_add(1);
     }
 
-    fn add(&mut self, index: usize) {
-        if index < 64 {
-            self.0 |= 1 << index;
-        }
-    }
-}
-
-/// `host[:port]`, without the port that the scheme implies.
-fn authority(server: &Server) -> String {
-    let host = match &server.host {
-        ServerHost::Address(std::net::IpAddr::V6(ip)) => format!("[{ip}]"),
-        ServerHost::Address(ip) => ip.to_string(),
-        ServerHost::Name(name) | ServerHost::Srv(name) => name.clone(),
-    };
-    match (server.scheme, server.port) {
-        (Scheme::Http, 80) | (Scheme::Https, 443) => host,
-        (_, port) => format!("{host}:{port}"),
+    fn has(&self, id: u64) -> bool {
+        self.ids[..usize::from(self.count).min(Self::MOST)].contains(&id)
     }
 }

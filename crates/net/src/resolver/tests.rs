@@ -309,69 +309,6 @@ fn too_many_look_ups_under_way_are_refused() {
 }
 
 #[test]
-fn a_watch_follows_its_name_and_keeps_the_last_good_set() {
-    run_local(async {
-        let (server, resolver) = Server::start().await;
-        server.says("origin.test", Reply::Addresses(&["192.0.2.1"], 10));
-        let watch = resolver.watch("origin.test");
-        assert!(watch.addresses().is_empty(), "it starts without waiting");
-        watch.ready().await.unwrap();
-        assert_eq!(*watch.addresses(), *ips(&["192.0.2.1"]));
-
-        let mut changes = watch.changes();
-        server.says("origin.test", Reply::Addresses(&["192.0.2.2", "192.0.2.3"], 10));
-        pass(11 * SECOND).await;
-        assert_eq!(*changes.next().await.unwrap(), *ips(&["192.0.2.2", "192.0.2.3"]));
-
-        server.says("origin.test", Reply::Code(ResponseCode::ServFail));
-        pass(11 * SECOND).await;
-        let mut state = watch.watched.state.clone();
-        state.wait_for(|state| matches!(state.last, Some(Err(_)))).await.unwrap();
-        assert!(watch.ready().await.is_err(), "the last look-up failed");
-        assert_eq!(*watch.addresses(), *ips(&["192.0.2.2", "192.0.2.3"]));
-
-        server.says("origin.test", Reply::Addresses(&["192.0.2.4"], 10));
-        pass(3 * SECOND).await;
-        assert_eq!(*changes.next().await.unwrap(), *ips(&["192.0.2.4"]));
-        watch.ready().await.unwrap();
-    });
-}
-
-#[test]
-fn the_last_handle_ends_the_watch() {
-    run_local(async {
-        let (server, resolver) = Server::start().await;
-        server.says("origin.test", Reply::Addresses(&["192.0.2.1"], 10));
-        let watch = resolver.watch("origin.test");
-        let (clone, mut changes) = (watch.clone(), watch.changes());
-        watch.ready().await.unwrap();
-        drop(watch);
-        assert_eq!(*changes.next().await.unwrap(), *ips(&["192.0.2.1"]), "the clone keeps it");
-        drop(clone);
-        assert_eq!(changes.next().await, None);
-        server.asked();
-        pass(60 * SECOND).await;
-        tokio::task::yield_now().await;
-        assert_eq!(server.asked(), 0);
-        assert_eq!(Rc::strong_count(&resolver.inner), 1, "nothing else holds the resolver");
-    });
-}
-
-#[test]
-fn a_missing_name_does_not_hold_up_the_start() {
-    run_local(async {
-        let (server, resolver) = Server::start().await;
-        let watch = resolver.watch("later.test");
-        assert_eq!(watch.ready().await, Err(DnsError::NotFound));
-        assert!(watch.addresses().is_empty());
-        server.says("later.test", Reply::Addresses(&["192.0.2.1"], 10));
-        let mut changes = watch.changes();
-        pass(10 * SECOND).await;
-        assert_eq!(*changes.next().await.unwrap(), *ips(&["192.0.2.1"]));
-    });
-}
-
-#[test]
 fn services_are_read_with_their_time_to_live() {
     run_local(async {
         let (server, resolver) = Server::start().await;

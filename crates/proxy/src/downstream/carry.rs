@@ -14,10 +14,11 @@ use telemetry::counters::Finished;
 use telemetry::{AccessRecord, AccessTls};
 use tls::{Greeting, Io, TlsInfo, greeting};
 use tokio::net::TcpStream;
-use upstream::{Connection, Tried, Wire};
+use upstream::{Ask, Lease, Link, Outcome, Tried, Unavailable, Verdict, Wire, Wish};
 
 pub use self::routes::Routes;
 use super::{Accepted, Handshake, hurried, linger, shake};
+use crate::attempt::stable_hash_of;
 use crate::core::{Core, View};
 use crate::failure::{Failure, Kind, Side, io_words};
 use crate::record::Record;
@@ -94,13 +95,14 @@ impl Passage<'_> {
         let (core, guard) = (self.core, &self.accepted.guard);
         guard.set(self.face.config.timeouts.header);
         let begun = hurried(core, &self.accepted.slot, guard, self.begin(Io::Tcp(stream))).await?;
-        let mut up =
+        // The place at the server is taken for as long as the connection lives.
+        let (_lease, mut up) =
             self.reach(begun.upstream).await.map_err(|failure| Refusal::Failed(failure, None))?;
         self.record.status = 200;
         let idle = self.face.config.timeouts.tunnel_idle;
         let counters = net::TunnelCounters::default();
         let mut down = begun.wire;
-        let (down, up) = (End::Wire(&mut down), End::Wire(&mut up.wire));
+        let (down, up) = (End::Wire(&mut down), End::Wire(&mut up));
         let standing = Standing::at(core, self.listener);
         let ended = tunnel::join(standing, guard, down, up, idle, &counters).await;
         self.record.bytes_in = counters.a_to_b.get();
@@ -173,29 +175,39 @@ impl Passage<'_> {
     }
 
     /// A connection to a server of this upstream: whichever takes it.
-    async fn reach(&mut self, upstream: usize) -> Result<Connection, Failure> {
+    async fn reach(&mut self, upstream: usize) -> Result<(Lease, Wire), Failure> {
         let cluster = &self.view.clusters[upstream];
         let core = self.core;
         let counters = core.counters.upstream(self.view.snapshot.cluster_labels[upstream]);
         let config = &self.view.snapshot.config.upstreams[upstream];
         self.record.upstream = Some(upstream);
+        // Of what could be hashed a tunnel knows the address alone.
+        let hash = Some(stable_hash_of(self.accepted.client.address));
         let mut tried = Tried::default();
         let mut last = None;
         let started = Instant::now();
         loop {
-            let Some(index) = cluster.pick(&mut tried) else {
-                return Err(last.unwrap_or_else(|| Failure::new(Kind::Unavailable)));
-            };
-            self.record.attempts += 1;
+            let ask = Ask { hash, pinned: None, tried: &tried };
+            let lease = cluster.lease(&ask).await.map_err(|why| match (why, last.take()) {
+                (Unavailable::AllTried, Some(failure)) => failure,
+                (why, _) => Failure::of_unavailable(why),
+            })?;
+            tried.add(&lease);
+            self.record.attempts = self.record.attempts.saturating_add(1);
             counters.requests.inc();
-            match cluster.connect(index).await {
-                Ok(connection) => {
+            let connecting = Instant::now();
+            let wish = Wish { fresh: true, http1: true, preface: None };
+            match lease.open(wish).await.map(|opened| opened.link) {
+                Ok(Link::Http1(connection)) => {
                     core.counters.upstream_opened.inc();
                     counters.connects.inc();
                     self.record.connect = Some(started.elapsed());
                     self.record.server = Some(connection.server);
-                    return Ok(connection);
+                    let latency = connecting.elapsed();
+                    lease.report(Outcome { latency, verdict: Verdict::Success });
+                    return Ok((lease, connection.wire));
                 }
+                Ok(Link::Http2(_)) => return Err(Failure::internal("a tunnel to HTTP/2")),
                 Err(error) => {
                     core.counters.upstream_failed.inc();
                     let failure = Failure::of_connect(&error);

@@ -1,0 +1,235 @@
+//! What the process knows of all servers, whichever configuration names them. It outlives every
+//! configuration: endpoints are found again by what they are, and keep their state.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::changes::{Change, ChangeError, Changes, names};
+use crate::endpoint::{Endpoint, EndpointKey};
+use crate::keeper::{self, Order};
+use crate::member::{Found, server_text};
+use crate::plan::ClusterPlan;
+use crate::status::{UpstreamStatus, status_of};
+
+/// Names whose last addresses are remembered.
+const MAX_NAMES: usize = 10_000;
+
+/// All servers of the process.
+pub struct Registry {
+    /// What sticky cookies are made with, unless the configuration has a secret.
+    secret: [u8; 32],
+    endpoints: Mutex<HashMap<EndpointKey, Weak<Endpoint>>>,
+    /// In the order they were made.
+    plans: Mutex<Vec<Weak<ClusterPlan>>>,
+    changes: Mutex<HashMap<String, Changes>>,
+    /// The last good addresses of servers with names, by how they are written.
+    found: Mutex<HashMap<Arc<str>, Vec<Found>>>,
+    keeper: Mutex<Keeper>,
+}
+
+/// The thread that looks names up and makes checks. It runs from when there is something to do.
+#[derive(Default)]
+struct Keeper {
+    started: bool,
+    resolvers: Vec<SocketAddr>,
+    thread: Option<keeper::Sender>,
+    waiting: Vec<Order>,
+}
+
+impl Registry {
+    /// An empty one.
+    #[must_use]
+    pub fn new(secret: [u8; 32]) -> Arc<Self> {
+        Arc::new(Self {
+            secret,
+            endpoints: Mutex::default(),
+            plans: Mutex::default(),
+            changes: Mutex::default(),
+            found: Mutex::default(),
+            keeper: Mutex::default(),
+        })
+    }
+
+    /// Looks names up and makes checks from now on, asking these name servers (none: those of
+    /// the system). Called again, it only changes the name servers. Until the first call nothing
+    /// leaves the process, so that a configuration can be built to be checked.
+    pub fn start(&self, resolvers: &[SocketAddr]) {
+        let mut keeper = lock(&self.keeper);
+        keeper.started = true;
+        if keeper.resolvers != resolvers {
+            keeper.resolvers = resolvers.to_vec();
+            if keeper.thread.is_some() {
+                let order = Order::Resolvers(resolvers.to_vec());
+                keeper.give(order);
+            }
+        }
+        for order in std::mem::take(&mut keeper.waiting) {
+            keeper.give(order);
+        }
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        lock(&self.keeper).started
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        lock(&self.keeper).give(order);
+    }
+
+    /// Changes a server of a group, on all cores at once. The server is called by its URL, by
+    /// its host and port, or, where a name has several addresses, by one of them.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub fn change(
+        self: &Arc<Self>,
+        upstream: &str,
+        server: &str,
+        change: Change,
+    ) -> Result<(), ChangeError> {
+        let plans = self.plans_named(upstream);
+        let Some(newest) = plans.last() else { return Err(ChangeError::NoUpstream) };
+        let members = newest.members();
+        let known = |name: &str| {
+            let configured = &newest.config().servers;
+            configured.iter().any(|server| names(name, &server_text(server), server))
+                || members.list.iter().any(|member| {
+                    names(name, &member.written, &member.server)
+                        || name == member.address().to_string()
+                })
+        };
+        {
+            let mut all = lock(&self.changes);
+            let changes = all.entry(upstream.to_owned()).or_default();
+            let outcome = changes.make(server, change, known);
+            if changes.is_empty() {
+                all.remove(upstream);
+            }
+            outcome?;
+        }
+        // Requests that still run on an earlier configuration see it as well.
+        for plan in &plans {
+            plan.update(self);
+        }
+        Ok(())
+    }
+
+    /// All groups of the newest configuration that has them, and how their servers are.
+    #[must_use]
+    pub fn status(&self) -> Vec<UpstreamStatus> {
+        let plans = self.plans();
+        let newest = |(index, plan): &(usize, &Arc<ClusterPlan>)| {
+            !plans[index + 1..].iter().any(|later| later.name() == plan.name())
+        };
+        let mut all: Vec<_> = plans
+            .iter()
+            .enumerate()
+            .filter(newest)
+            .map(|(_, plan)| status_of(plan, &plans))
+            .collect();
+        all.sort_by(|left, right| left.name.cmp(&right.name));
+        all
+    }
+
+    pub(crate) fn secret(&self) -> &[u8; 32] {
+        &self.secret
+    }
+
+    pub(crate) fn adopt(&self, plan: &Arc<ClusterPlan>) {
+        let mut plans = lock(&self.plans);
+        plans.retain(|known| known.strong_count() > 0);
+        plans.push(Arc::downgrade(plan));
+    }
+
+    /// A plan of this name is gone: with the last one, what was changed of it.
+    pub(crate) fn forget(&self, name: &str) {
+        if self.plans_named(name).is_empty() {
+            lock(&self.changes).remove(name);
+        }
+    }
+
+    fn plans(&self) -> Vec<Arc<ClusterPlan>> {
+        // Plans are let go without the lock: the last one calls back.
+        lock(&self.plans).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn plans_named(&self, name: &str) -> Vec<Arc<ClusterPlan>> {
+        let mut plans = self.plans();
+        plans.retain(|plan| plan.name() == name);
+        plans
+    }
+
+    pub(crate) fn changes(&self, upstream: &str) -> Changes {
+        lock(&self.changes).get(upstream).cloned().unwrap_or_default()
+    }
+
+    /// The endpoint that this is; a new one takes its share since `well_since`.
+    pub(crate) fn endpoint(&self, key: EndpointKey, well_since: u64) -> Arc<Endpoint> {
+        let mut endpoints = lock(&self.endpoints);
+        if let Some(known) = endpoints.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        sweep(&mut endpoints);
+        let endpoint = Arc::new(Endpoint::new(key.clone(), well_since));
+        endpoints.insert(key, Arc::downgrade(&endpoint));
+        endpoint
+    }
+
+    pub(crate) fn remember(&self, server: &Arc<str>, found: &[Found]) {
+        let mut known = lock(&self.found);
+        if known.len() >= MAX_NAMES {
+            known.clear();
+        }
+        known.insert(Arc::clone(server), found.to_vec());
+    }
+
+    pub(crate) fn last_found(&self, server: &str) -> Option<Vec<Found>> {
+        lock(&self.found).get(server).cloned()
+    }
+}
+
+impl Keeper {
+    fn give(&mut self, order: Order) {
+        if !self.started {
+            self.waiting.push(order);
+            return;
+        }
+        let order = match &self.thread {
+            Some(thread) => match thread.send(order) {
+                Ok(()) => return,
+                // It is gone, which it says in the log: another one takes over.
+                Err(refused) => refused.0,
+            },
+            None => order,
+        };
+        match keeper::start(self.resolvers.clone()) {
+            Ok(thread) => {
+                let _ = thread.send(order);
+                self.thread = Some(thread);
+            }
+            Err(error) => tracing::error!(%error, "cannot look names up or check servers"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    /// Never shows the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let endpoints = lock(&self.endpoints).len();
+        f.debug_struct("Registry").field("endpoints", &endpoints).finish_non_exhaustive()
+    }
+}
+
+/// What is locked here is whole between any two steps.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets what nobody holds, when the table would grow: each entry is looked at a few times.
+fn sweep<K: Hash + Eq, V>(table: &mut HashMap<K, Weak<V>>) {
+    if table.len() == table.capacity() {
+        table.retain(|_, value| value.strong_count() > 0);
+    }
+}
