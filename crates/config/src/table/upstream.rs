@@ -33,7 +33,13 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive {
         name: "server",
         places: &[Place::Upstream],
-        arguments: &[many("url", Kind::ServerUrl(Traffic::Any), SERVER_PROSE)],
+        arguments: &[many(
+            "url",
+            Kind::ServerUrl(Traffic::Any),
+            "As those of `to`: `http://`, `https://`, `h2://` or `h2c://` in front of \
+             `HOST[:PORT][/BASE]`, or `tcp://` or `tls://` in front of `HOST:PORT` for tunnels; \
+             `+srv` behind the scheme for a name with SRV records.",
+        )],
         properties: &[
             optional(
                 "weight",
@@ -114,7 +120,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
                 "secret",
                 Kind::Secret,
                 "What the cookie is signed with, where several proxies must know each other's. \
-                 Default: random, and made anew when the process starts.",
+                 Default: random, made when the process starts, and handed over by an upgrade.",
             ),
         ],
         prose: "Keeps a client at the server that it had first, by a cookie that cannot be forged. \
