@@ -72,6 +72,7 @@ fn fields_of_an_origin_that_http_1_cannot_say() {
     };
     let origin = Origin::serve(answer);
     let proxy = before(&origin);
+    let mut wrong = Vec::new();
     for path in [
         "/crlf",
         "/lf",
@@ -90,21 +91,21 @@ fn fields_of_an_origin_that_http_1_cannot_say() {
         let mut old = proxy.client();
         old.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
         let all = String::from_utf8_lossy(&old.recv_until_gone()).into_owned();
-        assert!(!all.contains("never"), "{path}: {all}");
-        if path.contains("trailers") {
-            assert!(!all.ends_with("\r\n0\r\n\r\n"), "{path}: a malformed message looks whole");
-        } else {
-            assert!(all.starts_with("HTTP/1.1 502 "), "{path}: {all}");
+        // Where only the trailers are wrong, the message must not look whole.
+        let cut = path.contains("trailers") && !all.ends_with("0\r\n\r\n");
+        if all.contains("never") || !(cut || all.starts_with("HTTP/1.1 502 ")) {
+            wrong.push(format!("- {path}, HTTP/1.1: {all:?}"));
         }
         let mut client = Client::connect(proxy.first());
         let stream = client.open_get(path);
         match client.outcome(stream) {
-            Outcome::Response(response) => assert_eq!(response.status, 502, "{path}"),
+            Outcome::Response(response) if response.status == 502 => {}
             Outcome::Reset(_) => {}
-            other => panic!("{path}: {other:?}"),
+            other => wrong.push(format!("- {path}, HTTP/2: {other:?}")),
         }
         assert_eq!(client.get("/right").text(), "body");
     }
+    assert!(wrong.is_empty(), "{} were passed on:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
