@@ -6,6 +6,7 @@
 mod browser;
 mod curl;
 mod git;
+mod introduced;
 mod nginx;
 mod node;
 mod program;

@@ -1,23 +1,14 @@
 //! nginx on both sides: as the origin behind the proxy, and as the proxy in front of it.
 
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use testkit::{Peer, Proxy, Scratch, reserve};
 
+use crate::program::Running;
 use crate::program_or_skip;
 use crate::web::Pattern;
-
-/// A server that is ended with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn nginx_before_and_behind() {
