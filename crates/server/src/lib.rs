@@ -12,4 +12,5 @@ mod worker;
 
 pub use bind::{BoundAddress, StartError};
 pub use control::{Hooks, Server, check, start, start_with};
+pub use proxy::servers;
 pub use reload::Reload;

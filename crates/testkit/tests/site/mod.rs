@@ -1,7 +1,9 @@
 //! Sites and the origins behind them.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use testkit::{Message, Origin, Peer, Proxy, Served};
+use std::time::Instant;
+
+use testkit::{DEADLINE, Message, Origin, Peer, Proxy, Served};
 
 /// An origin that answers with its name, the request line and the host it was asked for.
 pub fn named(name: &'static str) -> Served {
@@ -35,4 +37,13 @@ pub fn routed(routes: &str) -> (Proxy, Served, Served) {
     let kdl = format!("site \"http://127.0.0.1:0\" {{\n{routes}\n}}");
     let proxy = Proxy::start(&kdl.replace("{o}", &o.url()).replace("{p}", &p.url()));
     (proxy, o, p)
+}
+
+/// Waits until this holds.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
 }
