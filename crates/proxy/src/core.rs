@@ -11,10 +11,11 @@ use message::BlockPool;
 use net::resolver::Resolver;
 use net::watchdog::Watchdog;
 use net::{BufferPool, PipePool};
-use policy::{ConnectionLimits, VerifiedCache};
+use policy::{ConnectionLimits, DecisionCache, RateTable, VerifiedCache};
 use telemetry::{CoreCounters, CoreLog};
 use upstream::{Cluster, ClusterPlan, OriginPool};
 
+use crate::auth::{self, Decision};
 use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Listener, Snapshot};
 
@@ -47,6 +48,9 @@ pub struct Core {
     pub(crate) verified: VerifiedCache,
     pub(crate) origins: OriginPool,
     pub(crate) connection_limits: ConnectionLimits,
+    pub(crate) rates: Arc<RateTable>,
+    /// What servers that were asked have decided.
+    pub(crate) decisions: DecisionCache<Rc<Decision>>,
     /// Passwords that are worked out at once.
     pub(crate) password_turns: tokio::sync::Semaphore,
     generation: Cell<u64>,
@@ -79,6 +83,8 @@ pub struct CoreParts {
     pub verified: VerifiedCache,
     /// Connections per client, shared by all cores.
     pub connection_limits: ConnectionLimits,
+    /// Requests and bytes in a time, shared by all cores.
+    pub rates: Arc<RateTable>,
 }
 
 impl Core {
@@ -100,6 +106,8 @@ impl Core {
             pipes: PipePool::new(PIPES),
             verified: parts.verified,
             connection_limits: parts.connection_limits,
+            rates: parts.rates,
+            decisions: DecisionCache::new(auth::KEPT_DECISIONS, auth::KEPT_BYTES),
             password_turns: tokio::sync::Semaphore::new(PASSWORDS_AT_ONCE),
             generation: Cell::new(0),
             draining: Cell::new(false),

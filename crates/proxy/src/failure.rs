@@ -104,6 +104,10 @@ kinds! {
     Denied = "http_request_denied", 403, Downstream;
     /// The client has not shown who it is.
     Unauthenticated = "authentication_required", 407, Downstream;
+    /// The client has not shown to the site who it is.
+    SiteUnauthenticated = "authentication_required", 401, Downstream;
+    /// The client asks more often than it may.
+    RateLimited = "rate_limited", 429, Downstream;
     /// No site has this host, or another one than the TLS connection was made for.
     Misdirected = "misdirected_request", 421, Downstream;
     /// No route has this path.

@@ -9,13 +9,14 @@ use message::framing::BodyLength;
 use message::target::{PathAndQuery, Target};
 use message::{FieldId, Host, Method, RequestHead, ResponseHead, forwarding};
 use net::address::{AddressFilter, Refusal};
-use policy::{Admission, Check, Entry, HostRef, Reason, Targets, basic};
+use policy::{Admission, Entry, HostRef, Reason, Targets};
 use tls::Io;
 use upstream::{Connection, OriginKey};
 
 use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry};
+use crate::gate::{self, take_credentials};
 use crate::peer::{DownPeer, H1Peer, UpPeer};
 use crate::relay::{self, Outcome, Terms};
 use crate::reverse::{finish_connection_fields, passes_upgrade};
@@ -67,24 +68,17 @@ pub(crate) async fn serve<'a>(
 /// Who the client is (RFC 9110 §11.7). Each request is judged by itself: a connection may
 /// carry those of several users.
 async fn authenticate(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Failure> {
-    let shown = x.request.fields.get(FieldId::ProxyAuthorization).map(basic::parse);
-    let several = x.request.fields.values(FieldId::ProxyAuthorization).nth(1).is_some();
     // It is meant for us and goes no further.
-    x.request.fields.remove(FieldId::ProxyAuthorization);
-    x.request.fields.remove_aliases(b"proxy-authorization");
+    let fields = &mut x.request.fields;
+    let shown = take_credentials(fields, FieldId::ProxyAuthorization, b"proxy-authorization");
     if face.users.is_none() {
         return Ok(());
     }
     let unauthenticated = |words: &'static str| Failure::with(Kind::Unauthenticated, words);
-    let credentials = match shown {
-        _ if several => return Err(unauthenticated("credentials in more than one field")),
-        None => return Err(unauthenticated("no credentials were sent")),
-        Some(Err(error)) => return Err(unauthenticated(error.as_str())),
-        Some(Ok(credentials)) => credentials,
-    };
+    let credentials = shown.map_err(unauthenticated)?;
     match check_password(x, face, credentials.user(), credentials.password()).await {
         true => Ok(()),
-        false => Err(unauthenticated("unknown user or wrong password")),
+        false => Err(unauthenticated(gate::WRONG)),
     }
 }
 
@@ -95,28 +89,10 @@ pub(crate) async fn check_password(
     user: &[u8],
     password: &[u8],
 ) -> bool {
-    let Some(users) = &face.users else { return true };
-    let core = x.core;
-    let granted = match users.check(user, password, &core.verified, Instant::now()) {
-        Check::Granted(user) => Some(user),
-        Check::Refused => None,
-        Check::Work(job) => {
-            // Hashes are made to be slow: they are worked out beside the cores, a few at once.
-            let Ok(_turn) = core.password_turns.acquire().await else { return false };
-            match tokio::task::spawn_blocking(move || job.run()).await {
-                Ok(outcome) => {
-                    core.verified.remember(&outcome, Instant::now());
-                    outcome.granted()
-                }
-                Err(_) => None,
-            }
-        }
-    };
-    x.record.user = Some(match granted {
-        Some(user) => users.name(user).to_owned(),
-        None => String::from_utf8_lossy(user).into_owned(),
-    });
-    granted.is_some()
+    match &face.users {
+        Some(users) => gate::check_password(x, users, user, password).await,
+        None => true,
+    }
 }
 
 /// What an address has to pass before it is connected to.

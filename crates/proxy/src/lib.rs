@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod attempt;
+mod auth;
 mod client;
 mod core;
 mod downstream;
 mod exchange;
 mod failure;
 mod forward;
+mod gate;
 mod mapping;
 mod patience;
 mod peer;

@@ -9,6 +9,7 @@ use telemetry::{AccessRecord, AccessTls};
 
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
+use crate::gate::Noted;
 use crate::respond::ErrorPages;
 use crate::snapshot::{Face, Listener};
 
@@ -34,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) user: Option<String>,
     /// For `Allow`, when the method is refused.
     pub(crate) allow: String,
+    /// What the gate has to say to the response.
+    pub(crate) noted: Noted,
     /// `SOCKS5` and the like, where it is no HTTP.
     pub(crate) protocol: Option<&'static str>,
     failure: Option<Failure>,
@@ -56,6 +59,7 @@ impl Record {
             interim_sent: false,
             user: None,
             allow: String::new(),
+            noted: Noted::default(),
             protocol: None,
             failure: None,
         }
@@ -76,8 +80,11 @@ impl Record {
         match failure.kind {
             // The rules say their reason in these very words.
             Kind::Denied | Kind::IpProhibited => Some(&failure.detail),
-            Kind::Unauthenticated if self.user.is_some() => Some("credentials_wrong"),
-            Kind::Unauthenticated => Some("credentials_missing"),
+            Kind::RateLimited => Some("rate_limit"),
+            Kind::Unauthenticated | Kind::SiteUnauthenticated => Some(match self.user {
+                Some(_) => "credentials_wrong",
+                None => "credentials_missing",
+            }),
             _ => None,
         }
     }

@@ -163,7 +163,8 @@ fn explain(failure: &Failure) -> String {
         Kind::RequestTimeout | Kind::ClientTooSlow => "The request took too long",
         Kind::ClientGone => "The client went away",
         Kind::Denied | Kind::IpProhibited => "This is not allowed",
-        Kind::Unauthenticated => "Credentials are needed",
+        Kind::Unauthenticated | Kind::SiteUnauthenticated => "Credentials are needed",
+        Kind::RateLimited => "There were too many requests",
         Kind::Misdirected => "This host is not served here",
         Kind::NoRoute => "There is nothing here",
         Kind::MethodNotAllowed => "This method is not allowed here",
@@ -195,7 +196,9 @@ fn explain(failure: &Failure) -> String {
 
 impl<'a> Exchange<'a> {
     /// Sends an answer of our own and says whether the connection can go on.
-    pub(crate) async fn answer(&mut self, answer: Answer<'_>) -> Result<(), Failure> {
+    pub(crate) async fn answer(&mut self, mut answer: Answer<'_>) -> Result<(), Failure> {
+        let noted = self.record.noted.take_fields().into_iter();
+        answer.fields.extend(noted.map(|(name, value)| (name, Cow::Owned(value))));
         self.settle_body();
         let bodyless = matches!(answer.status, 204 | 304) || answer.status < 200;
         let mut fields = self.core.blocks.block();

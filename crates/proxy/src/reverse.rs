@@ -11,6 +11,7 @@ use upstream::{Link, Member};
 use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
+use crate::gate::{self, Passage};
 use crate::mapping::{Mapping, map_back};
 use crate::peer::{H1Peer, H2Up, UpPeer, header_map};
 use crate::relay;
@@ -36,7 +37,11 @@ pub(crate) async fn serve<'a>(
         // `OPTIONS *` asks about the server as a whole, which is us.
         return x.answer_as_last().await;
     };
-    let route = find_route(x, site, &path)?;
+    let route = find_route(x, site, &path);
+    if gate::admit(x, site, route.as_ref().ok().copied()).await? == Passage::Answered {
+        return Ok(());
+    }
+    let route = route?;
     if let Some(upstream) = route.upstream() {
         return Forwarding { site, route, aim: &aim, path }.relay(x, upstream).await;
     }
@@ -325,6 +330,9 @@ impl<'a> Forwarding<'a, '_> {
             let mapping =
                 Mapping { scheme: x.client.scheme(), host: &host, route: self.route, endpoint };
             map_back(&mut head.fields, &mapping);
+        }
+        for (name, value) in x.record.noted.take_fields() {
+            head.fields.push(name.as_bytes(), &[value.as_bytes()]);
         }
         self.route.response_rules.apply(&mut head.fields);
     }

@@ -9,6 +9,7 @@ use h1::HeadLimits;
 use message::target::CanonicalPath;
 use message::{Host, Method};
 
+use crate::gate::Gate;
 use crate::respond::ErrorPages;
 use crate::rules::FieldRules;
 
@@ -32,6 +33,7 @@ pub struct Site {
     pub(crate) heads: HeadLimits,
     pub(crate) error_pages: ErrorPages,
     pub(crate) label: telemetry::SiteLabel,
+    pub(crate) gate: Option<Box<Gate>>,
     identity: Option<Arc<TlsIdentity>>,
 }
 
@@ -52,6 +54,8 @@ pub(crate) struct Route {
     pub(crate) response_rules: FieldRules,
     pub(crate) error_pages: ErrorPages,
     pub(crate) max_body: u64,
+    /// Besides that of the site.
+    pub(crate) gate: Option<Box<Gate>>,
 }
 
 /// The routes of one site, found by path.
@@ -147,6 +151,7 @@ impl Site {
         match ErrorPages::build(&[], &written.error_pages) {
             Ok(error_pages) if errors.is_empty() => Ok(Self {
                 heads: crate::snapshot::head_limits(&bare.limits),
+                gate: Gate::of_site(&bare),
                 config: bare,
                 routes,
                 error_pages,
@@ -291,6 +296,7 @@ impl Route {
                 ByteLimit::Bytes(bytes) => bytes,
                 ByteLimit::Unlimited => u64::MAX,
             },
+            gate: Gate::of_route(&bare, site),
             config: bare,
         })
     }

@@ -46,7 +46,7 @@ pub struct Snapshot {
     /// As [`Config::upstreams`].
     pub(crate) cluster_labels: Vec<UpstreamLabel>,
     /// As [`Config::users`].
-    users: Vec<Arc<Users>>,
+    pub(crate) users: Vec<Arc<Users>>,
     /// The files that it was built from, as they were then.
     pub files: FileStates,
     pub(crate) trusted: TrustedPeers,

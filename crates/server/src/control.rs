@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Config, ConfigError};
-use policy::{ConnectionLimits, Secret};
+use policy::{ConnectionLimits, RateTable, Secret};
 use proxy::servers::Registry;
 use proxy::{FileStates, Snapshot};
 use telemetry::{AccessLog, Metrics};
@@ -187,6 +187,7 @@ impl Shared<'_> {
     ) -> Result<(Vec<mpsc::UnboundedSender<Command>>, Ending), StartError> {
         let secret = Secret::new(random().map_err(system("get random bytes"))?);
         let limits = ConnectionLimits::new();
+        let rates = Arc::new(RateTable::new(Instant::now()));
         let (ended, alive) = std::sync::mpsc::channel();
         let (mut commands, mut handles) = (Vec::new(), Vec::new());
         let sockets = per_core(groups, threads).map_err(system("copy a socket"))?;
@@ -200,6 +201,7 @@ impl Shared<'_> {
                 log: self.log.clone(),
                 secret: secret.clone(),
                 limits: limits.clone(),
+                rates: Arc::clone(&rates),
                 commands: receiver,
                 tidy: self.hooks.tidy,
                 alive: ended.clone(),

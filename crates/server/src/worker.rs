@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use net::resolver::Resolver;
 use net::watchdog::Watchdog;
-use policy::{ConnectionLimits, Secret, VerifiedCache};
+use policy::{ConnectionLimits, RateTable, Secret, VerifiedCache};
 use proxy::{Core, CoreParts, ListenerSlot, Snapshot};
 use telemetry::{AccessLog, CoreCounters};
 use tokio::net::TcpListener;
@@ -46,6 +46,7 @@ pub(crate) struct Seed {
     pub(crate) log: AccessLog,
     pub(crate) secret: Secret,
     pub(crate) limits: ConnectionLimits,
+    pub(crate) rates: Arc<RateTable>,
     pub(crate) tidy: fn(),
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     /// Dropped when the core has ended.
@@ -73,6 +74,7 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
         log: seed.log.core(),
         verified: VerifiedCache::new(seed.secret, VerifiedCache::LIFETIME, VerifiedCache::CAPACITY),
         connection_limits: seed.limits,
+        rates: seed.rates,
     };
     let core = Core::new(parts, seed.snapshot);
     tokio::task::spawn_local(async move { clock.run().await });

@@ -2,7 +2,7 @@
 
 /// Kinds of failure: the error types of RFC 9209 §2.3, then ours for what happens between the
 /// client and the proxy. A kind is known by its index, see [`failure_index`].
-pub const FAILURE_NAMES: [&str; 48] = [
+pub const FAILURE_NAMES: [&str; 49] = [
     "dns_timeout",
     "dns_error",
     "destination_not_found",
@@ -44,6 +44,7 @@ pub const FAILURE_NAMES: [&str; 48] = [
     "method_not_allowed",
     "misdirected_request",
     "authentication_required",
+    "rate_limited",
     "client_closed",
     "client_too_slow",
     "client_tls_failed",
@@ -54,7 +55,7 @@ pub const FAILURE_NAMES: [&str; 48] = [
 ];
 
 /// Reasons for which policy refuses a connection or a request.
-pub const REFUSAL_NAMES: [&str; 13] = [
+pub const REFUSAL_NAMES: [&str; 14] = [
     "client_not_allowed",
     "connections_per_client",
     "credentials_missing",
@@ -66,6 +67,7 @@ pub const REFUSAL_NAMES: [&str; 13] = [
     "own_listener",
     "admin_listener",
     "rate_limit",
+    "forward_auth",
     "http2_abuse",
     "other",
 ];
@@ -120,6 +122,6 @@ mod tests {
         }
         assert_eq!(failure_index("dns"), None);
         assert_eq!(failure_index("dns_errors"), None);
-        assert_eq!((FAILURE_NAMES[46], REFUSAL_NAMES[11]), ("other", "other"));
+        assert_eq!((FAILURE_NAMES.last(), REFUSAL_NAMES.last()), (Some(&"other"), Some(&"other")));
     }
 }
