@@ -15,6 +15,7 @@ use upstream::{
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry, Side};
 use crate::peer::UpPeer;
+use crate::preface::preface;
 use crate::relay::{self, Terms};
 use crate::reverse::Forwarding;
 use crate::tunnel::{self, End};
@@ -34,6 +35,8 @@ impl<'a> Forwarding<'a, '_> {
         let hash = self.hash(x, config);
         let pinned = pinned(x, config);
         let upgrade = self.prepare(x);
+        let destination = x.destination.copied().unwrap_or(x.listener.address);
+        let preface = preface(config, &x.client, destination);
         let mut tried = Tried::default();
         let mut retries = 0;
         let mut again: Option<Lease> = None;
@@ -55,8 +58,11 @@ impl<'a> Forwarding<'a, '_> {
             let left = retries < config.retry.attempts;
             let elsewhere =
                 Elsewhere { cluster, lease: &lease, tried: &tried, since: Instant::now() };
-            let attempt =
-                Attempt { lease: &lease, fresh, upgrade, elsewhere: left.then_some(elsewhere) };
+            let attempt = Attempt {
+                lease: &lease,
+                wish: Wish { fresh, http1: upgrade, preface: preface.as_deref() },
+                elsewhere: left.then_some(elsewhere),
+            };
             let outcome = self.attempt(x, &attempt).await;
             let Err(failure) = outcome else { return Ok(()) };
             if failure.kind.side() == Side::Upstream {
@@ -73,8 +79,9 @@ impl<'a> Forwarding<'a, '_> {
     }
 
     async fn attempt(&self, x: &mut Exchange<'a>, attempt: &Attempt<'_>) -> Result<(), Failure> {
-        let Attempt { lease, fresh, upgrade, elsewhere } = *attempt;
-        let link = open(x, lease, Wish { fresh, http1: upgrade, preface: None }).await?;
+        let Attempt { lease, wish, elsewhere } = *attempt;
+        let upgrade = wish.http1;
+        let link = open(x, lease, wish).await?;
         let server = link.server();
         x.record.server = Some(server);
         let member = lease.member();
@@ -150,10 +157,8 @@ pub(crate) fn stable_hash_of(address: IpAddr) -> u64 {
 #[derive(Debug, Clone, Copy)]
 struct Attempt<'a> {
     lease: &'a Lease,
-    /// On a new connection.
-    fresh: bool,
-    /// The client asks for another protocol.
-    upgrade: bool,
+    /// The connection that is wanted: one of HTTP/1.1 if the client asks for another protocol.
+    wish: Wish<'a>,
     /// `None`: this is the last one.
     elsewhere: Option<Elsewhere<'a>>,
 }

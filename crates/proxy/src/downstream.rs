@@ -42,6 +42,8 @@ pub(crate) struct Accepted {
     /// What its TLS was made for.
     pub(crate) tls_site: Option<Arc<TlsIdentity>>,
     pub(crate) client: Client,
+    /// What it connected to, where a server is to be told.
+    pub(crate) destination: Option<Box<SocketAddr>>,
     pub(crate) guard: Guard,
     /// Counts against the limit of its client for as long as it lives.
     _permit: Option<Box<ConnectionPermit>>,
@@ -88,7 +90,12 @@ async fn open(
     let opened = Opened { guard: core.clock.guard(), slot, counted };
     let ends = introduction(&core, serving.listener(), &opened, &mut stream, peer).await.ok()?;
     let client = ends.map_or(peer, |ends| ends.source);
-    let accepted = admit(&core, &serving, client, opened)?;
+    let mut accepted = admit(&core, &serving, client, opened)?;
+    if serving.view.snapshot.introduces {
+        // Asked for here, where there is a socket for whatever is spoken on it.
+        let told = ends.map(|ends| ends.destination).or_else(|| stream.local_addr().ok());
+        accepted.destination = told.map(Box::new);
+    }
     if matches!(serving.listener().face, Face::Tunnel(_)) {
         drop(serving);
         carry::serve(&core, accepted, stream).await;
@@ -160,7 +167,15 @@ fn admit(core: &Core, serving: &Serving, peer: SocketAddr, opened: Opened) -> Op
         },
     };
     let Opened { slot, guard, counted } = opened;
-    Some(Accepted { slot, tls_site: None, client, guard, _permit: permit, _counted: counted })
+    Some(Accepted {
+        slot,
+        tls_site: None,
+        client,
+        destination: None,
+        guard,
+        _permit: permit,
+        _counted: counted,
+    })
 }
 
 impl Accepted {

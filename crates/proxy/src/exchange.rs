@@ -1,6 +1,7 @@
 //! One request and what becomes of it. This is the table of contents of the data plane.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 
 use message::framing::{BodyLength, request_body};
 use message::hop;
@@ -28,6 +29,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) view: &'a View,
     pub(crate) listener: &'a Listener,
     pub(crate) client: Client,
+    /// What the client connected to, where a server is to be told.
+    pub(crate) destination: Option<&'a SocketAddr>,
     /// The site that the TLS connection was made for.
     pub(crate) tls_site: Option<&'a TlsIdentity>,
     pub(crate) down: &'a mut DownPeer,

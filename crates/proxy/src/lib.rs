@@ -16,6 +16,7 @@ mod gate;
 mod mapping;
 mod patience;
 mod peer;
+mod preface;
 mod pump;
 mod record;
 mod relay;

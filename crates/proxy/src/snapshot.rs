@@ -50,6 +50,8 @@ pub struct Snapshot {
     /// The files that it was built from, as they were then.
     pub files: FileStates,
     pub(crate) trusted: TrustedPeers,
+    /// Whether any group of servers is told whose connections they are given.
+    pub(crate) introduces: bool,
     /// How this process calls itself in `Via` on the forward face: no other process has the
     /// name, so that a request that names it has been here.
     pub(crate) pseudonym: String,
@@ -229,6 +231,7 @@ impl Snapshot {
                 .map(|upstream| metrics.upstream(&upstream.name))
                 .collect(),
             trusted: TrustedPeers::build(&bare.trusted_peers),
+            introduces: bare.upstreams.iter().any(|group| group.proxy_protocol.is_some()),
             pseudonym: format!("bifrons-{:08x}", instance()),
             files,
             config: bare,

@@ -1,5 +1,6 @@
 //! The PROXY protocol: whom a header names, from whom it is taken, and what servers are told.
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
@@ -255,4 +256,116 @@ fn a_tunnel_takes_it_too() {
     assert_eq!(log.len(), 2, "{log:?}");
     assert_eq!((&log[0]["client"], &log[0]["client_port"]), (&"192.0.2.9".into(), &50002.into()));
     assert_eq!(log[1]["client"], "127.0.0.1");
+}
+
+/// What a server is told in version 1 of a connection of this client to `destination`.
+fn line(client: SocketAddr, destination: SocketAddr) -> String {
+    format!(
+        "PROXY TCP4 {} {} {} {}\r\n",
+        client.ip(),
+        destination.ip(),
+        client.port(),
+        destination.port()
+    )
+}
+
+/// The same in version 2.
+fn block(client: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    let mut bytes = [SIGNATURE, &[0x21, 0x11, 0, 12]].concat();
+    for address in [client, destination] {
+        let SocketAddr::V4(address) = address else { panic!("IPv4") };
+        bytes.extend(address.ip().octets());
+    }
+    bytes.extend([client.port().to_be_bytes(), destination.port().to_be_bytes()].concat());
+    bytes
+}
+
+#[test]
+fn servers_are_told_first_of_all() {
+    let origin = Origin::start();
+    for version in ["v1", "v2"] {
+        let proxy = Proxy::start(&format!(
+            "site \"http://127.0.0.1:0\" {{ to \"{}\" {{ proxy-protocol \"{version}\" }} }}",
+            origin.url()
+        ));
+        let told = |client: &Peer| match version {
+            "v1" => line(client.local_address(), proxy.first()).into_bytes(),
+            _ => block(client.local_address(), proxy.first()),
+        };
+        let (mut one, mut two) = (proxy.client(), from("127.0.0.3", proxy.first()));
+        // Whoever asks, and how often: each time a connection of its own.
+        for client in [&mut one, &mut two] {
+            for _ in 0..2 {
+                client.send(GET);
+                let mut server = origin.accept();
+                server.expect(told(client));
+                server.recv_request();
+                server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                assert_eq!(client.recv_response().body_text(), "ok");
+                server.expect_close();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_told_passes_on() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&format!(
+        "tunnel \"127.0.0.1:0\" {{ to \"tcp://{}\" {{ proxy-protocol \"v1\" }}\n\
+           proxy-protocol \"127.0.0.2\" }}\n\
+         site \"http://127.0.0.1:0\" {{ to \"{}\" {{ proxy-protocol \"v2\" }}\n\
+           proxy-protocol \"127.0.0.2\" }}",
+        origin.address(),
+        origin.url()
+    ));
+    let tunnel = proxy.address("127.0.0.1:0");
+    let site = proxy.address("http:");
+    let destination = SocketAddr::from(([198, 51, 100, 7], 443));
+    let mut client = from("127.0.0.2", tunnel);
+    client.send([&v2(), &b"ping"[..]].concat());
+    let mut server = origin.accept();
+    server.expect("PROXY TCP4 192.0.2.9 198.51.100.7 50002 443\r\nping");
+    let mut client = from("127.0.0.2", site);
+    client.send([&v1("192.0.2.8"), GET.as_bytes()].concat());
+    let mut server = origin.accept();
+    server.expect(block(SocketAddr::from(([192, 0, 2, 8], 50_001)), destination));
+    assert_eq!(server.recv_request().get("X-Forwarded-For").as_deref(), Some("192.0.2.8"));
+    // A server may speak first, and a client that is silent is told of as well.
+    let client = Peer::connect(tunnel);
+    let mut server = origin.accept();
+    server.expect(line(client.local_address(), tunnel));
+}
+
+#[test]
+fn tls_towards_the_server_begins_behind_it() {
+    let (authority, scratch) = (Authority::new("test authority"), Scratch::new());
+    scratch.write("ca.pem", &authority.pem);
+    let shown = authority.issue(&["inner.example"]).server(None);
+    let origin = Origin::start();
+    let settings = "{ proxy-protocol \"v2\"; tls ca=\"ca.pem\" sni=\"inner.example\" }";
+    let proxy = Proxy::start_in(
+        scratch,
+        &format!(
+            "tunnel \"127.0.0.1:0\" {{ to \"tls://{0}\" {settings} }}\n\
+             site \"http://127.0.0.1:0\" {{ to \"https://{0}\" {settings} }}",
+            origin.address()
+        ),
+    );
+    let tunnel = proxy.address("127.0.0.1:0");
+    let site = proxy.address("http:");
+    for (address, sent) in [(tunnel, "ping"), (site, GET)] {
+        let mut client = Peer::connect(address);
+        client.send(sent);
+        let server = origin.accept();
+        // Not one byte more: what follows is for TLS.
+        let mut told = [0; 28];
+        server.socket().read_exact(&mut told).expect("header");
+        assert_eq!(told[..], block(client.local_address(), address));
+        let mut server = server.accept_tls(&shown).expect("TLS");
+        match sent {
+            "ping" => assert_eq!(server.recv_exact(4), b"ping"),
+            _ => assert_eq!(server.recv_request().target(), "/"),
+        }
+    }
 }

@@ -21,6 +21,7 @@ use super::{Accepted, Handshake, hurried, linger, shake};
 use crate::attempt::stable_hash_of;
 use crate::core::{Core, View};
 use crate::failure::{Failure, Kind, Side, io_words};
+use crate::preface::preface;
 use crate::record::Record;
 use crate::snapshot::{Face, Listener, Tunnel};
 use crate::standing::Standing;
@@ -181,8 +182,12 @@ impl Passage<'_> {
         let counters = core.counters.upstream(self.view.snapshot.cluster_labels[upstream]);
         let config = &self.view.snapshot.config.upstreams[upstream];
         self.record.upstream = Some(upstream);
+        let accepted = self.accepted;
+        let destination = accepted.destination.as_deref().copied();
+        let destination = destination.unwrap_or(self.listener.address);
+        let preface = preface(config, &accepted.client, destination);
         // Of what could be hashed a tunnel knows the address alone.
-        let hash = Some(stable_hash_of(self.accepted.client.address));
+        let hash = Some(stable_hash_of(accepted.client.address));
         let mut tried = Tried::default();
         let mut last = None;
         let started = Instant::now();
@@ -196,7 +201,7 @@ impl Passage<'_> {
             self.record.attempts = self.record.attempts.saturating_add(1);
             counters.requests.inc();
             let connecting = Instant::now();
-            let wish = Wish { fresh: true, http1: true, preface: None };
+            let wish = Wish { fresh: true, http1: true, preface: preface.as_deref() };
             match lease.open(wish).await.map(|opened| opened.link) {
                 Ok(Link::Http1(connection)) => {
                     core.counters.upstream_opened.inc();

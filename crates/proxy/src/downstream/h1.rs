@@ -181,6 +181,7 @@ impl Connection {
             view: &serving.view,
             listener: serving.listener(),
             client: self.accepted.client,
+            destination: self.accepted.destination.as_deref(),
             tls_site: self.accepted.tls_site.as_deref(),
             down,
             guard: &self.accepted.guard,

@@ -283,6 +283,7 @@ async fn serve_stream(
         view: &serving.view,
         listener,
         client: accepted.client,
+        destination: accepted.destination.as_deref(),
         tls_site: accepted.tls_site.as_deref(),
         down: &mut down,
         guard: &guard,

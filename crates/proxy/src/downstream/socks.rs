@@ -86,6 +86,7 @@ fn exchange<'a>(
         view: &serving.view,
         listener: serving.listener(),
         client: accepted.client,
+        destination: None,
         tls_site: None,
         down,
         guard: &accepted.guard,
