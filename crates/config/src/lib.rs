@@ -10,6 +10,7 @@
 
 mod amount;
 mod build;
+pub mod diff;
 mod error;
 mod fault;
 mod fields;
@@ -28,6 +29,7 @@ mod route;
 mod rules;
 mod servers;
 mod settings;
+pub mod show;
 mod site;
 mod suggest;
 mod syntax;
