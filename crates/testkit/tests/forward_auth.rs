@@ -327,3 +327,70 @@ fn a_trusted_peer_speaks_for_its_client() {
     assert_eq!(question.get("X-Forwarded-Proto").as_deref(), Some("https"));
     assert_eq!(question.get("X-Forwarded-Host").as_deref(), Some("b"));
 }
+
+#[test]
+fn it_may_be_asked_in_http2() {
+    use testkit::h2::{Answer, Origin as H2Origin};
+    let origin = mirror();
+    let auth = H2Origin::serve(|request| match request.get("x-forwarded-uri") {
+        Some("/in") => Answer::new(200, "ok").with("remote-user", "alice"),
+        Some("/long") => Answer::new(403, "x".repeat(200_000)),
+        _ => Answer::new(403, "no"),
+    });
+    let url = format!("h2c://{}/verify?x", auth.address());
+    let proxy = proxy(&origin, &url, "", "copy \"Remote-User\"");
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        assert_eq!(ask(&mut client, "/in", "Cookie: a\r\n").status(), 200);
+        assert_eq!(origin.requests().pop().unwrap().all("Remote-User"), ["alice"]);
+        let response = ask(&mut client, "/out", "");
+        assert_eq!((response.status(), &*response.body_text()), (403, "no"));
+        assert_eq!(ask(&mut client, "/long", "").status(), 403);
+    }
+    let questions = auth.requests();
+    assert_eq!((questions.len(), auth.connections()), (6, 1));
+    let first = &questions[0];
+    assert_eq!(first.get(":path"), Some("/verify?x"));
+    assert_eq!(first.get(":method"), Some("GET"));
+    assert_eq!(
+        (first.get("cookie"), first.get("x-forwarded-host")),
+        (Some("a"), Some("a.example"))
+    );
+}
+
+#[test]
+fn a_connection_that_was_closed_meanwhile_costs_nothing() {
+    let origin = mirror();
+    let auth = Origin::start();
+    let proxy = proxy(&origin, &auth.url(), "", "");
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        // A new connection each time, for the last one ends though it did not say so.
+        let mut question = auth.accept();
+        question.recv_head();
+        question.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.recv_response().status(), 200);
+        drop(question);
+    }
+}
+
+#[test]
+fn a_reload_asks_anew() {
+    let origin = mirror();
+    let auth = always("Cache-Control: max-age=600\r\n");
+    let site = |status: u16| {
+        format!(
+            "site \"http://127.0.0.1:0\" {{ forward-auth \"{}\"; error-page {status} \"x\"; to \"{}\" }}",
+            auth.url(),
+            origin.url()
+        )
+    };
+    let proxy = Proxy::start(&site(502));
+    let mut client = proxy.client();
+    assert_eq!([0; 2].map(|_| ask(&mut client, "/", "").status()), [200, 200]);
+    assert_eq!(auth.requests().len(), 1);
+    proxy.reload(&site(503));
+    assert_eq!([0; 2].map(|_| ask(&mut client, "/", "").status()), [200, 200]);
+    assert_eq!(auth.requests().len(), 2);
+}

@@ -287,3 +287,77 @@ fn hashed_passwords_are_checked_beside_the_cores() {
         assert_eq!(ask(&mut client, "/", &field).status(), status, "{shown}");
     }
 }
+
+#[test]
+fn a_reload_forgets_no_limit_that_it_does_not_change() {
+    let site = |limit: &str, more: &str| {
+        format!("site \"http://127.0.0.1:0\" {{ limit requests=\"{limit}\" burst=3; {more} }}")
+    };
+    let proxy = Proxy::start(&site("1/h", "respond 200 \"a\""));
+    let mut client = proxy.client();
+    assert_eq!([0; 2].map(|_| ask(&mut client, "/", "").status()), [200, 200]);
+    // The site is another one, the limit is not.
+    proxy.reload(&site("1/h", "respond 200 \"b\""));
+    let answers = [0; 2].map(|_| ask(&mut client, "/", ""));
+    assert_eq!((answers[0].status(), &*answers[0].body_text()), (200, "b"));
+    assert_eq!(answers[1].status(), 429);
+    // Another limit begins anew.
+    proxy.reload(&site("2/h", "respond 200 \"c\""));
+    assert_eq!(ask(&mut client, "/", "").status(), 200);
+    // And the first one is still known when it comes back.
+    proxy.reload(&site("1/h", "respond 200 \"d\""));
+    assert_eq!(ask(&mut client, "/", "").status(), 429);
+}
+
+#[test]
+fn a_reload_lets_in_whom_it_names_and_nobody_else() {
+    let with = |users: &str| {
+        format!(
+            "{users}\nsite \"http://127.0.0.1:0\" {{ basic-auth users=\"staff\"; respond 200 \"x\"; }}"
+        )
+    };
+    let user = |set: &str, name: &str, password: &str| {
+        format!("users \"{set}\" {{ user \"{name}\" password=\"{password}\" }}\n")
+    };
+    let staff = user("staff", "alice", "correct-horse");
+    let proxy = Proxy::start(&with(&staff));
+    let mut client = proxy.client();
+    assert_eq!(ask(&mut client, "/", ALICE).status(), 200);
+    // Another set before it: numbers move, names do not.
+    let others = user("others", "bob", "p:@%/+ \\u{fc}");
+    proxy.reload(&with(&format!("{others}{staff}")));
+    assert_eq!(ask(&mut client, "/", ALICE).status(), 200);
+    assert_eq!(ask(&mut client, "/", BOB).status(), 401);
+    proxy.reload(&with(&user("staff", "alice", "another")));
+    assert_eq!(ask(&mut client, "/", ALICE).status(), 401);
+}
+
+#[test]
+fn http2_is_let_in_by_the_same_rules() {
+    let origin = mirror();
+    let proxy = Proxy::start(&format!(
+        "{USERS}site \"http://127.0.0.1:0\" {{\n\
+           limit requests=\"2/h\" burst=2\n\
+           basic-auth users=\"staff\"\n\
+           to \"{}\"\n\
+         }}",
+        origin.url()
+    ));
+    let mut client = testkit::h2::Client::connect(proxy.first());
+    let mut get = |more: &[(&str, &str)]| {
+        let head = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+        let stream = client.open(&[&head[..], more].concat());
+        client.response(stream)
+    };
+    let response = get(&[]);
+    assert_eq!(response.status, 401);
+    assert!(response.get("www-authenticate").unwrap().starts_with("Basic realm="));
+    assert_eq!(response.get("ratelimit-policy"), Some("\"site-client\";q=2;w=3600"));
+    let response = get(&[("authorization", "Basic YWxpY2U6Y29ycmVjdC1ob3JzZQ==")]);
+    assert_eq!(response.status, 200);
+    assert_eq!(parameter(response.get("ratelimit").unwrap(), "r"), 0);
+    assert!(!response.text().to_lowercase().contains("authorization"), "{}", response.text());
+    let response = get(&[]);
+    assert_eq!(response.status, 429);
+    assert!(response.get("retry-after").is_some());
+}
