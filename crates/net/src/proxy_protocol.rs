@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 pub use receive::{ReceiveError, receive};
-pub use write::{write_v1, write_v2};
+pub use write::{LOCAL_V1, LOCAL_V2, write_v1, write_v2};
 
 /// What version 2 begins with.
 pub const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";

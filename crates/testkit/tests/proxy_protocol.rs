@@ -369,3 +369,18 @@ fn tls_towards_the_server_begins_behind_it() {
         }
     }
 }
+
+#[test]
+fn a_health_check_speaks_for_itself() {
+    let origin = Origin::start();
+    for (version, local) in [("v1", b"PROXY UNKNOWN\r\n".to_vec()), ("v2", local())] {
+        let _proxy = Proxy::start(&format!(
+            "site \"http://127.0.0.1:0\" {{ to \"{}\" {{\n\
+               proxy-protocol \"{version}\"; health \"/healthz\" every=\"1s\" timeout=\"1s\" }} }}",
+            origin.url()
+        ));
+        let mut server = origin.accept();
+        server.expect(local);
+        assert_eq!(server.recv_request().target(), "/healthz");
+    }
+}

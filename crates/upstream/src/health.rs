@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::HealthCheck;
+use config::{HealthCheck, ProxyVersion};
 use tls::ClientTls;
 
 use crate::endpoint::Endpoint;
@@ -22,6 +22,8 @@ pub struct Health {
     pub(crate) tls: Option<ClientTls>,
     /// HTTP/2 is spoken.
     pub(crate) http2: bool,
+    /// The header that its connections begin with.
+    pub(crate) introduction: Option<ProxyVersion>,
     ill: AtomicBool,
     /// It has passed a check before.
     proved: AtomicBool,
@@ -48,6 +50,7 @@ pub(crate) struct Subject {
     pub(crate) host: String,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) http2: bool,
+    pub(crate) introduction: Option<ProxyVersion>,
 }
 
 impl Health {
@@ -61,6 +64,7 @@ impl Health {
             host: subject.host,
             tls: subject.tls,
             http2: subject.http2,
+            introduction: subject.introduction,
             ill: AtomicBool::new(false),
             proved: AtomicBool::new(false),
             streak: AtomicU32::new(0),
@@ -74,6 +78,7 @@ impl Health {
             && self.authority == other.authority
             && self.host == other.host
             && self.http2 == other.http2
+            && self.introduction == other.introduction
     }
 
     /// Whether its checks fail.
@@ -158,7 +163,13 @@ mod tests {
             port: None,
             span: (7, 7).into(),
         };
-        let subject = Subject { authority: "a".into(), host: "a".into(), tls: None, http2: false };
+        let subject = Subject {
+            authority: "a".into(),
+            host: "a".into(),
+            tls: None,
+            http2: false,
+            introduction: None,
+        };
         let health = Health::new(&endpoint, &check, subject);
         (endpoint, health)
     }

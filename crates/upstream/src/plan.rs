@@ -379,6 +379,8 @@ impl ClusterPlan {
             host: host.to_owned(),
             tls: if secure { self.secure(offer) } else { None },
             http2,
+            // Another port need not speak what that of the traffic does.
+            introduction: self.config.proxy_protocol.filter(|_| check.port.is_none()),
         };
         let (health, new) = endpoint.health(Health::new(endpoint, check, subject));
         if new {

@@ -198,6 +198,12 @@ fn every_beginning_asks_for_more() {
 }
 
 #[test]
+fn our_own_connections_say_so() {
+    assert_eq!(parse(&LOCAL_V1), untold(LOCAL_V1.len()));
+    assert_eq!(parse(&LOCAL_V2), untold(LOCAL_V2.len()));
+}
+
+#[test]
 fn families_are_never_mixed() {
     let text = |ends| {
         let mut out = Vec::new();

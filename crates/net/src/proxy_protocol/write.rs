@@ -5,6 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Ends, SIGNATURE};
 
+/// The header of a connection that carries nobody's, in version 1.
+pub const LOCAL_V1: [u8; 15] = *b"PROXY UNKNOWN\r\n";
+
+/// The header of a connection that carries nobody's, in version 2.
+pub const LOCAL_V2: [u8; 16] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
 /// Appends a header of version 1.
 pub fn write_v1(out: &mut Vec<u8>, ends: &Ends) {
     let Ends { source, destination } = in_one_family(ends);

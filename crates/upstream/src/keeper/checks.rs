@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::sync::Weak;
 use std::time::Duration;
 
-use config::Probe;
+use config::{Probe, ProxyVersion};
 use egress::Exit;
 use net::address::AllowAll;
+use net::proxy_protocol::{LOCAL_V1, LOCAL_V2};
 use net::watchdog::process_ms;
 use tls::Io;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -91,6 +93,13 @@ async fn check(health: &Health) -> Result<(), String> {
     if health.check.probe == Probe::Tcp {
         return Ok(());
     }
+    // Nobody's connection is carried: the check is our own.
+    let introduction: &[u8] = match health.introduction {
+        None => &[],
+        Some(ProxyVersion::V1) => &LOCAL_V1,
+        Some(ProxyVersion::V2) => &LOCAL_V2,
+    };
+    io.write_all(introduction).await.map_err(|error| error.to_string())?;
     if let Some(tls) = &health.tls {
         io = tls.connect(io, &health.host).await.map_err(|error| error.to_string())?;
     }
