@@ -64,3 +64,49 @@ fn haproxy_tells_whose_connection_it_is() {
         }
     }
 }
+
+#[test]
+fn nginx_is_told_whose_connection_it_is() {
+    let program = program_or_skip!("BIFRONS_TEST_NGINX", "nginx");
+    let (origin, files) = (reserve(), Scratch::new());
+    let config = files.write(
+        "nginx.conf",
+        format!(
+            "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/error.log;
+            events {{ worker_connections 64; }}
+            http {{
+                access_log off; client_body_temp_path {0}; proxy_temp_path {0};
+                fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};
+                server {{
+                    listen {origin} proxy_protocol;
+                    return 200 \"$proxy_protocol_addr $proxy_protocol_port \
+                        $proxy_protocol_server_addr $proxy_protocol_server_port\";
+                }}
+            }}",
+            files.path().display()
+        ),
+    );
+    let mut command = Command::new(&program);
+    command.arg("-p").arg(files.path()).arg("-c").arg(&config);
+    let _running = start(&mut command, origin, &files.path().join("nginx.log"));
+    for version in ["v1", "v2"] {
+        let to = format!("{origin}\" {{ proxy-protocol \"{version}\" }}");
+        let proxy = Proxy::start(&format!(
+            "site \"http://127.0.0.1:0\" {{ to \"http://{to} }}\n\
+             tunnel \"127.0.0.1:0\" {{ to \"tcp://{to} }}"
+        ));
+        for address in [proxy.address("http:"), proxy.address("127.0.0.1:0")] {
+            let mut client = Peer::connect(address);
+            for _ in 0..2 {
+                client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                let response = client.recv_response();
+                assert_eq!(response.status(), 200, "{version}: {}", response.text());
+                let from = client.local_address();
+                let told = format!("127.0.0.1 {} 127.0.0.1 {}", from.port(), address.port());
+                let words: Vec<_> =
+                    response.body_text().split_whitespace().map(str::to_owned).collect();
+                assert_eq!(words.join(" "), told, "{version}");
+            }
+        }
+    }
+}
