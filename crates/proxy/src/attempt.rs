@@ -68,7 +68,7 @@ impl<'a> Forwarding<'a, '_> {
             if failure.kind.side() == Side::Upstream {
                 counters.failures.inc();
             }
-            match next(x, cluster, &failure, left) {
+            match next(x, cluster, &failure, fresh, left) {
                 Next::GiveUp => return Err(failure),
                 Next::SameServer => again = Some(lease),
                 Next::Another => retries += 1,
@@ -195,21 +195,21 @@ enum Next {
     Another,
 }
 
-/// Decides whether a request is made again. `left`: more attempts are allowed.
+/// Decides whether a request is made again. `fresh`: the connection was not a kept one; `left`:
+/// more attempts are allowed.
 ///
 /// A server that could not be connected to has not seen the request, whatever it is. After
 /// anything else nobody knows, so only requests that may be repeated are: those of an idempotent
 /// method (RFC 9110 §9.2.2), or with a key by which the server knows them again, and of whose
 /// body nothing was taken from the client yet.
-fn next(x: &Exchange<'_>, cluster: &Cluster, failure: &Failure, left: bool) -> Next {
+fn next(x: &Exchange<'_>, cluster: &Cluster, failure: &Failure, fresh: bool, left: bool) -> Next {
     if x.head_sent || x.record.interim_sent {
         return Next::GiveUp;
     }
     let config = &cluster.plan().config().retry;
     match failure.retry {
-        // That a kept connection was too old says nothing of the server: it costs no attempt, and
-        // cannot happen again on a new one.
-        Retry::Stale if is_replayable(x) => Next::SameServer,
+        // That a kept connection was too old says nothing of the server: it costs no attempt.
+        Retry::Stale if !fresh && is_replayable(x) => Next::SameServer,
         _ if !left => Next::GiveUp,
         Retry::Unseen | Retry::Unwanted => Next::Another,
         Retry::Never | Retry::Stale => {

@@ -132,7 +132,7 @@ impl Health {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use config::Probe;
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::endpoint::EndpointKey;
 
-    fn health(fall: u32, rise: u32) -> (Arc<Endpoint>, Health) {
+    pub(crate) fn endpoint() -> Arc<Endpoint> {
         let server = config::Server {
             scheme: config::Scheme::Http,
             protocol: config::ServerProtocol::Http1,
@@ -153,7 +153,21 @@ mod tests {
         };
         let address = ([127, 0, 0, 1], 80).into();
         let key = EndpointKey::new(&server, address, "127.0.0.1", &config::UpstreamTls::default());
-        let endpoint = Arc::new(Endpoint::new(key, 0));
+        Arc::new(Endpoint::new(key, 0))
+    }
+
+    pub(crate) fn subject() -> Subject {
+        Subject {
+            authority: "a".into(),
+            host: "a".into(),
+            tls: None,
+            http2: false,
+            introduction: None,
+        }
+    }
+
+    fn health(fall: u32, rise: u32) -> (Arc<Endpoint>, Health) {
+        let endpoint = endpoint();
         let check = HealthCheck {
             probe: Probe::Tcp,
             every: Duration::from_secs(5),
@@ -163,14 +177,7 @@ mod tests {
             port: None,
             span: (7, 7).into(),
         };
-        let subject = Subject {
-            authority: "a".into(),
-            host: "a".into(),
-            tls: None,
-            http2: false,
-            introduction: None,
-        };
-        let health = Health::new(&endpoint, &check, subject);
+        let health = Health::new(&endpoint, &check, subject());
         (endpoint, health)
     }
 

@@ -172,7 +172,9 @@ impl Lease {
         };
         // One opens a connection, those that come meanwhile share it.
         let _turn = if shares && wish.preface.is_none() {
-            let turn = pool.shared.turn().await;
+            // Whoever connects may be long about it; the others wait no longer than for themselves.
+            let turn = tokio::time::timeout(self.cluster().connect_timeout(), pool.shared.turn());
+            let turn = turn.await.map_err(|_| ConnectError::Timeout)?;
             if let Some(slot) = pool.shared.slot() {
                 return Ok(Opened { link: Link::Http2(slot), new: false });
             }

@@ -497,3 +497,6 @@ fn offers(config: &Upstream, server: &Server) -> impl Iterator<Item = Offer> {
     });
     std::iter::once(traffic).chain(choice).chain(check)
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,3 +120,77 @@ async fn check(health: &Health) -> Result<(), String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use config::HealthCheck;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use crate::health::tests::{endpoint, subject};
+
+    fn checked(probe: Probe, port: Option<u16>) -> (Arc<Endpoint>, Health) {
+        let endpoint = endpoint();
+        let check = HealthCheck {
+            probe,
+            every: Duration::from_secs(60),
+            timeout: Duration::from_secs(1),
+            fall: 2,
+            rise: 2,
+            port,
+            span: (0, 0).into(),
+        };
+        let health = Health::new(&endpoint, &check, subject());
+        (endpoint, health)
+    }
+
+    fn grpc() -> Probe {
+        Probe::Grpc { service: String::new() }
+    }
+
+    #[test]
+    fn good_traffic_spares_checks_but_not_all_of_those_that_ask() {
+        let (endpoint, health) = checked(grpc(), None);
+        assert!(!may_spare(&health, 0), "it was never checked");
+        health.note(Ok(()));
+        assert!(!may_spare(&health, 0), "there is no traffic");
+        endpoint.succeeded(process_ms(), Duration::from_millis(1));
+        assert!(may_spare(&health, 0) && may_spare(&health, 1));
+        assert!(!may_spare(&health, 2));
+        let (endpoint, health) = checked(Probe::Tcp, None);
+        health.note(Ok(()));
+        endpoint.succeeded(process_ms(), Duration::from_millis(1));
+        assert!(may_spare(&health, 1000), "a request says more than a connection");
+    }
+
+    #[test]
+    fn nothing_is_spared_while_there_is_doubt() {
+        let (endpoint, health) = checked(Probe::Tcp, None);
+        health.note(Ok(()));
+        endpoint.succeeded(process_ms(), Duration::from_millis(1));
+        health.note(Err("refused".to_owned()));
+        assert!(!may_spare(&health, 0), "the last one failed");
+        health.note(Ok(()));
+        assert!(may_spare(&health, 0));
+        endpoint.failed(process_ms());
+        assert!(!may_spare(&health, 0), "a request failed");
+        let (endpoint, health) = checked(Probe::Tcp, Some(81));
+        health.note(Ok(()));
+        endpoint.succeeded(process_ms(), Duration::from_millis(1));
+        assert!(!may_spare(&health, 0), "traffic says nothing of another port");
+    }
+
+    #[test]
+    fn one_that_is_back_begins_slowly() {
+        let (endpoint, health) = checked(Probe::Tcp, None);
+        tell(&health, Err("refused".to_owned()));
+        assert!(health.is_ill());
+        tell(&health, Ok(()));
+        assert_eq!(endpoint.well_since(process_ms()), 0);
+        tell(&health, Ok(()));
+        assert!(!health.is_ill());
+        assert_ne!(endpoint.well_since(process_ms()), 0);
+    }
+}
