@@ -77,8 +77,8 @@ pub(super) fn build_listeners(
         if let Some(old) = old.filter(|old| old.is_of(&sites, tls.as_ref())) {
             listeners.push(Arc::clone(old));
         } else if let Some(face) = Reverse::of(sites) {
-            // Sites that share it agree about that.
-            let site = here.first().map(|index| &from.config.sites[*index]);
+            // Those that listen on this very address agree about that.
+            let site = from.config.sites.iter().find(|site| site.listen.contains(&address));
             let introducers = TrustedPeers::build(site.map_or(&[], |site| &site.proxy_protocol));
             let face = Face::Reverse(face);
             listeners.push(Arc::new(Listener { address, face, tls, introducers }));
