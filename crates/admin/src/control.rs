@@ -15,6 +15,76 @@ pub trait Control: Send + Sync {
 
     /// Whether it has stopped to accept and only finishes what runs.
     fn draining(&self) -> bool;
+
+    /// Does what is asked, and says what came of it. Called on a thread beside the admin thread,
+    /// for as long as it takes.
+    ///
+    /// # Errors
+    /// Why nothing was done.
+    fn perform(&self, action: &Action) -> Result<serde_json::Value, Problem> {
+        let _ = action;
+        Err(Problem {
+            kind: ProblemKind::Unavailable,
+            message: "this server cannot be changed".to_owned(),
+        })
+    }
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Read the configuration again.
+    Reload,
+    /// Start the program anew, hand the sockets over, and end when what runs is finished.
+    Upgrade,
+    /// Change a server of a group of servers.
+    ChangeServer {
+        /// The name of the group.
+        upstream: String,
+        /// The URL of the server.
+        server: String,
+        /// What about it.
+        change: ServerChange,
+    },
+}
+
+/// What can be changed about a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerChange {
+    /// It gets nothing new.
+    Drain,
+    /// It gets its share again.
+    Undrain,
+    /// This share.
+    Weight(u32),
+    /// It joins the group.
+    Add,
+    /// It leaves the group.
+    Remove,
+    /// All is as the configuration says.
+    Reset,
+}
+
+/// Why something that was asked for was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which kind of reason.
+    pub kind: ProblemKind,
+    /// In words, of several lines where need be.
+    pub message: String,
+}
+
+/// Kinds of reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// What is to be used is not as it should be: a configuration with errors.
+    Invalid,
+    /// There is no such thing.
+    Unknown,
+    /// Not now.
+    Unavailable,
+    /// It was tried, and went wrong.
+    Failed,
 }
 
 /// What a proxy is and does; its JSON is what `/api/v1/status` answers.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::{Request, Version};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -16,6 +16,8 @@ pub(crate) enum Refusal {
     ForeignHost,
     /// The bearer token is missing or wrong.
     Unauthorized,
+    /// What would change something comes from the page of another site, or may.
+    CrossSite,
 }
 
 /// What a request must show.
@@ -39,6 +41,23 @@ impl Guard {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a request that changes something was made by whom it seems. A browser lets the page of
+/// a foreign site send requests here, but says so, and not with this type of content unless we
+/// allow it when asked first, which we never do.
+pub(crate) fn check_change<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let is_json = only(headers, &CONTENT_TYPE).is_ok_and(|value| {
+        value.is_some_and(|value| {
+            let name = value.split(|byte| *byte == b';').next().unwrap_or(value);
+            name.trim_ascii().eq_ignore_ascii_case(b"application/json")
+        })
+    });
+    // No page of ours makes such requests, so none that has an origin is right.
+    let from_page = headers.contains_key(ORIGIN)
+        || headers.get("sec-fetch-site").is_some_and(|value| value != "none");
+    if is_json && !from_page { Ok(()) } else { Err(Refusal::CrossSite) }
 }
 
 /// A page of a foreign site may point its own name at our address (DNS rebinding); the

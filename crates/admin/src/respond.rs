@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -11,8 +11,12 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
-use crate::guard::{Guard, Refusal};
-use crate::{Control, page};
+use crate::action::Target;
+use crate::guard::{self, Guard, Refusal};
+use crate::{Control, ProblemKind, page};
+
+/// Bytes of content that a request may have.
+const BODY_BYTES: usize = 64 * 1024;
 
 /// What every answer is made from.
 pub(crate) struct Responder {
@@ -23,10 +27,10 @@ pub(crate) struct Responder {
 pub(crate) type Answer = Response<Full<Bytes>>;
 
 impl Responder {
-    /// Answers a request; its content, if it has any, is not read.
-    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Answer {
-        let mut answer = match self.guard.check(request) {
-            Ok(()) => self.answer_admitted(request),
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let mut answer = match self.guard.check(&request) {
+            Ok(()) => self.answer_admitted(request).await,
             Err(refusal) => {
                 tracing::debug!(?refusal, "admin: request refused");
                 refuse(refusal)
@@ -36,20 +40,52 @@ impl Responder {
         answer
     }
 
-    fn answer_admitted<B>(&self, request: &Request<B>) -> Answer {
-        let Some(endpoint) = Endpoint::find(request.uri().path()) else {
+    async fn answer_admitted(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path();
+        if let Some(target) = Target::find(path) {
+            if *request.method() != Method::POST {
+                return method_not_allowed("POST", "only POST is possible");
+            }
+            return match guard::check_change(&request) {
+                Ok(()) => self.change(target, request.into_body()).await,
+                Err(refusal) => refuse(refusal),
+            };
+        }
+        let Some(endpoint) = Endpoint::find(path) else {
             return error(StatusCode::NOT_FOUND, "not_found", "there is nothing here, see /");
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "only GET and HEAD are possible",
-            );
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
+            return method_not_allowed("GET, HEAD", "only GET and HEAD are possible");
         }
         self.answer_endpoint(endpoint)
+    }
+
+    /// Changes something, on a thread beside this one.
+    async fn change(&self, target: Target, body: Incoming) -> Answer {
+        let Ok(body) = Limited::new(body, BODY_BYTES).collect().await else {
+            return error(StatusCode::BAD_REQUEST, "bad_content", "the content cannot be read");
+        };
+        let action = match target.action(&body.to_bytes()) {
+            Ok(action) => action,
+            Err(words) => return error(StatusCode::BAD_REQUEST, "bad_content", &words),
+        };
+        let control = Arc::clone(&self.control);
+        let outcome = tokio::task::spawn_blocking(move || control.perform(&action)).await;
+        match outcome {
+            Ok(Ok(value)) => json(StatusCode::OK, &value),
+            Ok(Err(problem)) => {
+                let (status, name) = match problem.kind {
+                    ProblemKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+                    ProblemKind::Unknown => (StatusCode::NOT_FOUND, "unknown"),
+                    ProblemKind::Unavailable => (StatusCode::CONFLICT, "unavailable"),
+                    ProblemKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+                };
+                error(status, name, &problem.message)
+            }
+            Err(_) => {
+                error(StatusCode::INTERNAL_SERVER_ERROR, "failed", "it ended before it was done")
+            }
+        }
     }
 
     fn answer_endpoint(&self, endpoint: Endpoint) -> Answer {
@@ -105,18 +141,29 @@ fn refuse(refusal: Refusal) -> Answer {
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             answer
         }
+        Refusal::CrossSite => error(
+            StatusCode::FORBIDDEN,
+            "cross_site",
+            "say Content-Type: application/json, and do not ask from a page in a browser",
+        ),
     }
 }
 
 /// The body of every answer that is an error.
 #[derive(Serialize)]
-struct ErrorBody {
+struct ErrorBody<'a> {
     error: &'static str,
-    message: &'static str,
+    message: &'a str,
 }
 
-fn error(status: StatusCode, error: &'static str, message: &'static str) -> Answer {
+fn error(status: StatusCode, error: &'static str, message: &str) -> Answer {
     json(status, &ErrorBody { error, message })
+}
+
+fn method_not_allowed(allow: &'static str, message: &str) -> Answer {
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    answer
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {

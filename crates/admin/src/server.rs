@@ -176,8 +176,8 @@ async fn serve(
     stopped: watch::Receiver<bool>,
 ) {
     let service = service_fn(|request| {
-        let answer = responder.answer(&request);
-        async { Ok::<_, Infallible>(answer) }
+        let responder = Arc::clone(&responder);
+        async move { Ok::<_, Infallible>(responder.answer(request).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()

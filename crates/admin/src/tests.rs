@@ -103,6 +103,63 @@ fn only_reading_is_possible() {
 }
 
 #[test]
+fn changes_are_asked_for_with_post_and_json() {
+    let (server, _proxy) = start(Some("s3cret"));
+    let post = |path: &str, fields: &str, content: &str| {
+        let length = content.len();
+        let mut client = Client::connect(&server);
+        client.send(&format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\n{fields}\
+             Content-Length: {length}\r\n\r\n{content}"
+        ));
+        client.read_answer(true)
+    };
+    const JSON: &str = "Content-Type: application/json; charset=utf-8\r\n";
+    for path in ["/api/v1/reload", "/api/reload"] {
+        let answer = post(path, JSON, "");
+        assert_eq!((answer.status, &*answer.body), (200, "{\"generation\":5}\n"));
+        let answer = ask(
+            &server,
+            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\n"),
+        );
+        assert_eq!((answer.status, answer.field("allow")), (405, "POST"));
+        // What the page of a foreign site can send without asking, and what it can be told by.
+        for fields in [
+            "",
+            "Content-Type: text/plain\r\n",
+            "Content-Type: application/x-www-form-urlencoded\r\n",
+            "Content-Type: text/plain; a=application/json\r\n",
+            "Content-Type: application/json\r\nContent-Type: text/plain\r\n",
+            "Content-Type: application/json\r\nOrigin: null\r\n",
+            "Content-Type: application/json\r\nSec-Fetch-Site: same-site\r\n",
+        ] {
+            let answer = post(path, fields, "{}");
+            assert_eq!((answer.status, &*answer.error()), (403, "cross_site"), "{fields}");
+        }
+    }
+    let answer = post("/api/v1/upgrade", JSON, "");
+    assert_eq!((answer.status, &*answer.error()), (422, "invalid"));
+    assert!(answer.body.contains("wrong.kdl:1:1: no"), "{}", answer.body);
+    let weight = r#"{"server":"http://a:1","change":"weight","weight":3}"#;
+    let answer = post("/api/v1/upstreams/my%20app/servers", JSON, weight);
+    assert_eq!(
+        serde_json::from_str::<Value>(&answer.body).unwrap(),
+        json!({ "server": "http://a:1", "change": "Weight(3)" })
+    );
+    let answer = post("/api/v1/upstreams/other/servers", JSON, weight);
+    assert_eq!((answer.status, &*answer.error()), (404, "unknown"));
+    let answer = post("/api/v1/upstreams/other/servers", JSON, "{}");
+    assert_eq!((answer.status, &*answer.error()), (400, "bad_content"));
+    let long = format!("{{\"server\":\"{}\"}}", "x".repeat(70_000));
+    let answer = post("/api/v1/upstreams/other/servers", JSON, &long);
+    assert_eq!((answer.status, &*answer.error()), (400, "bad_content"));
+    // The token comes first.
+    let answer =
+        ask(&server, &format!("POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\n{JSON}"));
+    assert_eq!((answer.status, &*answer.error()), (401, "unauthorized"));
+}
+
+#[test]
 fn foreign_names_are_not_answered() {
     let (server, _proxy) = start(None);
     let own = server.address();
@@ -275,6 +332,18 @@ impl Control for Proxy {
 
     fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    fn perform(&self, action: &Action) -> Result<Value, Problem> {
+        let problem = |kind, message: &str| Err(Problem { kind, message: message.to_owned() });
+        match action {
+            Action::Reload => Ok(json!({ "generation": 5 })),
+            Action::Upgrade => problem(ProblemKind::Invalid, "wrong.kdl:1:1: no"),
+            Action::ChangeServer { upstream, server, change } if upstream == "my app" => {
+                Ok(json!({ "server": server, "change": format!("{change:?}") }))
+            }
+            Action::ChangeServer { .. } => problem(ProblemKind::Unknown, "no such upstream"),
+        }
     }
 }
 
