@@ -146,19 +146,41 @@ pub struct SiteStatus {
 }
 
 /// A group of servers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UpstreamStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Its servers.
+    /// Its servers; a name has one for each of its addresses.
     pub servers: Vec<ServerStatus>,
+    /// Requests that wait for a place.
+    pub queued: usize,
+    /// Whether its circuit breaker lets nothing or only trials through.
+    pub circuit_open: bool,
 }
 
 /// One server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ServerStatus {
     /// As in the configuration: `http://app.internal:8080`.
     pub url: String,
-    /// What its name resolves to now; empty while that is not known.
+    /// Where it is; empty while that is not known.
     pub addresses: Vec<SocketAddr>,
+    /// How it is: `well`, `draining`, `ill`, `ejected`, `backing off` or `unresolved`.
+    pub state: &'static str,
+    /// Why, where that is known.
+    pub why: Option<String>,
+    /// Its share.
+    pub weight: u32,
+    /// Whether it is used only when none but backups are left.
+    pub backup: bool,
+    /// Requests under way.
+    pub in_flight: u32,
+    /// Requests since it is known.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// Mean time to the head of a response, in milliseconds.
+    pub latency_ms: Option<f64>,
+    /// Whether it can be switched off: it gets no new requests, and has none.
+    pub safe_to_stop: bool,
 }

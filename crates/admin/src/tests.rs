@@ -44,7 +44,12 @@ fn status_as_json() {
         "sites": [{ "name": "<b>example</b>", "listen": ["127.0.0.1:8080"], "routes": ["/*"] }],
         "upstreams": [{
             "name": "app",
-            "servers": [{ "url": "http://app:1", "addresses": ["[::1]:1"] }],
+            "servers": [{
+                "url": "http://app:1", "addresses": ["[::1]:1"], "state": "draining", "why": null,
+                "weight": 2, "backup": false, "in_flight": 0, "requests": 9, "failures": 1,
+                "latency_ms": 1.5, "safe_to_stop": true,
+            }],
+            "queued": 0, "circuit_open": false,
         }],
     });
     assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), expected);
@@ -325,7 +330,18 @@ impl Control for Proxy {
                 servers: vec![ServerStatus {
                     url: "http://app:1".into(),
                     addresses: vec!["[::1]:1".parse().unwrap()],
+                    state: "draining",
+                    why: None,
+                    weight: 2,
+                    backup: false,
+                    in_flight: 0,
+                    requests: 9,
+                    failures: 1,
+                    latency_ms: Some(1.5),
+                    safe_to_stop: true,
                 }],
+                queued: 0,
+                circuit_open: false,
             }],
         }
     }

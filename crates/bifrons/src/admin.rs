@@ -1,19 +1,22 @@
-//! What the admin listener is told about the server.
+//! What the admin listener is told about the server, and what it asks of it.
 
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use admin::{
-    AdminServer, ByFace, Control, ListenerStatus, ServerStatus, SiteStatus, Status, UpstreamStatus,
+    Action, AdminServer, ByFace, Control, ListenerStatus, Problem, ProblemKind, ServerChange,
+    ServerStatus, SiteStatus, Status, UpstreamStatus,
 };
-use config::{Scheme, ServerHost};
-use server::Server;
+use proxy::servers;
+use serde_json::{Value, json};
+use server::{Reload, Server};
 use telemetry::Face;
 
-struct Running(Arc<Server>);
+use crate::program::Program;
 
-/// Starts the admin listener of a server. It was bound with the others.
+/// Starts the admin listener of a server that only tells about itself. It was bound with the
+/// others.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -22,20 +25,38 @@ pub(crate) fn start(
     token: Option<String>,
     server: Arc<Server>,
 ) -> io::Result<AdminServer> {
-    AdminServer::start(listener, token, Arc::new(Running(server)))
+    AdminServer::start(listener, token, Arc::new(Running { server, program: None }))
+}
+
+/// Starts the admin listener of a server that can be changed as well.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(crate) fn start_with_control(
+    listener: TcpListener,
+    token: Option<String>,
+    program: &Arc<Program>,
+) -> io::Result<AdminServer> {
+    let (server, program) = (Arc::clone(&program.server), Some(Arc::clone(program)));
+    AdminServer::start(listener, token, Arc::new(Running { server, program }))
+}
+
+struct Running {
+    server: Arc<Server>,
+    program: Option<Arc<Program>>,
 }
 
 impl Control for Running {
     fn metrics(&self) -> String {
-        self.0.metrics().render()
+        self.server.metrics().render()
     }
 
     fn draining(&self) -> bool {
-        self.0.is_draining()
+        self.server.is_draining()
     }
 
     fn status(&self) -> Status {
-        let (server, snapshot) = (&self.0, self.0.snapshot());
+        let (server, snapshot) = (&self.server, self.server.snapshot());
         let metrics = server.metrics();
         let by_face = |number: &dyn Fn(Face) -> u64| ByFace {
             reverse: number(Face::Reverse),
@@ -56,9 +77,77 @@ impl Control for Running {
                 .map(|listener| listener_status(listener))
                 .collect(),
             sites: snapshot.sites.iter().map(|site| site_status(site)).collect(),
-            upstreams: snapshot.config.upstreams.iter().map(upstream_status).collect(),
+            upstreams: server.registry().status().into_iter().map(upstream_status).collect(),
         }
     }
+
+    fn perform(&self, action: &Action) -> Result<Value, Problem> {
+        let Some(program) = &self.program else {
+            let message = "this server cannot be changed".to_owned();
+            return Err(Problem { kind: ProblemKind::Unavailable, message });
+        };
+        match action {
+            Action::Reload => match program.reload() {
+                Ok(reload) => Ok(reload_json(&reload)),
+                Err(message) => Err(Problem { kind: ProblemKind::Invalid, message }),
+            },
+            Action::Upgrade => match program.upgrade() {
+                Ok(process) => Ok(json!({ "process": process })),
+                Err(message) => Err(Problem { kind: ProblemKind::Failed, message }),
+            },
+            Action::ChangeServer { upstream, server, change } => {
+                let made =
+                    self.server.registry().change(upstream, server, to_change(server, *change));
+                made.map_err(|error| {
+                    let kind = match error {
+                        servers::ChangeError::NoUpstream | servers::ChangeError::NoServer => {
+                            ProblemKind::Unknown
+                        }
+                        servers::ChangeError::BadUrl(_) => ProblemKind::Invalid,
+                        servers::ChangeError::Exists | servers::ChangeError::TooMany => {
+                            ProblemKind::Unavailable
+                        }
+                    };
+                    Problem { kind, message: error.to_string() }
+                })?;
+                let status = self.server.registry().status();
+                let group = status.into_iter().find(|group| group.name == *upstream);
+                Ok(json!({ "upstream": group.map(upstream_status) }))
+            }
+        }
+    }
+}
+
+fn to_change(server: &str, change: ServerChange) -> servers::Change {
+    match change {
+        ServerChange::Drain => servers::Change::Drain,
+        ServerChange::Undrain => servers::Change::Undrain,
+        ServerChange::Weight(weight) => servers::Change::Weight(weight),
+        ServerChange::Add => servers::Change::Add { url: server.to_owned() },
+        ServerChange::Remove => servers::Change::Remove,
+        ServerChange::Reset => servers::Change::Reset,
+    }
+}
+
+fn reload_json(reload: &Reload) -> Value {
+    let change = |change: proxy::Change| {
+        json!({
+            "kept": change.kept,
+            "changed": change.changed,
+            "added": change.added,
+            "removed": change.removed,
+        })
+    };
+    json!({
+        "generation": reload.generation,
+        "ms": reload.took.as_secs_f64() * 1e3,
+        "changes": {
+            "listeners": change(reload.changes.listeners),
+            "sites": change(reload.changes.sites),
+            "upstreams": change(reload.changes.upstreams),
+        },
+        "warnings": reload.warnings,
+    })
 }
 
 fn listener_status(listener: &proxy::Listener) -> ListenerStatus {
@@ -81,26 +170,24 @@ fn site_status(site: &proxy::Site) -> SiteStatus {
     }
 }
 
-fn upstream_status(upstream: &config::Upstream) -> UpstreamStatus {
-    let server = |server: &config::Server| {
-        let scheme = match server.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        let host = match &server.host {
-            ServerHost::Address(std::net::IpAddr::V6(ip)) => format!("[{ip}]"),
-            ServerHost::Address(ip) => ip.to_string(),
-            ServerHost::Name(name) | ServerHost::Srv(name) => name.clone(),
-        };
-        let addresses = match &server.host {
-            ServerHost::Address(ip) => vec![(*ip, server.port).into()],
-            ServerHost::Name(_) | ServerHost::Srv(_) => Vec::new(),
-        };
-        let url = format!("{scheme}://{host}:{}{}", server.port, server.base_path);
-        ServerStatus { url, addresses }
+fn upstream_status(group: servers::UpstreamStatus) -> UpstreamStatus {
+    let server = |server: servers::ServerStatus| ServerStatus {
+        url: server.server,
+        addresses: server.address.into_iter().collect(),
+        state: server.state.as_str(),
+        why: server.why,
+        weight: server.weight,
+        backup: server.backup,
+        in_flight: server.in_flight,
+        requests: server.requests,
+        failures: server.failures,
+        latency_ms: server.latency.map(|latency| latency.as_secs_f64() * 1e3),
+        safe_to_stop: server.safe_to_stop,
     };
     UpstreamStatus {
-        name: upstream.name.clone(),
-        servers: upstream.servers.iter().map(server).collect(),
+        name: group.name,
+        servers: group.servers.into_iter().map(server).collect(),
+        queued: group.queued,
+        circuit_open: group.circuit_open,
     }
 }

@@ -51,9 +51,26 @@ What the options say goes before what the file says.
 
 SIGTERM and SIGINT stop it gracefully: it accepts nothing new, finishes what runs within the
 `drain-timeout` of the configuration, and ends with exit status 0. A second signal ends it at once.
+SIGHUP makes it read the file again (see `bifrons reload`), SIGUSR2 start anew without losing a
+connection (see `bifrons upgrade`).
 
   bifrons check bifrons.kdl && bifrons run bifrons.kdl
   bifrons run bifrons.kdl --threads 1 --access-log stdout --log debug";
+
+const RELOAD_HELP: &str = "\
+All is built before anything changes; with an error nothing does. Requests finish on what they
+began with. SIGHUP does the same.";
+
+const UPGRADE_HELP: &str = "\
+The new process gets the listening sockets, and the old one ends when its work is finished or the
+`drain-timeout` is over. If the new one cannot start, the old one goes on. SIGUSR2 does the same.";
+
+const UPSTREAM_HELP: &str = "\
+A change holds until it is undone, the server ends, or the upstream goes from the configuration.
+
+  bifrons upstream app list
+  bifrons upstream app drain http://10.0.0.1:8080
+  bifrons upstream app weight http://10.0.0.2:8080 5";
 
 const CHECK_HELP: &str = "\
 It reads what the file names too: certificates, keys, lists, users. All errors are shown at once,
@@ -111,6 +128,30 @@ pub(crate) enum Command {
     /// Start small origins and both faces over them, make real requests, and tell what happened
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
+    /// Make a running server read its configuration again
+    #[command(after_help = RELOAD_HELP)]
+    Reload(Remote),
+    /// Make a running server start its program anew and hand all over, without losing a connection
+    #[command(after_help = UPGRADE_HELP)]
+    Upgrade(Remote),
+    /// Say what a running server does
+    Status {
+        #[command(flatten)]
+        remote: Remote,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the servers of an upstream of a running server, or change one of them
+    #[command(after_help = UPSTREAM_HELP)]
+    Upstream {
+        #[command(flatten)]
+        remote: Remote,
+        /// The upstream, by its name
+        name: String,
+        #[command(subcommand)]
+        action: ServerAction,
+    },
     /// Print the reference of every directive (Markdown)
     #[command(hide = true)]
     Reference,
@@ -128,6 +169,56 @@ pub(crate) struct Common {
     /// Where metrics and status can be read: a loopback address
     #[arg(long, value_name = "ADDR", help_heading = COMMON)]
     pub(crate) admin: Option<SocketAddr>,
+}
+
+/// Which running server is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Remote {
+    /// The configuration that it runs on; its `admin` says where to reach it
+    #[arg(long, value_name = "FILE", default_value = "bifrons.kdl")]
+    pub(crate) config: PathBuf,
+    /// Its admin listener, if it is another one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+/// What is done about a server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerAction {
+    /// Show all servers, and how they are
+    List,
+    /// Give it no new clients, and let it finish; `list` says when it is safe to stop
+    Drain {
+        /// Its URL, as the configuration or `list` has it
+        server: String,
+    },
+    /// Give it new clients again
+    Undrain {
+        /// Its URL
+        server: String,
+    },
+    /// Give it another share
+    Weight {
+        /// Its URL
+        server: String,
+        /// 0 to 1000; 0: none
+        weight: u32,
+    },
+    /// Add a server
+    Add {
+        /// Its URL
+        server: String,
+    },
+    /// Take it out of the upstream
+    Remove {
+        /// Its URL
+        server: String,
+    },
+    /// Let it be as the configuration says
+    Reset {
+        /// Its URL
+        server: String,
+    },
 }
 
 #[derive(Debug, Args)]

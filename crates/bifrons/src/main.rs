@@ -5,6 +5,8 @@ mod admin;
 mod allocator;
 mod args;
 mod demo;
+mod program;
+mod remote;
 mod run;
 
 use std::process::ExitCode;
@@ -20,13 +22,17 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let outcome = match arguments.command {
-        Command::Run { file, common } => run::file(&file, &common),
+        Command::Run { file, common } => run::file(file, common),
         Command::Check { file } => run::check(&file),
-        Command::Reverse(options) => run::text("command line", &options.to_kdl()),
+        Command::Reverse(options) => run::text(options.to_kdl()),
         Command::Forward(options) => {
-            options.refuse_open_proxy().and_then(|()| run::text("command line", &options.to_kdl()))
+            options.refuse_open_proxy().and_then(|()| run::text(options.to_kdl()))
         }
         Command::Demo(options) => demo::run(&options),
+        Command::Reload(remote) => remote::reload(&remote),
+        Command::Upgrade(remote) => remote::upgrade(&remote),
+        Command::Status { remote, json } => remote::status(&remote, json),
+        Command::Upstream { remote, name, action } => remote::upstream(&remote, &name, &action),
         Command::Reference => {
             print!("{}", config::reference());
             Ok(ExitCode::SUCCESS)

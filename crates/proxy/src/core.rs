@@ -55,6 +55,7 @@ pub struct Core {
     pub(crate) password_turns: tokio::sync::Semaphore,
     generation: Cell<u64>,
     draining: Cell<bool>,
+    gentle: Cell<bool>,
     connections: Cell<usize>,
     /// Who waits for the last of them to end.
     last: RefCell<Option<Waker>>,
@@ -111,6 +112,7 @@ impl Core {
             password_turns: tokio::sync::Semaphore::new(PASSWORDS_AT_ONCE),
             generation: Cell::new(0),
             draining: Cell::new(false),
+            gentle: Cell::new(false),
             connections: Cell::new(0),
             last: RefCell::default(),
         })
@@ -183,6 +185,17 @@ impl Core {
         self.draining.set(true);
         // Connections that wait for a request wait for their deadline too.
         self.clock.wake_all();
+    }
+
+    /// As [`Core::drain`], but a client that has a connection may ask once more within a moment,
+    /// and is told then that it was the last time: one that is about to ask loses nothing.
+    pub fn drain_gently(&self) {
+        self.gentle.set(true);
+        self.drain();
+    }
+
+    pub(crate) fn is_gentle(&self) -> bool {
+        self.gentle.get()
     }
 
     /// Whether the core finishes what runs and begins nothing.

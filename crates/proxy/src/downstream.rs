@@ -183,6 +183,11 @@ impl Accepted {
     pub(crate) fn is_draining(&self, core: &Core) -> bool {
         core.is_draining() || self.slot.is_gone()
     }
+
+    /// Whether it ends without waiting for another request, where it is idle.
+    pub(crate) fn ends_when_idle(&self, core: &Core) -> bool {
+        core.is_draining() && !core.is_gentle()
+    }
 }
 
 fn refused(core: &Core, reason: &str) {

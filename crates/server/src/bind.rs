@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use config::{Config, ConfigError, Span};
+use serde::{Deserialize, Serialize};
 
 /// Why the server did not start. Nothing was begun.
 #[derive(Debug)]
@@ -65,6 +66,14 @@ impl Group {
         Ok(Self { address, sockets })
     }
 
+    /// Adds sockets until there is one for each of so many cores.
+    pub(crate) fn fill(&mut self, threads: usize) -> io::Result<()> {
+        while self.sockets.len() < threads {
+            self.sockets.push(net::listener::bind(self.address, true)?);
+        }
+        Ok(())
+    }
+
     /// Copies for the cores, each with the core that it is for.
     pub(crate) fn copies(&self, threads: usize) -> io::Result<Vec<(usize, TcpListener)>> {
         let copy =
@@ -82,7 +91,7 @@ fn in_way(address: SocketAddr, held: &[Group]) -> bool {
 }
 
 /// The port that was chosen where 0 was written, and where that was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Chosen {
     owner: String,
     written: SocketAddr,
@@ -94,6 +103,8 @@ pub(crate) struct Chosen {
 pub(crate) struct Bound {
     /// Of addresses that were not listened on before.
     pub(crate) added: Vec<Group>,
+    /// All of them.
+    pub(crate) wanted: Vec<SocketAddr>,
     pub(crate) chosen: Vec<Chosen>,
 }
 
@@ -135,6 +146,7 @@ pub(crate) fn bind_all(
                 }
             }
         }
+        bound.wanted.push(*address);
         if written.port() == 0 {
             bound.chosen.push(Chosen { owner: owner.clone(), written, bound: *address });
         }
@@ -153,11 +165,22 @@ fn listening(config: &mut Config) -> impl Iterator<Item = (&String, &mut SocketA
     sites.chain(forwards).chain(tunnels)
 }
 
-/// Binds the admin listener, and writes its port into the configuration.
-pub(crate) fn bind_admin(config: &mut Config) -> Result<Option<TcpListener>, ConfigError> {
+/// Binds the admin listener, unless it was inherited, and writes its port into the configuration.
+pub(crate) fn bind_admin(
+    config: &mut Config,
+    inherited: Option<TcpListener>,
+) -> Result<Option<TcpListener>, ConfigError> {
     let Some(admin) = &mut config.admin else { return Ok(None) };
-    let socket = net::listener::bind(admin.listen, false)
-        .map_err(|error| refused(admin.listen, admin.span, &error))?;
+    let fits = |socket: &TcpListener| {
+        socket.local_addr().is_ok_and(|bound| {
+            bound.ip() == admin.listen.ip() && [0, bound.port()].contains(&admin.listen.port())
+        })
+    };
+    let socket = match inherited.filter(fits) {
+        Some(socket) => socket,
+        None => net::listener::bind(admin.listen, false)
+            .map_err(|error| refused(admin.listen, admin.span, &error))?,
+    };
     if let Ok(bound) = socket.local_addr() {
         admin.listen = bound;
     }

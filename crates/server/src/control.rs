@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
+use std::process::Command as Program;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -14,9 +16,8 @@ use proxy::{FileStates, Snapshot};
 use telemetry::{AccessLog, Metrics};
 use tokio::sync::mpsc;
 
-use crate::bind::{
-    Bound, BoundAddress, Chosen, Group, StartError, bind_admin, bind_all, local_addresses,
-};
+use crate::bind::{BoundAddress, Chosen, Group, StartError, bind_admin, bind_all, local_addresses};
+use crate::handover::{self, Inherited};
 use crate::reload::Reload;
 use crate::worker::{self, Command, Seed};
 
@@ -44,6 +45,8 @@ pub struct Server {
     ending: Mutex<Option<Ending>>,
     /// The socket of the admin listener, until somebody serves it.
     admin: Mutex<Option<TcpListener>>,
+    /// The process before this one, until it is told that this one serves, and what it is told.
+    before: Mutex<Option<(UnixStream, Vec<SocketAddr>)>>,
     started: Instant,
     /// Dropped to end the thread that looks at files.
     _refresh: std::sync::mpsc::Sender<()>,
@@ -68,6 +71,10 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub(crate) groups: Vec<Group>,
+    /// A copy, for the process after this one.
+    pub(crate) admin: Option<TcpListener>,
+    /// What sticky cookies are made with, likewise.
+    pub(crate) secret: [u8; 32],
     pub(crate) chosen: Vec<Chosen>,
 }
 
@@ -91,7 +98,20 @@ pub fn start(config: Config) -> Result<Server, StartError> {
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError> {
+pub fn start_with(config: Config, hooks: Hooks) -> Result<Server, StartError> {
+    start_after(config, hooks, None)
+}
+
+/// As [`start_with`], with what the process before this one handed over. That one has to be told
+/// when all is well: [`Server::say_ready`].
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start_after(
+    mut config: Config,
+    hooks: Hooks,
+    before: Option<Inherited>,
+) -> Result<Server, StartError> {
     if let Err(error) = net::listener::raise_nofile_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
@@ -99,18 +119,24 @@ pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError
         .threads
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(1, NonZeroUsize::get);
-    let (bound, admin) = bind(&mut config, threads)?;
+    let bound = bind(&mut config, threads, before)?;
     let log = AccessLog::open(&config.access_log.target, config.access_log.format)
         .map_err(|error| log_error(&config, error))?;
     let metrics = Arc::new(Metrics::new(threads, &log, BUILD, SystemTime::now()));
-    let registry = Registry::new(random().map_err(system("get random bytes"))?);
+    let secret = match bound.secret {
+        Some(secret) => secret,
+        None => random().map_err(system("get random bytes"))?,
+    };
+    let registry = Registry::new(secret);
     let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registry)
         .map_err(StartError::Config)?;
     registry.start(&snapshot.config.resolvers);
     metrics.set_generation(snapshot.generation);
     let snapshot = Arc::new(snapshot);
     let shared = Shared { snapshot: &snapshot, metrics: &metrics, log: &log, hooks };
-    let (commands, ending) = shared.start_cores(&bound.added, threads)?;
+    let (commands, ending) = shared.start_cores(&bound.groups, threads)?;
+    let admin_copy = bound.admin.as_ref().map(TcpListener::try_clone).transpose();
+    let admin_copy = admin_copy.map_err(system("copy a socket"))?;
     let inner = Arc::new(Inner {
         snapshot: RwLock::new(snapshot),
         metrics,
@@ -118,14 +144,20 @@ pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Server, StartError
         log,
         commands,
         draining: AtomicBool::new(false),
-        sockets: Mutex::new(Sockets { groups: bound.added, chosen: bound.chosen }),
+        sockets: Mutex::new(Sockets {
+            groups: bound.groups,
+            admin: admin_copy,
+            secret,
+            chosen: bound.chosen,
+        }),
         failed_files: Mutex::new(None),
     });
     let refresh = crate::reload::watch_files(&inner).map_err(system("start a thread"))?;
     Ok(Server {
         inner,
         ending: Mutex::new(Some(ending)),
-        admin: Mutex::new(admin),
+        admin: Mutex::new(bound.admin),
+        before: Mutex::new(bound.before),
         started: Instant::now(),
         _refresh: refresh,
     })
@@ -144,16 +176,50 @@ pub fn check(config: &Config) -> Result<(), Vec<ConfigError>> {
     Snapshot::build(config.clone(), None, local_addresses(), &metrics, &registry).map(drop)
 }
 
-fn bind(config: &mut Config, threads: usize) -> Result<(Bound, Option<TcpListener>), StartError> {
-    let bound = bind_all(config, threads, &[], Vec::new());
-    let admin = bind_admin(config);
-    match (bound, admin) {
-        (Ok(bound), Ok(admin)) => Ok((bound, admin)),
+/// All that a process begins with.
+struct Estate {
+    groups: Vec<Group>,
+    chosen: Vec<Chosen>,
+    admin: Option<TcpListener>,
+    secret: Option<[u8; 32]>,
+    before: Option<(UnixStream, Vec<SocketAddr>)>,
+}
+
+fn bind(
+    config: &mut Config,
+    threads: usize,
+    before: Option<Inherited>,
+) -> Result<Estate, StartError> {
+    let (mut held, chosen, old_admin, secret, channel) = match before {
+        Some(before) => {
+            let Inherited { groups, chosen, admin, secret, channel } = before;
+            (groups, chosen, admin, Some(secret), Some(channel))
+        }
+        None => (Vec::new(), Vec::new(), None, None, None),
+    };
+    let bound = bind_all(config, threads, &held, chosen);
+    let admin = bind_admin(config, old_admin);
+    let (bound, admin) = match (bound, admin) {
+        (Ok(bound), Ok(admin)) => (bound, admin),
         (bound, admin) => {
             let errors = bound.err().into_iter().flatten().chain(admin.err());
-            Err(StartError::Config(errors.collect()))
+            return Err(StartError::Config(errors.collect()));
         }
+    };
+    let mut left = Vec::new();
+    held.retain(|group| {
+        let wanted = bound.wanted.contains(&group.address);
+        if !wanted {
+            left.push(group.address);
+        }
+        wanted
+    });
+    for group in &mut held {
+        group.fill(threads).map_err(system("add a socket to those that were handed over"))?;
     }
+    held.extend(bound.added);
+    let before = channel.map(|channel| (channel, left));
+    Ok(Estate { groups: held, chosen: bound.chosen, admin, secret, before })
 }
 
 fn log_error(config: &Config, error: std::io::Error) -> StartError {
@@ -331,6 +397,45 @@ impl Server {
         self.inner.draining.load(Ordering::Relaxed)
     }
 
+    /// Tells the process that handed its sockets over, if one did, that this one serves. It then
+    /// takes no more connections, and ends.
+    pub fn say_ready(&self) {
+        let before = self.before.lock().ok().and_then(|mut before| before.take());
+        if let Some((channel, left)) = before
+            && let Err(error) = handover::say_ready(channel, left)
+        {
+            tracing::error!(%error, "the process before this one does not hear");
+        }
+    }
+
+    /// Starts another process of the program and hands the listening sockets over to it. Returns
+    /// its number when it serves. From then on this one takes no connections and finishes what
+    /// runs; [`Server::stop`] waits for that.
+    ///
+    /// # Errors
+    /// Why the other one does not serve; then this one does as before.
+    pub fn hand_over(&self, program: &mut Program) -> Result<u32, String> {
+        let mut sockets = self.inner.lock_sockets();
+        if self.is_draining() {
+            return Err("the server is stopping".to_owned());
+        }
+        let estate = handover::Estate {
+            groups: &sockets.groups,
+            chosen: &sockets.chosen,
+            admin: sockets.admin.as_ref(),
+            secret: sockets.secret,
+        };
+        let (process, left) = estate.hand_to(program)?;
+        self.inner.draining.store(true, Ordering::Relaxed);
+        sockets.groups.clear();
+        sockets.admin = None;
+        for command in &self.inner.commands {
+            // A core that has ended takes no connections.
+            let _ = command.send(Command::HandOver { left: left.clone() });
+        }
+        Ok(process)
+    }
+
     /// Stops: listens no more, finishes what runs, and returns when that is done or the
     /// deadline has passed. `true`: everything was finished.
     pub fn stop(&self, deadline: Duration) -> bool {
@@ -340,6 +445,7 @@ impl Server {
             self.inner.draining.store(true, Ordering::Relaxed);
             // The cores' copies are the last ones then, and closing them ends the listening.
             sockets.groups.clear();
+            sockets.admin = None;
             for command in &self.inner.commands {
                 // A core that has ended already needs no telling.
                 let _ = command.send(Command::Drain);

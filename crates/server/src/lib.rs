@@ -7,10 +7,12 @@
 
 mod bind;
 mod control;
+mod handover;
 mod reload;
 mod worker;
 
 pub use bind::{BoundAddress, StartError};
-pub use control::{Hooks, Server, check, start, start_with};
+pub use control::{Hooks, Server, check, start, start_after, start_with};
+pub use handover::Inherited;
 pub use proxy::servers;
 pub use reload::Reload;

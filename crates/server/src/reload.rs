@@ -72,7 +72,7 @@ impl Inner {
         }
         let shown: Vec<_> = changed.iter().map(|path| path.display().to_string()).collect();
         let files = shown.join(" ");
-        let bound = Bound { added: Vec::new(), chosen: sockets.chosen.clone() };
+        let bound = Bound { chosen: sockets.chosen.clone(), ..Bound::default() };
         let installed = self.build(old.to_config(), &old).and_then(|snapshot| {
             self.install(&mut sockets, bound, snapshot).map_err(|error| vec![no_copy(&error)])
         });

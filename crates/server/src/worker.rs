@@ -20,6 +20,11 @@ use tokio::task::JoinHandle;
 pub(crate) enum Command {
     /// Serve another configuration from now on.
     Install(Install),
+    /// Another process listens: take no more connections, finish what runs, and end.
+    HandOver {
+        /// Where it does not.
+        left: Vec<SocketAddr>,
+    },
     /// Stop listening, finish what runs, and end.
     Drain,
 }
@@ -92,13 +97,24 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
         acceptors.push(Acceptor::start(&core, address, socket)?);
     }
     tracing::debug!(core = seed.index, "listening");
-    // A server that is dropped stops as well.
-    while let Some(Command::Install(install)) = seed.commands.recv().await {
-        replace(&core, &mut acceptors, install);
+    let taken_over = loop {
+        match seed.commands.recv().await {
+            Some(Command::Install(install)) => replace(&core, &mut acceptors, install),
+            Some(Command::HandOver { left }) => break Some(left),
+            // A server that is dropped stops as well.
+            Some(Command::Drain) | None => break None,
+        }
+    };
+    let stop = |acceptor: Acceptor| match &taken_over {
+        Some(left) if !left.contains(&acceptor.address) => acceptor.stop_at_once(),
+        // Whoever is still to be accepted was told by the kernel that we listen: take them all.
+        _ => acceptor.stop(),
+    };
+    let stopping: Vec<_> = acceptors.into_iter().map(stop).collect();
+    match taken_over {
+        Some(_) => core.drain_gently(),
+        None => core.drain(),
     }
-    // Whoever is still to be accepted was told by the kernel that we listen: take them all.
-    let stopping: Vec<_> = acceptors.into_iter().map(Acceptor::stop).collect();
-    core.drain();
     for task in stopping {
         // One that panicked has no more to take.
         let _ = task.await;
@@ -150,7 +166,7 @@ struct Acceptor {
     address: SocketAddr,
     /// The listener of now at its address.
     slot: Rc<RefCell<Option<Rc<ListenerSlot>>>>,
-    _stop: watch::Sender<()>,
+    stop: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -161,11 +177,18 @@ impl Acceptor {
         let (stop, stopped) = watch::channel(());
         let accepting = accept(Rc::clone(core), Rc::clone(&slot), socket, stopped);
         let task = tokio::task::spawn_local(accepting);
-        Ok(Self { address, slot, _stop: stop, task })
+        Ok(Self { address, slot, stop, task })
     }
 
     /// Stops it; the task ends when it has taken the rest.
     fn stop(self) -> JoinHandle<()> {
+        self.task
+    }
+
+    /// Stops it; what is still to be accepted is for somebody else.
+    fn stop_at_once(self) -> JoinHandle<()> {
+        // It may have ended by itself.
+        let _ = self.stop.send(());
         self.task
     }
 }
@@ -178,9 +201,11 @@ async fn accept(
 ) {
     let mut rest = net::listener::BACKLOG;
     while rest > 0 {
-        if stopped.has_changed().is_err() {
+        match stopped.has_changed() {
+            Ok(false) => {}
+            Ok(true) => return,
             // What the kernel has completed until now is no more than this.
-            rest -= 1;
+            Err(_) => rest -= 1,
         }
         tokio::select! {
             biased;
@@ -195,7 +220,7 @@ async fn accept(
                     return;
                 }
             },
-            // Nothing is ever sent: this is the end of the sender.
+            // To stop at once, or the end of the sender.
             _ = stopped.changed() => return,
         }
     }

@@ -88,12 +88,27 @@ impl Running {
         }
     }
 
-    /// Sends SIGTERM, and returns the exit status.
-    pub fn terminate(mut self) -> Option<i32> {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    /// Sends a signal: `HUP`.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// Waits for its end, and returns the exit status.
+    pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
+
+    /// Sends SIGTERM, and returns the exit status.
+    pub fn terminate(mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.wait()
+    }
+}
+
+/// Sends a signal to a process.
+pub fn signal(process: u32, name: &str) {
+    let kill = format!("kill -{name} {process}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
 impl Drop for Running {

@@ -64,7 +64,7 @@ impl Connection {
     async fn wait(&mut self) -> bool {
         let Some(wire) = &self.wire else { return false };
         if !wire.received().is_empty() {
-            return !self.accepted.is_draining(&self.core) || self.requests == 0;
+            return self.requests == 0 || !self.accepted.ends_when_idle(&self.core);
         }
         self.accepted.guard.set(self.patience());
         poll_fn(|cx| self.poll_request(cx)).await
@@ -85,7 +85,7 @@ impl Connection {
             return Poll::Ready(outcome.is_ok());
         }
         if self.accepted.is_draining(&self.core) {
-            if self.requests > 0 {
+            if self.requests > 0 && self.accepted.ends_when_idle(&self.core) {
                 return Poll::Ready(false);
             }
             if !self.hurried {
