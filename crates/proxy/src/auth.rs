@@ -158,7 +158,7 @@ impl Question {
 
     /// Whatever the client calls by the names of fields that we vouch for, in any spelling that
     /// an origin could take for them.
-    fn drop_claims(&self, fields: &mut Block) {
+    pub(crate) fn drop_claims(&self, fields: &mut Block) {
         fields
             .remove_where(|_, found| self.copy.iter().any(|name| is_alias(found, name.as_bytes())));
     }

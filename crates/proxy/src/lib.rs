@@ -10,6 +10,7 @@ mod client;
 mod core;
 mod downstream;
 mod exchange;
+mod explain;
 mod failure;
 mod forward;
 mod gate;
@@ -32,6 +33,7 @@ mod websocket;
 
 pub use crate::core::{Core, CoreParts, View};
 pub use downstream::{serve_connection, socks_wire};
+pub use explain::{Explanation, Other, Outcome, Part, Question, explain};
 pub use failure::{Failure, Kind, Side};
 pub use site::{Site, TlsIdentity};
 pub use slot::ListenerSlot;

@@ -301,7 +301,7 @@ impl Route {
         })
     }
 
-    fn takes(&self, method: &[u8]) -> bool {
+    pub(crate) fn takes(&self, method: &[u8]) -> bool {
         self.methods.is_empty()
             || self.methods.iter().any(|taken| {
                 // Whoever takes GET takes HEAD (RFC 9110 §9.3.2).

@@ -158,6 +158,13 @@ impl ServerTls {
         Ok(Io::Tls(stream))
     }
 
+    /// The site, by its place among those it was built from, that a handshake for this name (in
+    /// lower case) is made for; `None` is a client that asks for none.
+    #[must_use]
+    pub fn site_of(&self, name: Option<&str>) -> usize {
+        self.names.choose(name)
+    }
+
     /// Looks at all files, and reads those that changed. Blocks on the disk: call it from a
     /// control thread, every few seconds.
     ///

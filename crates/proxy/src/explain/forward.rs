@@ -1,0 +1,184 @@
+//! A request to the forward face, and a connection to a tunnel.
+
+use config::show;
+use message::framing::BodyLength;
+use message::target::Target;
+use message::{FieldId, Host, RequestHead, forwarding};
+use policy::{Admission, Entry, HostRef, Reason};
+
+use super::fields::{change, lines};
+use super::listener::Place;
+use super::relay::tell_servers;
+use super::reverse::understand;
+use super::{Outcome, Step, Told, closed, refused, text};
+use crate::client::Client;
+use crate::failure::{Failure, Kind};
+use crate::forward::{Plain, admit};
+use crate::gate::take_credentials;
+use crate::reverse::{asks_for_upgrade, put_connection_fields};
+use crate::snapshot::{Forward, Snapshot, Tunnel};
+
+/// The steps of the data plane, in its order.
+pub(super) fn explain(
+    told: &mut Told,
+    snapshot: &Snapshot,
+    face: &Forward,
+    client: &Client,
+    mut head: RequestHead,
+) -> Step<Outcome> {
+    if !face.clients.admits(client.address) {
+        told.note(format!("`clients` does not name {}", client.address));
+        return Err(closed("the client may not connect"));
+    }
+    let (aim, body, said) = understand(&mut head)?;
+    authenticate(told, snapshot, face, &mut head);
+    if forwarding::via_names(&head.fields, &snapshot.pseudonym) {
+        return Err(refused(&Failure::new(Kind::Loop)));
+    }
+    let bad = |words: &'static str| refused(&Failure::with(Kind::RequestError, words));
+    let authority = aim.authority.as_ref();
+    match &aim.target {
+        Target::Authority => {
+            let authority = authority.ok_or_else(|| bad("no target"))?;
+            let port = authority.port.ok_or_else(|| bad("CONNECT needs a port"))?;
+            if body != BodyLength::None {
+                return Err(bad("CONNECT with a body"));
+            }
+            reach(told, face, &authority.host, port, Entry::Connect)?;
+            told.part("tunnel", "bytes pass as they are, in both directions");
+            tell_times(told, face);
+            Ok(Outcome::Forwarded { target: format!("{}:{port}", authority.host) })
+        }
+        Target::Absolute { secure: false, path, .. } => {
+            let authority = authority.ok_or_else(|| bad("no host"))?;
+            let port = authority.port.unwrap_or(80);
+            reach(told, face, &authority.host, port, Entry::Plain)?;
+            let upgrade = asks_for_upgrade(&head, said, body);
+            let plain = Plain { face, aim: &aim, path: path.clone() };
+            let before = lines(&head.fields);
+            plain.introduce(&mut head, client, &snapshot.pseudonym);
+            let (gone, come) = change(&before, &lines(&head.fields));
+            told.part("client", format!("anonymity {}", show::anonymity(face.config.anonymity)));
+            gone.iter().for_each(|line| told.note(format!("- {line}")));
+            come.iter().for_each(|line| told.note(format!("+ {line}")));
+            put_connection_fields(&mut head.fields, said, upgrade, false);
+            let target = plain.target_out(&head).concat();
+            told.part("request", format!("{} {}", text(head.method_text()), text(&target)));
+            let host = plain.host_out(&head).map(|host| format!("Host: {}", text(host)));
+            host.iter().for_each(|host| told.note(host.clone()));
+            let fields = lines(&head.fields);
+            let kept = fields.iter().filter(|line| host.is_none() || !is_host(line));
+            kept.for_each(|line| told.note(line.clone()));
+            tell_times(told, face);
+            Ok(Outcome::Forwarded { target: format!("{}:{port}", authority.host) })
+        }
+        Target::Absolute { secure: true, .. } => Err(bad("https through a proxy needs CONNECT")),
+        Target::Origin(_) => {
+            Err(bad("this is a forward proxy; the request target must be an absolute URL"))
+        }
+        Target::Asterisk => {
+            let why = "OPTIONS * asks about the proxy".to_owned();
+            Ok(Outcome::Answered { status: 204, why })
+        }
+    }
+}
+
+fn is_host(line: &str) -> bool {
+    line.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case("host"))
+}
+
+fn authenticate(told: &mut Told, snapshot: &Snapshot, face: &Forward, head: &mut RequestHead) {
+    let shown =
+        take_credentials(&mut head.fields, FieldId::ProxyAuthorization, b"proxy-authorization");
+    let users = face.config.users.and_then(|users| snapshot.config.users.get(users));
+    let Some(users) = users else {
+        told.part("user", "nobody is asked for");
+        return;
+    };
+    match shown {
+        Ok(credentials) => {
+            told.part("user", text(credentials.user()));
+            told.note(format!("the password is checked against `{}` (not here)", users.name));
+        }
+        Err(words) => {
+            told.part("user", format!("one of `{}` is asked for", users.name));
+            told.note(words);
+            told.stop(&Failure::with(Kind::Unauthenticated, words));
+        }
+    }
+}
+
+/// Whether a target may be reached, and what decided.
+fn reach(told: &mut Told, face: &Forward, host: &Host<'_>, port: u16, entry: Entry) -> Step<()> {
+    let asked = match host {
+        Host::Name(name) => HostRef::Name(name),
+        Host::Address(address) => HostRef::Address(*address),
+    };
+    let admission = face.targets.admit(asked, port, entry);
+    told.part("target", format!("{host}:{port}"));
+    match admission {
+        Admission::Allowed => told.note("may be reached"),
+        Admission::AfterResolution => {
+            told.note("the name may be resolved; each of its addresses is then asked about");
+        }
+        Admission::Refused(Reason::DeniedByRule(rule)) => {
+            told.note(format!("refused by `{}`", face.targets.rule_text(rule)));
+        }
+        Admission::Refused(Reason::PortNotAllowed) => {
+            told.note(format!("the port is not among `ports {}`", show::ports(&face.config.ports)));
+        }
+        Admission::Refused(Reason::AddressClosed) => {
+            told.note("the address is closed by default, and no `allow` with a network opens it");
+        }
+        Admission::Refused(Reason::OwnListener) => told.note("it is a listener of this proxy"),
+        Admission::Refused(Reason::AdminListener) => told.note("it is the admin listener"),
+    }
+    for (number, rule) in (1..).zip(&face.config.rules) {
+        told.note(format!("rule {number}: {}", show::target_rule(rule)));
+    }
+    admit(face, host, port, entry).map_err(|failure| refused(&failure))
+}
+
+fn tell_times(told: &mut Told, face: &Forward) {
+    let times = &face.config.timeouts;
+    told.part("limits", format!("body {}", show::byte_limit(face.config.limits.body)));
+    told.note(format!(
+        "timeouts: connect {}, response {}, tunnel-idle {}",
+        show::duration(times.connect),
+        show::duration(times.response),
+        show::duration(times.tunnel_idle)
+    ));
+}
+
+/// Where a connection to a tunnel goes.
+pub(super) fn tunnel(
+    told: &mut Told,
+    snapshot: &Snapshot,
+    face: &Tunnel,
+    client: &Client,
+    place: &Place<'_>,
+    live: Option<&upstream::Registry>,
+) -> Step<Outcome> {
+    if !face.clients.admits(client.address) {
+        told.note(format!("the rules about clients refuse {}", client.address));
+        return Err(closed("the client may not connect"));
+    }
+    let name = match (&place.name, place.secure) {
+        (Some(Host::Name(name)), true) => Some(&**name),
+        _ => None,
+    };
+    let chosen = match place.secure && face.routes.need_name() {
+        true => face.routes.choose(name),
+        false => face.routes.default(),
+    };
+    told.part("name", name.unwrap_or("none is asked for"));
+    for route in &face.config.names {
+        let hosts = show::list(route.hosts.iter().map(show::host));
+        let to = snapshot.config.upstreams.get(route.upstream).map_or("", |group| &group.name);
+        told.note(format!("{hosts}: to `{to}`"));
+    }
+    let plan = chosen.and_then(|index| snapshot.clusters.get(index));
+    let plan = plan.ok_or_else(|| closed("the tunnel leads nowhere for this name"))?;
+    tell_servers(told, plan.config(), live);
+    Ok(Outcome::Relayed { upstream: plan.config().name.clone() })
+}
