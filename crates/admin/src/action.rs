@@ -7,6 +7,7 @@ use crate::{Action, ServerChange};
 /// What a path names that can be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
+    Explain,
     Reload,
     Upgrade,
     /// The servers of the group of this name.
@@ -18,6 +19,7 @@ impl Target {
         let path = path.strip_prefix("/api/")?;
         let path = path.strip_prefix("v1/").unwrap_or(path);
         match path {
+            "explain" => Some(Self::Explain),
             "reload" => Some(Self::Reload),
             "upgrade" => Some(Self::Upgrade),
             _ => {
@@ -33,6 +35,10 @@ impl Target {
     /// What is wrong with it, in words.
     pub(crate) fn action(self, content: &[u8]) -> Result<Action, String> {
         match self {
+            Self::Explain => {
+                let asked = serde_json::from_slice(content).map_err(|error| error.to_string())?;
+                Ok(Action::Explain(asked))
+            }
             Self::Reload => Ok(Action::Reload),
             Self::Upgrade => Ok(Action::Upgrade),
             Self::Servers(upstream) => {
@@ -96,6 +102,7 @@ mod tests {
             assert_eq!(Target::find(path), Some(Target::Reload));
         }
         assert_eq!(Target::find("/api/v1/upgrade"), Some(Target::Upgrade));
+        assert_eq!(Target::find("/api/explain"), Some(Target::Explain));
         let servers = |name: &str| Some(Target::Servers(name.to_owned()));
         assert_eq!(Target::find("/api/upstreams/app/servers"), servers("app"));
         assert_eq!(Target::find("/api/v1/upstreams/a%2Fb%20c/servers"), servers("a/b c"));
@@ -136,5 +143,8 @@ mod tests {
             assert!(ask(text).is_err(), "{text}");
         }
         assert_eq!(Target::Reload.action(b"whatever"), Ok(Action::Reload));
+        let asked = Action::Explain(serde_json::json!({ "method": "GET" }));
+        assert_eq!(Target::Explain.action(br#"{"method":"GET"}"#), Ok(asked));
+        assert!(Target::Explain.action(b"GET /").is_err());
     }
 }

@@ -33,6 +33,9 @@ pub trait Control: Send + Sync {
 /// What can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// Say what would become of a request; nothing changes. What is asked is for the program to
+    /// read.
+    Explain(serde_json::Value),
     /// Read the configuration again.
     Reload,
     /// Start the program anew, hand the sockets over, and end when what runs is finished.

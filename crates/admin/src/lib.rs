@@ -11,6 +11,7 @@
 //! | `/healthz` | 200 while it serves, 503 while it drains |
 //! | `/metrics` | the text format of Prometheus |
 //! | `/api/v1/status` | [`Status`] as JSON |
+//! | POST `/api/v1/explain` | [`Action::Explain`]: what would become of a request; nothing changes |
 //! | POST `/api/v1/reload` | [`Action::Reload`] |
 //! | POST `/api/v1/upgrade` | [`Action::Upgrade`] |
 //! | POST `/api/v1/upstreams/NAME/servers` | [`Action::ChangeServer`]; the body is `{"server": "http://…", "change": "drain"}`, with `"weight": 3` where that is the change |

@@ -82,20 +82,27 @@ impl Control for Running {
     }
 
     fn perform(&self, action: &Action) -> Result<Value, Problem> {
-        let Some(program) = &self.program else {
+        let program = || {
             let message = "this server cannot be changed".to_owned();
-            return Err(Problem { kind: ProblemKind::Unavailable, message });
+            let problem = Problem { kind: ProblemKind::Unavailable, message };
+            self.program.as_ref().ok_or(problem)
         };
         match action {
-            Action::Reload => match program.reload() {
+            Action::Explain(asked) => {
+                let question = crate::explain::from_json(asked)
+                    .map_err(|message| Problem { kind: ProblemKind::Invalid, message })?;
+                Ok(crate::explain::to_json(&self.server.explain(&question)))
+            }
+            Action::Reload => match program()?.reload() {
                 Ok(reload) => Ok(reload_json(&reload)),
                 Err(message) => Err(Problem { kind: ProblemKind::Invalid, message }),
             },
-            Action::Upgrade => match program.upgrade() {
+            Action::Upgrade => match program()?.upgrade() {
                 Ok(process) => Ok(json!({ "process": process })),
                 Err(message) => Err(Problem { kind: ProblemKind::Failed, message }),
             },
             Action::ChangeServer { upstream, server, change } => {
+                program()?;
                 let made =
                     self.server.registry().change(upstream, server, to_change(server, *change));
                 made.map_err(|error| {

@@ -119,6 +119,12 @@ pub(crate) enum Command {
         /// The configuration (KDL 2); paths in it are relative to its folder
         file: PathBuf,
     },
+    /// Say what would become of a request, and why
+    #[command(after_help = crate::explain::HELP)]
+    Explain(crate::explain::Explain),
+    /// Say what a change of the configuration changes
+    #[command(after_help = crate::diff::HELP)]
+    Diff(crate::diff::Diff),
     /// Stand in front of one or more servers
     #[command(after_help = REVERSE_HELP)]
     Reverse(Reverse),

@@ -5,6 +5,8 @@ mod admin;
 mod allocator;
 mod args;
 mod demo;
+mod diff;
+mod explain;
 mod program;
 mod remote;
 mod run;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
             options.refuse_open_proxy().and_then(|()| run::text(options.to_kdl()))
         }
         Command::Demo(options) => demo::run(&options),
+        Command::Explain(options) => explain::run(&options),
+        Command::Diff(options) => Ok(diff::run(&options)),
         Command::Reload(remote) => remote::reload(&remote),
         Command::Upgrade(remote) => remote::upgrade(&remote),
         Command::Status { remote, json } => remote::status(&remote, json),

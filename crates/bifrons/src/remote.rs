@@ -161,14 +161,14 @@ fn encoded(name: &str) -> String {
 }
 
 /// The admin listener of a server that runs.
-struct Admin {
+pub(crate) struct Admin {
     address: SocketAddr,
     token: Option<String>,
 }
 
 impl Admin {
     /// The one that the configuration names.
-    fn of(remote: &Remote) -> Result<Self, Report> {
+    pub(crate) fn of(remote: &Remote) -> Result<Self, Report> {
         let path = &remote.config;
         if let (Some(address), false) = (remote.admin, path.exists()) {
             return Ok(Self { address, token: None });
@@ -186,6 +186,11 @@ impl Admin {
             return Err(miette!("the admin listener of {name} has any port: name it with --admin"));
         }
         Ok(Self { address, token })
+    }
+
+    /// Sends something, and returns what is answered.
+    pub(crate) fn post(&self, path: &str, content: &Value) -> Result<Value, Report> {
+        self.ask(Method::POST, path, content)
     }
 
     /// Asks, and returns what is answered with status 200.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use config::{Config, ConfigError};
 use policy::{ConnectionLimits, RateTable, Secret};
 use proxy::servers::Registry;
-use proxy::{FileStates, Snapshot};
+use proxy::{Explanation, FileStates, Question, Snapshot};
 use telemetry::{AccessLog, Metrics};
 use tokio::sync::mpsc;
 
@@ -169,11 +169,23 @@ pub fn start_after(
 /// # Errors
 /// All that is missing or wrong.
 pub fn check(config: &Config) -> Result<(), Vec<ConfigError>> {
+    build_only(config).map(drop)
+}
+
+/// What would become of a request under a configuration; see [`proxy::explain`]. Nothing listens.
+///
+/// # Errors
+/// What [`check`] says.
+pub fn explain(config: &Config, question: &Question) -> Result<Explanation, Vec<ConfigError>> {
+    Ok(proxy::explain(&build_only(config)?, question, None))
+}
+
+fn build_only(config: &Config) -> Result<Snapshot, Vec<ConfigError>> {
     let log = AccessLog::open(&config::LogTarget::Off, config.access_log.format)
         .map_err(|error| vec![ConfigError::whole(error.to_string())])?;
     let metrics = Metrics::new(1, &log, BUILD, SystemTime::now());
     let registry = Registry::new([0; 32]);
-    Snapshot::build(config.clone(), None, local_addresses(), &metrics, &registry).map(drop)
+    Snapshot::build(config.clone(), None, local_addresses(), &metrics, &registry)
 }
 
 /// All that a process begins with.
@@ -352,6 +364,12 @@ impl Server {
     /// All that is wrong or cannot be had. Then nothing has changed.
     pub fn reload(&self, config: Config) -> Result<Reload, Vec<ConfigError>> {
         self.inner.reload(config)
+    }
+
+    /// What would become of a request now; see [`proxy::explain`].
+    #[must_use]
+    pub fn explain(&self, question: &Question) -> Explanation {
+        proxy::explain(&self.snapshot(), question, Some(self.registry()))
     }
 
     /// Looks at the files that the configuration names, and reads those again that have changed.

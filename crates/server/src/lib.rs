@@ -12,7 +12,7 @@ mod reload;
 mod worker;
 
 pub use bind::{BoundAddress, StartError};
-pub use control::{Hooks, Server, check, start, start_after, start_with};
+pub use control::{Hooks, Server, check, explain, start, start_after, start_with};
 pub use handover::Inherited;
 pub use proxy::servers;
 pub use reload::Reload;
