@@ -205,6 +205,7 @@ impl Snapshot {
         let mut errors = Vec::new();
         let connect_timeouts = connect_timeouts(&config);
         let clusters = build_clusters(&from, &connect_timeouts, &mut errors);
+        let cluster_labels = cluster_labels(&from);
         let users = build_users(&from, &mut errors);
         let sites = reverse::build_sites(&from, bare_sites, &users, &mut errors);
         let mut listeners = reverse::build_listeners(&from, &sites, &mut errors);
@@ -227,9 +228,7 @@ impl Snapshot {
             clusters,
             connect_timeouts,
             users,
-            cluster_labels: (bare.upstreams.iter())
-                .map(|upstream| metrics.upstream(&upstream.name))
-                .collect(),
+            cluster_labels,
             trusted: TrustedPeers::build(&bare.trusted_peers),
             introduces: bare.upstreams.iter().any(|group| group.proxy_protocol.is_some()),
             pseudonym: format!("bifrons-{:08x}", instance()),
@@ -377,6 +376,19 @@ fn build_clusters(
         }
     };
     from.config.upstreams.iter().enumerate().filter_map(build).collect()
+}
+
+/// The counters of all groups. Looking for a name among all that have some takes its time.
+fn cluster_labels(from: &Sources<'_>) -> Vec<UpstreamLabel> {
+    let old = from.old.map_or(&[][..], |old| &old.config.upstreams);
+    let labels = from.old.map_or(&[][..], |old| &old.cluster_labels);
+    let known: HashMap<_, _> =
+        old.iter().map(|upstream| upstream.name.as_str()).zip(labels).collect();
+    let label = |upstream: &config::Upstream| match known.get(upstream.name.as_str()) {
+        Some(label) => **label,
+        None => from.metrics.upstream(&upstream.name),
+    };
+    from.bare.upstreams.iter().map(label).collect()
 }
 
 fn build_users(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> Vec<Option<Arc<Users>>> {

@@ -119,7 +119,7 @@ pub fn start_after(
         .threads
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(1, NonZeroUsize::get);
-    let bound = bind(&mut config, threads, before)?;
+    let mut bound = bind(&mut config, threads, before)?;
     let log = AccessLog::open(&config.access_log.target, config.access_log.format)
         .map_err(|error| log_error(&config, error))?;
     let metrics = Arc::new(Metrics::new(threads, &log, BUILD, SystemTime::now()));
@@ -130,6 +130,10 @@ pub fn start_after(
     let registry = Registry::new(secret);
     let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registry)
         .map_err(StartError::Config)?;
+    // Not before all else is well: the kernel gives connections to each of them at once.
+    for group in &mut bound.groups {
+        group.fill(threads).map_err(system("add a socket to those that were handed over"))?;
+    }
     registry.start(&snapshot.config.resolvers);
     metrics.set_generation(snapshot.generation);
     let snapshot = Arc::new(snapshot);
@@ -226,9 +230,6 @@ fn bind(
         }
         wanted
     });
-    for group in &mut held {
-        group.fill(threads).map_err(system("add a socket to those that were handed over"))?;
-    }
     held.extend(bound.added);
     let before = channel.map(|channel| (channel, left));
     Ok(Estate { groups: held, chosen: bound.chosen, admin, secret, before })
