@@ -359,6 +359,7 @@ impl Control for Proxy {
                 Ok(json!({ "server": server, "change": format!("{change:?}") }))
             }
             Action::ChangeServer { .. } => problem(ProblemKind::Unknown, "no such upstream"),
+            Action::Explain(asked) => Ok(asked.clone()),
         }
     }
 }
