@@ -1,8 +1,11 @@
 //! A request on its way to the servers behind a route: which of them it is tried on, how often,
 //! and what is learnt of them by it.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use config::{Balance, HashKey, Upstream};
@@ -47,7 +50,7 @@ impl<'a> Forwarding<'a, '_> {
                 Some(lease) => lease,
                 None => {
                     let ask = Ask { hash, pinned: pinned.as_deref(), tried: &tried };
-                    let lease = cluster.lease(&ask).await.map_err(|why| unavailable(x, why))?;
+                    let lease = lease(x, cluster, &ask).await?;
                     tried.add(&lease);
                     lease
                 }
@@ -234,6 +237,30 @@ fn is_replayable(x: &Exchange<'_>) -> bool {
     untouched
         && (x.request.method.is_idempotent()
             || fields.values_named(b"idempotency-key").next().is_some())
+}
+
+/// A place at a server. It may be long in coming: a client that gives up meanwhile gives up its
+/// place in line.
+async fn lease(
+    x: &mut Exchange<'_>,
+    cluster: &Rc<Cluster>,
+    ask: &Ask<'_>,
+) -> Result<Lease, Failure> {
+    let outcome = {
+        let mut leasing = pin!(cluster.lease(ask));
+        let down = &mut *x.down;
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = leasing.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
+            }
+            down.poll_gone(cx).map(|()| None)
+        })
+        .await
+    };
+    match outcome {
+        Some(outcome) => outcome.map_err(|why| unavailable(x, why)),
+        None => Err(Failure::with(Kind::ClientGone, "the stream was reset")),
+    }
 }
 
 fn unavailable(x: &Exchange<'_>, why: Unavailable) -> Failure {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use server::servers::{Change, ChangeError, ServerState, ServerStatus};
 use site::{get, named, ok, until};
-use testkit::{Message, Origin, Peer, Proxy, Served, reserve};
+use testkit::{Message, Origin, Peer, Proxy, Served, h2, reserve};
 
 /// A proxy before these servers, with these settings of their group.
 fn before(servers: &[&str], settings: &str) -> Proxy {
@@ -323,6 +323,33 @@ fn nobody_waits_in_line_for_ever() {
     drop(gone);
     second.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(upstream.recv_request().target(), "/2");
+}
+
+#[test]
+fn who_gives_up_leaves_the_line() {
+    let origin = Origin::start();
+    let proxy = before(
+        &[&format!("\"{}\"", origin.url())],
+        "max-connections 1 queue=1 queue-timeout=\"20s\"",
+    );
+    let mut first = proxy.client();
+    first.send("GET /0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut upstream = origin.accept();
+    upstream.recv_request();
+    let mut hasty = h2::Client::connect(proxy.first());
+    let stream = hasty.open_get("/never");
+    let queued = || proxy.server().registry().status()[0].queued;
+    until("it waits", || queued() == 1);
+    hasty.send(&h2::Frame::reset(stream, h2::code::CANCEL));
+    until("it waits no more", || queued() == 0);
+    let mut patient = proxy.client();
+    patient.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    until("the place in line is free", || queued() == 1);
+    upstream.send(ok("first"));
+    assert_eq!(first.recv_response().body_text(), "first");
+    assert_eq!(upstream.recv_request().target(), "/1");
+    upstream.send(ok("second"));
+    assert_eq!(patient.recv_response().body_text(), "second");
 }
 
 #[test]

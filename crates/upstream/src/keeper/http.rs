@@ -37,11 +37,14 @@ impl Ask<'_> {
         if good { Ok(()) } else { Err(format!("status {status}")) }
     }
 
-    /// Looks into what has come of the body: `None`, more is to be read.
-    fn judge_body(&self, body: &[u8], over: bool) -> Option<Result<(), String>> {
-        let Some(text) = self.text else { return Some(Ok(())) };
-        let found = body.windows(text.len().max(1)).any(|part| part == text.as_bytes());
-        if found || text.is_empty() {
+    /// Looks into what has come of the body, of which so much was looked at before: `None`, more
+    /// is to be read.
+    fn judge_body(&self, body: &[u8], seen: usize, over: bool) -> Option<Result<(), String>> {
+        let text = self.text.filter(|text| !text.is_empty());
+        let Some(text) = text.map(str::as_bytes) else { return Some(Ok(())) };
+        // It may begin in what was seen and end in what is new.
+        let from = seen.saturating_sub(text.len() - 1);
+        if body[from..].windows(text.len()).any(|part| part == text) {
             return Some(Ok(()));
         }
         (over || body.len() >= BODY).then(|| Err("the body has not the expected text".to_owned()))
@@ -76,10 +79,12 @@ pub(super) async fn ask(io: Io, ask: &Ask<'_>) -> Result<(), String> {
 async fn read_body(wire: &mut Wire, length: BodyLength, ask: &Ask<'_>) -> Result<(), String> {
     let mut decoder = BodyDecoder::new(length, LIMITS);
     let mut body = Vec::new();
+    let mut seen = 0;
     loop {
-        if let Some(verdict) = ask.judge_body(&body, decoder.is_done()) {
+        if let Some(verdict) = ask.judge_body(&body, seen, decoder.is_done()) {
             return verdict;
         }
+        seen = body.len();
         let piece = decoder.decode(wire.received()).map_err(|error| error.as_str().to_owned())?;
         match piece {
             Piece::Data { skip, length } if skip + length > 0 => {
@@ -89,7 +94,7 @@ async fn read_body(wire: &mut Wire, length: BodyLength, ask: &Ask<'_>) -> Result
             }
             Piece::End { skip } => {
                 wire.consume(skip);
-                return ask.judge_body(&body, true).unwrap_or(Ok(()));
+                return ask.judge_body(&body, seen, true).unwrap_or(Ok(()));
             }
             Piece::Data { .. } => {}
         }
@@ -99,7 +104,7 @@ async fn read_body(wire: &mut Wire, length: BodyLength, ask: &Ask<'_>) -> Result
         let read = poll_fn(|cx| wire.poll_receive(cx)).await.map_err(|error| error.to_string())?;
         if read == 0 {
             let whole = decoder.may_end_here();
-            let verdict = ask.judge_body(&body, true).unwrap_or(Ok(()));
+            let verdict = ask.judge_body(&body, seen, true).unwrap_or(Ok(()));
             return if whole { verdict } else { Err("the response is cut off".to_owned()) };
         }
     }
@@ -116,7 +121,7 @@ pub(super) async fn ask_http2(io: Io, ask: &Ask<'_>) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let response = exchange(io, request, None).await?;
     ask.judge_status(response.status)?;
-    ask.judge_body(&response.body, true).unwrap_or(Ok(()))
+    ask.judge_body(&response.body, 0, true).unwrap_or(Ok(()))
 }
 
 /// A whole response in HTTP/2.
@@ -173,5 +178,36 @@ pub(super) async fn exchange(
                 .await
                 .unwrap_or_else(|_| Err("the connection was closed".to_owned())),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(text: Option<&str>) -> Ask<'_> {
+        Ask { target: "/", host: "a", secure: false, statuses: &[(200, 299), (304, 304)], text }
+    }
+
+    #[test]
+    fn statuses() {
+        for (status, good) in [(199, false), (200, true), (299, true), (300, false), (304, true)] {
+            assert_eq!(ask(None).judge_status(status).is_ok(), good, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_found_wherever_the_pieces_are_cut() {
+        let (body, text) = (b"all is well here", "is well");
+        for cut in 0..body.len() {
+            let first = ask(Some(text)).judge_body(&body[..cut], 0, false);
+            let whole = ask(Some(text)).judge_body(body, cut, true);
+            assert!(matches!(first, None | Some(Ok(()))), "{cut}");
+            assert!(first.is_some() || matches!(whole, Some(Ok(()))), "{cut}");
+        }
+        assert!(matches!(ask(Some("ill")).judge_body(body, 5, true), Some(Err(_))));
+        assert!(ask(Some("ill")).judge_body(body, 5, false).is_none());
+        assert!(matches!(ask(Some("ill")).judge_body(&[b'x'; BODY], 0, false), Some(Err(_))));
+        assert!(matches!(ask(None).judge_body(b"", 0, false), Some(Ok(()))));
     }
 }
