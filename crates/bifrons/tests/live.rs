@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,14 @@ fn site(words: &str) -> String {
 
 fn admin(running: &mut Running) -> SocketAddr {
     running.wait_for(|line| line.rsplit_once("admin on ")?.1.parse().ok())
+}
+
+/// The number of the process that takes over.
+fn next_process(running: &mut Running) -> u32 {
+    running.wait_for(|line| {
+        let (_, number) = line.split_once("upgrade: process ")?;
+        number.split_once(' ')?.0.parse().ok()
+    })
 }
 
 fn get(address: SocketAddr) -> String {
@@ -178,12 +186,6 @@ fn upgrades_under_load_lose_no_request() {
     let (mut server, address) = Running::server(&["run", file.path(), "--threads", "2"]);
     let admin = admin(&mut server).to_string();
     let load = Load::default();
-    let next = |server: &mut Running| -> u32 {
-        server.wait_for(|line| {
-            let (_, number) = line.split_once("upgrade: process ")?;
-            number.split_once(' ')?.0.parse().ok()
-        })
-    };
     let mut process = None;
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -194,16 +196,16 @@ fn upgrades_under_load_lose_no_request() {
         let _stop = Stop(&load.over);
         load.wait_for(50);
         server.signal("USR2");
-        process = Some(next(&mut server));
+        process = Some(next_process(&mut server));
         assert_eq!(server.wait(), Some(0), "the first one finished its work");
         load.wait_for(50);
         // Its log goes where that of the first one went.
         let outcome = bifrons(&["upgrade", "--config", file.path(), "--admin", &admin]);
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-        process = Some(next(&mut server));
+        process = Some(next_process(&mut server));
         load.wait_for(50);
         signal(process.unwrap(), "USR2");
-        process = Some(next(&mut server));
+        process = Some(next_process(&mut server));
         load.wait_for(50);
     });
     let process = process.unwrap();
@@ -221,6 +223,41 @@ impl Drop for Stop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+#[test]
+fn what_runs_is_finished_by_the_old_process() {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "admin \"127.0.0.1:0\"\nsite \"http://127.0.0.1:0\" {{ to \"http://{}\" }}\n",
+        origin.local_addr().unwrap()
+    );
+    let file = write("download.kdl", &text);
+    let (mut server, address) = Running::server(&["run", file.path(), "--threads", "1"]);
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+    let (mut upstream, _) = origin.accept().unwrap();
+    let mut request = BufReader::new(upstream.try_clone().unwrap()).lines();
+    while request.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234").unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"01234") {
+        let mut piece = [0; 512];
+        let length = client.read(&mut piece).unwrap();
+        assert_ne!(length, 0, "{answer:?}");
+        answer.extend_from_slice(&piece[..length]);
+    }
+    server.signal("USR2");
+    let process = next_process(&mut server);
+    // The new one has not heard of it; the old one waits for it.
+    upstream.write_all(b"56789").unwrap();
+    let mut rest = [0; 5];
+    client.read_exact(&mut rest).unwrap();
+    assert_eq!(&rest, b"56789");
+    drop((client, upstream));
+    assert_eq!(server.wait(), Some(0));
+    signal(process, "TERM");
 }
 
 #[test]
@@ -244,7 +281,7 @@ fn a_new_process_that_cannot_start_leaves_the_old_one_serving() {
 
 #[test]
 fn a_new_process_may_have_more_cores_and_other_listeners() {
-    let second = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
     let second_address = second.local_addr().unwrap();
     drop(second);
     let file = write(
