@@ -4,7 +4,7 @@ use std::path::Path;
 
 use testkit::{Authority, Proxy, Scratch};
 
-use crate::program::Run;
+use crate::program::{Beside, Run};
 use crate::program_or_skip;
 use crate::web::{Request, Response, Web};
 
@@ -32,15 +32,24 @@ fn site(request: &Request, body: Vec<u8>) -> Response {
     }
 }
 
-/// What the page has become once everything has been fetched.
-fn dom(program: &Path, options: &[&str], url: &str) -> String {
+/// Chromium without a window, and without anything that it does unasked.
+fn chromium(program: &Path) -> Run {
     let run = Run::new(program);
     let profile = format!("--user-data-dir={}", run.folder().join("profile").display());
-    let said = run
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
+    run.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
         .args(["--no-first-run", "--disable-background-networking", "--disable-sync"])
         .args(["--disable-component-update", "--disable-default-apps", "--disable-extensions"])
         .args(["--disable-dev-shm-usage", "--ignore-certificate-errors", &profile])
+}
+
+/// A browser that stays open at this page until it is dropped.
+pub fn open(program: &Path, options: &[&str], url: &str) -> Beside {
+    chromium(program).args(options).arg(url).start()
+}
+
+/// What the page has become once everything has been fetched.
+fn dom(program: &Path, options: &[&str], url: &str) -> String {
+    let said = chromium(program)
         // Time that passes only while nothing is being fetched.
         .args(["--virtual-time-budget=20000", "--dump-dom"])
         .args(options)
@@ -74,6 +83,38 @@ fn through_the_forward_face() {
             assert!(pages >= 14, "{log:?}");
         }
     }
+}
+
+/// A proxy that it reaches over TLS is spoken to in HTTP/2, tunnels and plain requests alike.
+#[test]
+fn through_the_forward_face_over_http2() {
+    let program =
+        program_or_skip!("BIFRONS_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome");
+    let authority = Authority::new("test");
+    let tls = authority.issue(&["127.0.0.1"]).server(None);
+    let plain = Web::with("127.0.0.1:0", None, site);
+    let secret = Web::with("127.0.0.1:0", Some(tls), site);
+    let identity = authority.issue(&["127.0.0.1"]);
+    let scratch = Scratch::new();
+    scratch.write("cert.pem", &identity.cert);
+    scratch.write("key.pem", &identity.key);
+    let proxy = Proxy::start_in(
+        scratch,
+        "forward \"127.0.0.1:0\" {
+            tls cert=\"cert.pem\" key=\"key.pem\"
+            allow \"127.0.0.0/8\"
+        }",
+    );
+    let server = format!("--proxy-server=https://{}", proxy.first());
+    let options = [&*server, "--proxy-bypass-list=<-loopback>"];
+    for origin in [&plain, &secret] {
+        let shown = dom(&program, &options, &origin.url("/"));
+        assert!(shown.contains(SHOWN), "{}: {shown}", origin.url("/"));
+    }
+    let log = proxy.stop_and_read();
+    let of = |method: &str| log.iter().filter(|line| line["method"] == method).count();
+    assert!(of("CONNECT") > 0 && of("GET") >= 14, "{log:?}");
+    assert!(log.iter().all(|line| line["version"] == "HTTP/2.0"), "{log:?}");
 }
 
 #[test]

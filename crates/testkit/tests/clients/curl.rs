@@ -18,7 +18,7 @@ macro_rules! curl_or_skip {
 }
 
 /// curl without the user's settings, silent but for errors.
-fn curl(program: &Path) -> Run {
+pub fn curl(program: &Path) -> Run {
     Run::new(program).args(["--disable", "--silent", "--show-error", "--max-time", "80"])
 }
 

@@ -5,11 +5,17 @@
 
 mod browser;
 mod curl;
+mod events;
+mod forward2;
+mod front;
 mod git;
+mod grpc;
+mod http2;
 mod introduced;
 mod nginx;
 mod node;
 mod program;
 mod python;
 mod web;
+mod websocket;
 mod wget;

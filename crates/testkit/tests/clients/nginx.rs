@@ -1,14 +1,40 @@
 //! nginx on both sides: as the origin behind the proxy, and as the proxy in front of it.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testkit::{Peer, Proxy, Scratch, reserve};
+use testkit::{Authority, Peer, Proxy, Scratch, reserve};
 
+use crate::curl::curl;
+use crate::front::Front;
+use crate::http2;
 use crate::program::Running;
 use crate::program_or_skip;
-use crate::web::Pattern;
+use crate::web::{Pattern, Web};
+
+/// Starts nginx, and waits until it listens.
+fn start(program: &Path, folder: &Path, config: &Path, listens: SocketAddr) -> Running {
+    let child = Command::new(program)
+        .arg("-p")
+        .arg(folder)
+        .arg("-c")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nginx");
+    let running = Running(child);
+    let started = Instant::now();
+    while TcpStream::connect(listens).is_err() {
+        let log = || std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+        assert!(started.elapsed() < Duration::from_secs(20), "nginx does not listen: {}", log());
+        std::thread::yield_now();
+    }
+    running
+}
 
 #[test]
 fn nginx_before_and_behind() {
@@ -55,23 +81,7 @@ fn nginx_before_and_behind() {
             proxy.first()
         ),
     );
-    let child = Command::new(&program)
-        .arg("-p")
-        .arg(folder)
-        .arg("-c")
-        .arg(&config)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("nginx");
-    let _running = Running(child);
-    let started = Instant::now();
-    while TcpStream::connect(front).is_err() {
-        let log = || std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
-        assert!(started.elapsed() < Duration::from_secs(20), "nginx does not listen: {}", log());
-        std::thread::yield_now();
-    }
+    let _running = start(&program, folder, &config, front);
     for address in [front, proxy.first()] {
         let mut client = Peer::connect(address);
         let mut get = |target: &str, fields: &str| {
@@ -98,4 +108,104 @@ fn nginx_before_and_behind() {
             }
         }
     }
+}
+
+/// nginx that speaks HTTP/2 before `web`, without TLS and with it: four requests at once on a
+/// connection, which ends with GOAWAY after fifty.
+fn of_http2(
+    program: &Path,
+    authority: &Authority,
+    web: &Web,
+) -> (Running, [SocketAddr; 2], Scratch) {
+    let (plain, secure) = (reserve(), reserve());
+    let files = Scratch::new();
+    let folder = files.path();
+    let identity = authority.issue(&[&secure.ip().to_string()]);
+    files.write("cert.pem", &identity.cert);
+    files.write("key.pem", &identity.key);
+    let config = files.write(
+        "nginx.conf",
+        format!(
+            "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/error.log;
+            events {{ worker_connections 256; }}
+            http {{
+                access_log off; client_body_temp_path {0}; proxy_temp_path {0};
+                fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};
+                upstream web {{ server {1}; keepalive 16; }}
+                server {{
+                    listen {plain} http2;
+                    listen {secure} ssl http2;
+                    ssl_certificate cert.pem; ssl_certificate_key key.pem;
+                    keepalive_requests 50;
+                    http2_max_concurrent_streams 4;
+                    client_max_body_size 0;
+                    location = /version {{ return 200 $server_protocol; }}
+                    location / {{
+                        proxy_pass http://web; proxy_http_version 1.1;
+                        proxy_set_header Connection \"\"; proxy_request_buffering off;
+                    }}
+                }}
+            }}",
+            folder.display(),
+            web.address()
+        ),
+    );
+    let running = start(program, folder, &config, plain);
+    (running, [plain, secure], files)
+}
+
+#[test]
+fn nginx_is_spoken_to_in_http2() {
+    let program = program_or_skip!("BIFRONS_TEST_NGINX", "nginx");
+    let client = program_or_skip!("BIFRONS_TEST_CURL", "curl");
+    let authority = Authority::new("test");
+    let web = Web::start();
+    let (_running, [plain, secure], files) = of_http2(&program, &authority, &web);
+    let body = files.path().join("body");
+    let size = 5_000_003;
+    Pattern::new().write_file(&body, size);
+    for scheme in ["h2", "https"] {
+        let front = Front::with(
+            &authority,
+            &format!("to \"h2c://{plain}\""),
+            &format!("to \"{scheme}://{secure}\" {{ tls ca=\"ca.pem\" }}"),
+        );
+        for at in [front.http(""), front.https("")] {
+            for version in ["--http1.1", "--http2"] {
+                let run = || curl(&client).arg(version).arg("--cacert").arg(&front.ca);
+                let said = run().arg(format!("{at}/version")).finish().ok();
+                assert_eq!(said, "HTTP/2.0", "{scheme} {at}");
+                let down = run().args(["-o", "got", &format!("{at}/large?{size}")]).finish();
+                assert_eq!(down.code, Some(0), "{scheme} {at}: {}", down.text());
+                Pattern::new().check(&down.file("got"), size);
+                let up = run().arg(format!("{at}/upload")).arg("-T").arg(&body).finish().ok();
+                assert_eq!(up, format!("{size} bytes, right: true"), "{scheme} {at}");
+            }
+        }
+    }
+}
+
+/// Connections end under load, one after another, and no request fails for it.
+#[test]
+fn nginx_says_goaway_and_nothing_is_lost() {
+    let program = program_or_skip!("BIFRONS_TEST_NGINX", "nginx");
+    let client = program_or_skip!("BIFRONS_TEST_H2LOAD", "h2load");
+    let authority = Authority::new("test");
+    let web = Web::start();
+    let (_running, [plain, secure], _files) = of_http2(&program, &authority, &web);
+    let front = Front::with(
+        &authority,
+        &format!("to \"h2c://{plain}\""),
+        &format!("to \"h2://{secure}\" {{ tls ca=\"ca.pem\" }}"),
+    );
+    let mut said = Vec::new();
+    for at in [front.http(""), front.https("")] {
+        for path in ["/version", "/hello", "/large?20000"] {
+            said.push(http2::load(&client, &["-c", "4", "-m", "16"], &format!("{at}{path}")));
+        }
+    }
+    let lines = front.proxy.stop_and_read();
+    let failed: Vec<_> = lines.iter().filter(|line| line.get("failure").is_some()).collect();
+    assert!(failed.is_empty(), "{} of {}, such as {}", failed.len(), lines.len(), failed[0]);
+    said.iter().for_each(|said| http2::check_load(said));
 }

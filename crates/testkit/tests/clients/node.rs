@@ -1,10 +1,8 @@
 //! Node: its own HTTP client, fetch with undici's `ProxyAgent`, and the agents of npm.
 
-use std::path::PathBuf;
-
 use testkit::{Authority, Proxy, Scratch};
 
-use crate::program::Run;
+use crate::program::{Run, node_modules};
 use crate::program_or_skip;
 use crate::web::Web;
 
@@ -66,15 +64,6 @@ main().catch((error) => {
 });
 "#;
 
-/// Where npm has put the modules that the clients need.
-fn modules() -> Option<PathBuf> {
-    let modules = std::env::var_os("BIFRONS_TEST_NODE_MODULES").map(PathBuf::from);
-    if modules.is_none() {
-        println!("skipped: undici and https-proxy-agent are not installed");
-    }
-    modules
-}
-
 #[test]
 fn through_the_reverse_face() {
     let node = program_or_skip!("BIFRONS_TEST_NODE", "node", "nodejs");
@@ -96,7 +85,7 @@ fn through_the_reverse_face() {
 #[test]
 fn through_the_forward_face() {
     let node = program_or_skip!("BIFRONS_TEST_NODE", "node", "nodejs");
-    let Some(modules) = modules() else { return };
+    let Some(modules) = node_modules("https-proxy-agent") else { return };
     let authority = Authority::new("test");
     let (plain, secret) =
         (Web::start(), Web::start_tls(authority.issue(&["origin.localhost"]).server(None)));

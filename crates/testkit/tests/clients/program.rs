@@ -2,16 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use testkit::Scratch;
 
 /// Longer than any client takes, also on a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(90);
 
 /// Variables by which the machine's own settings would reach a client.
 const SETTINGS: [&str; 10] = [
@@ -51,6 +52,27 @@ macro_rules! program_or_skip {
             }
         }
     };
+}
+
+/// A Python that has these modules; says what is skipped where there is none.
+pub fn python(modules: &str) -> Option<PathBuf> {
+    let python = find("BIFRONS_TEST_PYTHON", &["python3"]).filter(|python| {
+        Run::new(python).args(["-c", &format!("import {modules}")]).finish().code == Some(0)
+    });
+    if python.is_none() {
+        println!("skipped: there is no Python with {modules}");
+    }
+    python
+}
+
+/// The folder of npm's modules, if it has this one; says what is skipped where it has not.
+pub fn node_modules(module: &str) -> Option<PathBuf> {
+    let modules = std::env::var_os("BIFRONS_TEST_NODE_MODULES").map(PathBuf::from);
+    let modules = modules.filter(|modules| modules.join(module).is_dir());
+    if modules.is_none() {
+        println!("skipped: {module} is not installed for Node");
+    }
+    modules
 }
 
 /// A server that is ended with the test.
@@ -135,6 +157,22 @@ impl Run {
         self
     }
 
+    /// Starts it beside the test, which is told its lines.
+    #[track_caller]
+    pub fn start(mut self) -> Beside {
+        let err = self.folder.path().join(".err");
+        self.command.stdout(Stdio::piped()).stderr(File::create(&err).expect("create"));
+        let mut child = self.command.spawn().unwrap_or_else(|error| {
+            panic!("cannot start {}: {error}", self.command.get_program().display())
+        });
+        let out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let _ = out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
+        });
+        Beside { child, lines, folder: self.folder }
+    }
+
     /// Runs it to its end; one that takes too long is ended, and so is the test.
     #[track_caller]
     pub fn finish(mut self) -> Said {
@@ -163,6 +201,48 @@ impl Run {
                 Said { code: status.expect("wait").code(), out, err, folder: self.folder }
             }
             Err(_) => panic!("still running after {LIMIT:?}: {:?}\n{out}\n{err}", self.command),
+        }
+    }
+}
+
+/// A program that runs beside the test and tells in lines what happens. It is ended with the
+/// test, and so is all that it started.
+pub struct Beside {
+    child: Child,
+    lines: Receiver<String>,
+    folder: Scratch,
+}
+
+impl Beside {
+    /// The next line that it prints.
+    #[track_caller]
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(LIMIT).unwrap_or_else(|error| {
+            let err = fs::read(self.folder.path().join(".err")).unwrap_or_default();
+            panic!("no further line: {error}\n{}", String::from_utf8_lossy(&err))
+        })
+    }
+
+    /// The next line, which must be this one.
+    #[track_caller]
+    pub fn expect(&self, line: &str) {
+        assert_eq!(self.line(), line);
+    }
+
+    /// Ends it as a crash would: nothing is said to anybody.
+    pub fn kill(&mut self) {
+        // Nobody has waited for it yet, so the number is its own, and so is the group.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // Once it was waited for, its number may be another's.
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.kill();
         }
     }
 }

@@ -27,15 +27,8 @@ with requests.Session() as session:
     print(answer.text, end="")
 "#;
 
-/// A Python that has requests and PySocks.
 fn python() -> Option<PathBuf> {
-    let python = crate::program::find("BIFRONS_TEST_PYTHON", &["python3"]).filter(|python| {
-        Run::new(python).args(["-c", "import requests, socks"]).finish().code == Some(0)
-    });
-    if python.is_none() {
-        println!("skipped: there is no Python with requests and PySocks");
-    }
-    python
+    crate::program::python("requests, socks")
 }
 
 fn client(python: &Path, args: &[&str]) -> Run {

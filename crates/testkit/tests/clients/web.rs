@@ -33,6 +33,8 @@ pub struct Request {
     pub target: String,
     /// The head as received.
     pub head: String,
+    /// The trailers, once the body was read.
+    trailers: Vec<String>,
     fields: HashMap<String, String>,
 }
 
@@ -233,17 +235,18 @@ struct Connection {
 /// | `/large?N`          | N bytes, with their length                                 |
 /// | `/chunked?N`        | N bytes in chunks, with a trailer                          |
 /// | `/until-close?N`    | N bytes that end with the connection                       |
-/// | `/upload`           | how many bytes were sent, and whether they were the right  |
+/// | `/upload`           | how many bytes were sent, whether the right ones; trailers |
 /// | `/refuse`           | 413 without reading the body                               |
 fn converse(
     connection: &mut Connection,
     heads: &Mutex<Vec<String>>,
     answer: &Answer,
 ) -> io::Result<bool> {
-    let Some(request) = connection.head()? else { return Ok(false) };
+    let Some(mut request) = connection.head()? else { return Ok(false) };
     heads.lock().expect("lock").push(request.head.clone());
     let bodiless = request.method == "HEAD";
-    let count = || request.query().parse::<usize>().expect("a number of bytes");
+    let count = request.query().parse::<usize>();
+    let count = || count.clone().expect("a number of bytes");
     match request.path() {
         "/large" => {
             let length = format!("Content-Length: {}\r\n", count());
@@ -276,11 +279,15 @@ fn converse(
                 connection.stream.flush()?;
             }
             let keep = request.path() != "/upload";
-            let (length, right, body) = connection.body(&request, keep)?;
+            let (length, right, body) = connection.body(&mut request, keep)?;
             let response = match request.path() {
                 "/hello" => Response::ok("text/plain", "hello from the origin\n"),
                 "/seen" => Response::ok("text/plain", request.head.clone()),
-                "/upload" => Response::ok("text/plain", format!("{length} bytes, right: {right}")),
+                "/upload" => {
+                    let mut said = vec![format!("{length} bytes, right: {right}")];
+                    said.append(&mut request.trailers);
+                    Response::ok("text/plain", said.join(", "))
+                }
                 _ => answer(&request, body),
             };
             let mut fields = format!("Content-Length: {}\r\n", response.body.len());
@@ -339,28 +346,40 @@ impl Connection {
                 Some((name.to_ascii_lowercase(), value.trim().to_owned()))
             })
             .collect();
-        Ok(Some(Request { method, target, head, fields }))
+        Ok(Some(Request { method, target, head, trailers: Vec::new(), fields }))
     }
 
     /// Length of the body, whether it is the beginning of the [`Pattern`], and its bytes if
     /// they are to be kept.
-    fn body(&mut self, request: &Request, keep: bool) -> io::Result<(usize, bool, Vec<u8>)> {
+    fn body(&mut self, request: &mut Request, keep: bool) -> io::Result<(usize, bool, Vec<u8>)> {
         let mut seen = (0, true, Vec::new());
         if request.field("transfer-encoding").is_some() {
             loop {
                 let line = self.until(b"\r\n")?.ok_or(io::ErrorKind::UnexpectedEof)?;
                 let line = String::from_utf8_lossy(&line).into_owned();
                 let size = usize::from_str_radix(line.trim(), 16).expect("a chunk size");
-                self.take(size, keep, &mut seen)?;
-                self.until(b"\r\n")?;
                 if size == 0 {
+                    self.trailers(request)?;
                     return Ok(seen);
                 }
+                self.take(size, keep, &mut seen)?;
+                self.until(b"\r\n")?;
             }
         }
         let length = request.field("content-length").map_or(0, |n| n.parse().expect("length"));
         self.take(length, keep, &mut seen)?;
         Ok(seen)
+    }
+
+    /// Takes the trailers (RFC 9112 §7.1.2), to the empty line.
+    fn trailers(&mut self, request: &mut Request) -> io::Result<()> {
+        loop {
+            let line = self.until(b"\r\n")?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            match String::from_utf8_lossy(&line).trim_end() {
+                "" => return Ok(()),
+                trailer => request.trailers.push(trailer.to_owned()),
+            }
+        }
     }
 
     fn take(
