@@ -45,7 +45,7 @@ fn served(origin: &Served) -> usize {
     origin.requests().iter().filter(|request| request.target() != "/healthz").count()
 }
 
-const FAST: &str = "every=\"50ms\" timeout=\"50ms\" fall=2 rise=2";
+const FAST: &str = "every=\"200ms\" timeout=\"200ms\" fall=2 rise=2";
 
 #[test]
 fn an_ill_server_is_left_alone_until_it_is_well() {
@@ -81,38 +81,39 @@ fn when_nobody_is_well_everybody_is_tried() {
 
 #[test]
 fn the_answer_must_be_the_expected_one() {
-    for (settings, answer, good) in [
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+        6\r\nall is\r\n5\r\n well\r\n0\r\n\r\n";
+    let malformed = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n";
+    let cases = [
         ("status=\"204\"", status_of(204), true),
         ("status=\"204\"", status_of(200), false),
         ("body=\"all is well\"", ok("today all is well here"), true),
         ("body=\"all is well\"", ok("today all is lost"), false),
-        (
-            "body=\"all is well\"",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nall is\r\n5\r\n well\r\n0\r\n\r\n".to_vec(),
-            true,
-        ),
+        ("body=\"all is well\"", chunked.to_vec(), true),
         ("host=\"other.example\"", status_of(200), true),
-        ("", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".to_vec(), false),
+        ("", malformed.to_vec(), false),
         ("", b"nonsense\r\n\r\n".to_vec(), false),
-    ] {
-        let checked = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&checked);
-        let origin = Origin::serve(move |_| {
-            seen.store(true, Ordering::SeqCst);
-            answer.clone()
-        });
-        let proxy =
-            before(&[&origin.url()], &format!("health \"/\" every=\"50ms\" timeout=\"50ms\" {settings}"));
-        if good {
-            // Two checks in a row: the first has been judged.
-            until("checked", || origin.requests().len() >= 2);
-            assert_eq!(state(&proxy, 0), ServerState::Well, "{settings}");
-        } else {
-            until("it is ill", || state(&proxy, 0) == ServerState::Ill);
+    ];
+    std::thread::scope(|scope| {
+        for (settings, answer, good) in cases {
+            scope.spawn(move || is_judged(settings, answer, good));
         }
-        if settings.contains("host") {
-            assert_eq!(origin.requests()[0].get("Host").unwrap(), "other.example");
-        }
+    });
+}
+
+fn is_judged(settings: &str, answer: Vec<u8>, good: bool) {
+    let origin = Origin::serve(move |_| answer.clone());
+    let check = format!("health \"/\" every=\"500ms\" timeout=\"500ms\" {settings}");
+    let proxy = before(&[&origin.url()], &check);
+    if good {
+        // There are two checks: the first has been judged.
+        until("checked", || origin.requests().len() >= 2);
+        assert_eq!(state(&proxy, 0), ServerState::Well, "{settings}");
+    } else {
+        until("it is ill", || state(&proxy, 0) == ServerState::Ill);
+    }
+    if settings.contains("host") {
+        assert_eq!(origin.requests()[0].get("Host").unwrap(), "other.example");
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use server::servers::ServerState;
 use site::until;
@@ -23,6 +24,9 @@ enum Mode {
     /// Its process is gone.
     Dead,
 }
+
+/// How much later a slow server answers.
+const LATE: Duration = Duration::from_millis(20);
 
 /// A server that can be told to misbehave.
 struct Patient {
@@ -113,7 +117,9 @@ impl State {
                 _ => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             };
             if now == Mode::Slow && !is_check {
-                (0..2000).for_each(|_| std::thread::yield_now());
+                // It is what a slow server is. A change of mode ends it.
+                let mode = self.mode.lock().unwrap();
+                drop(self.changed.wait_timeout(mode, LATE).unwrap());
             }
             stream.write_all(response).ok()?;
         }
@@ -128,8 +134,8 @@ fn of_four_one_dies_one_hangs_one_fails_and_one_drags() {
     let proxy = Proxy::start(&format!(
         "threads 2\naccess-log \"off\"\nupstream \"app\" {{\n{servers}\
          balance \"least-requests\"\n\
-         health \"/healthz\" every=\"300ms\" timeout=\"300ms\" fall=2 rise=2\n\
-         retry \"500\" \"timeout\" attempts=3 attempt-timeout=\"1s\" budget=\"100%\"\n\
+         health \"/healthz\" every=\"500ms\" timeout=\"500ms\" fall=2 rise=2\n\
+         retry \"500\" \"timeout\" attempts=3 attempt-timeout=\"3s\" budget=\"100%\"\n\
          slow-start \"1s\"\n}}\n\
          site \"http://127.0.0.1:0\" {{ to upstream=\"app\" }}"
     ));

@@ -110,7 +110,7 @@ fn one_that_hangs_is_waited_for_elsewhere() {
     let hanging = Origin::start();
     let good = named("good");
     let proxy =
-        before(&[&hanging.url(), &good.url()], "retry \"timeout\" attempt-timeout=\"100ms\"");
+        before(&[&hanging.url(), &good.url()], "retry \"timeout\" attempt-timeout=\"300ms\"");
     let mut client = proxy.client();
     let response = get(&mut client, "/");
     assert_eq!(response.status(), 200);
