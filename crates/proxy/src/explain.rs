@@ -188,7 +188,10 @@ impl Told {
 
     /// The request ends here; what comes after it is told all the same.
     fn stop(&mut self, failure: &Failure) {
-        self.stopped.get_or_insert_with(|| refused(failure));
+        if self.stopped.is_none() {
+            self.stopped = Some(refused(failure));
+            self.note("the request ends here; what follows is for those who get past");
+        }
     }
 }
 

@@ -63,7 +63,7 @@ impl Relay<'_, '_> {
             FieldRules::build(std::slice::from_ref(rule), &[]).apply(fields);
             let after = lines(fields);
             let (gone, come) = change(&before, &after);
-            told.note(format!("{place}: {}: {}", show::field_rule(rule), in_words(&gone, &come)));
+            told.note(format!("{place}: {} ({})", show::field_rule(rule), in_words(&gone, &come)));
             before = after;
         }
     }

@@ -145,8 +145,9 @@ fn tell_response(told: &mut Told, site: &Site, route: &Route, from_server: bool)
             told.note(format!("{place}: {}", show::field_rule(rule)));
         }
     }
-    let pages = route.config.error_pages.iter().chain(&site.config.error_pages);
-    for page in pages {
-        told.note(format!("error-page {}", show::error_page(page)));
+    if from_server {
+        for page in route.config.error_pages.iter().chain(&site.config.error_pages) {
+            told.note(format!("error-page {}", show::error_page(page)));
+        }
     }
 }
