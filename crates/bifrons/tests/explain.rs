@@ -198,6 +198,12 @@ fn what_is_explained_is_what_happens() {
         ("POST", "/small", "shop.example", "Content-Length: 3"),
         ("CONNECT", "shop.example:443", "shop.example:443", ""),
         ("OPTIONS", "*", "shop.example", ""),
+        ("OPTIONS", "/api/x", "shop.example", "Max-Forwards: 0"),
+        ("OPTIONS", "/v1/x", "shop.example", "Max-Forwards: 3"),
+        ("GET", "/v1/x", "shop.example", "Expect: 100-continue"),
+        ("GET", "/v1/x", "shop.example", "Expect: the worst"),
+        ("GET", "/v1/x", "shop.example", "Connection: upgrade|Upgrade: websocket"),
+        ("GET", "/v1/x", "shop.example", "Connection: upgrade|Upgrade: h2c"),
     ] {
         let fields: Vec<String> = fields
             .split('|')

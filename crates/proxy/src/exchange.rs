@@ -169,40 +169,13 @@ impl Exchange<'_> {
             Version::Http11 | Version::Http2 => !self.said.close,
             Version::Http10 => self.said.keep_alive && !self.said.close,
         } && self.keep_alive;
-        self.expectation()?;
+        self.awaits_continue = expectation(&mut self.request, self.body)?;
         Ok(Aim { target, authority })
-    }
-
-    /// RFC 9110 §10.1.1.
-    fn expectation(&mut self) -> Result<(), Failure> {
-        let Some(expected) = self.request.fields.get(FieldId::Expect) else { return Ok(()) };
-        if !expected.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Failure::new(Kind::ExpectationFailed));
-        }
-        self.awaits_continue =
-            self.body != BodyLength::None && self.request.version >= Version::Http11;
-        if !self.awaits_continue {
-            self.request.fields.remove(FieldId::Expect);
-        }
-        Ok(())
     }
 
     /// `Max-Forwards` of TRACE and OPTIONS (RFC 9110 §7.6.2): `true` when the request ends here.
     pub(crate) fn count_forward(&mut self) -> Result<bool, Failure> {
-        if !matches!(self.request.method, Method::Trace | Method::Options) {
-            return Ok(false);
-        }
-        let Some(value) = self.request.fields.get(FieldId::MaxForwards) else { return Ok(false) };
-        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u32>().ok());
-        let number = number
-            .ok_or_else(|| Failure::with(Kind::RequestError, "Max-Forwards is not a number"))?;
-        if number == 0 {
-            return Ok(true);
-        }
-        self.request.fields.remove(FieldId::MaxForwards);
-        let left = itoa::Buffer::new().format(number - 1).to_owned();
-        self.request.fields.push(b"Max-Forwards", &[left.as_bytes()]);
-        Ok(false)
+        count_forward(&mut self.request)
     }
 
     /// Answers TRACE and OPTIONS as the last recipient.
@@ -299,6 +272,37 @@ impl Exchange<'_> {
             Target::Authority | Target::Asterisk => None,
         }
     }
+}
+
+/// Whether the client waits for 100 before it sends the body (RFC 9110 §10.1.1).
+pub(crate) fn expectation(request: &mut RequestHead, body: BodyLength) -> Result<bool, Failure> {
+    let Some(expected) = request.fields.get(FieldId::Expect) else { return Ok(false) };
+    if !expected.eq_ignore_ascii_case(b"100-continue") {
+        return Err(Failure::new(Kind::ExpectationFailed));
+    }
+    let awaits = body != BodyLength::None && request.version >= Version::Http11;
+    if !awaits {
+        request.fields.remove(FieldId::Expect);
+    }
+    Ok(awaits)
+}
+
+/// See [`Exchange::count_forward`].
+pub(crate) fn count_forward(request: &mut RequestHead) -> Result<bool, Failure> {
+    if !matches!(request.method, Method::Trace | Method::Options) {
+        return Ok(false);
+    }
+    let Some(value) = request.fields.get(FieldId::MaxForwards) else { return Ok(false) };
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u32>().ok());
+    let number =
+        number.ok_or_else(|| Failure::with(Kind::RequestError, "Max-Forwards is not a number"))?;
+    if number == 0 {
+        return Ok(true);
+    }
+    request.fields.remove(FieldId::MaxForwards);
+    let left = itoa::Buffer::new().format(number - 1).to_owned();
+    request.fields.push(b"Max-Forwards", &[left.as_bytes()]);
+    Ok(false)
 }
 
 /// The one host of a request (RFC 9112 §3.2).

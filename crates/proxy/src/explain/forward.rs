@@ -9,7 +9,7 @@ use policy::{Admission, Entry, HostRef, Reason};
 use super::fields::{change, lines};
 use super::listener::Place;
 use super::relay::tell_servers;
-use super::reverse::understand;
+use super::reverse::{last_recipient, understand};
 use super::{Outcome, Step, Told, closed, refused, text};
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
@@ -50,6 +50,14 @@ pub(super) fn explain(
             Ok(Outcome::Forwarded { target: format!("{}:{port}", authority.host) })
         }
         Target::Absolute { secure: false, path, .. } => {
+            if let BodyLength::Known(length) = body
+                && length > face.max_body
+            {
+                return Err(refused(&Failure::new(Kind::RequestBodyTooLarge)));
+            }
+            if let Some(answer) = last_recipient(&mut head)? {
+                return Ok(answer);
+            }
             let authority = authority.ok_or_else(|| bad("no host"))?;
             let port = authority.port.unwrap_or(80);
             reach(told, face, &authority.host, port, Entry::Plain)?;

@@ -9,7 +9,7 @@ use super::listener::Place;
 use super::relay::Relay;
 use super::{Outcome, Step, Told, gate, refused, route, site, text};
 use crate::client::Client;
-use crate::exchange::{Aim, authority_of};
+use crate::exchange::{Aim, authority_of, count_forward, expectation};
 use crate::failure::{Failure, Kind};
 use crate::reverse::{Forwarding, canonical, choose_route, location};
 use crate::site::{Route, Site};
@@ -32,6 +32,9 @@ impl<'a> Asked<'a> {
         if head.method == Method::Connect {
             let words = "CONNECT is for forward proxies";
             return Err(refused(&Failure::with(Kind::MethodNotAllowed, words)));
+        }
+        if let Some(answer) = last_recipient(&mut head)? {
+            return Ok(answer);
         }
         let (Target::Origin(path) | Target::Absolute { path, .. }) = &aim.target else {
             let why = "OPTIONS * asks about the proxy".to_owned();
@@ -128,7 +131,16 @@ pub(super) fn understand(head: &mut RequestHead) -> Step<(Aim, BodyLength, hop::
         Target::parse(head.method, head.target()).map_err(|_| bad("malformed request target"))?;
     let authority = authority_of(head, &target).map_err(|failure| refused(&failure))?;
     let said = hop::strip(&mut head.fields);
+    expectation(head, body).map_err(|failure| refused(&failure))?;
     Ok((Aim { target, authority }, body, said))
+}
+
+/// The answer to TRACE and OPTIONS that go no further (RFC 9110 §7.6.2).
+pub(super) fn last_recipient(head: &mut RequestHead) -> Step<Option<Outcome>> {
+    let last = count_forward(head).map_err(|failure| refused(&failure))?;
+    let status = if head.method == Method::Options { 204 } else { 200 };
+    let why = "Max-Forwards says that it goes no further".to_owned();
+    Ok(last.then_some(Outcome::Answered { status, why }))
 }
 
 /// What becomes of the response.
