@@ -127,7 +127,7 @@ pub(crate) fn plain(name: String, servers: Vec<Server>, span: Span) -> Upstream 
         name,
         servers,
         tls: UpstreamTls::default(),
-        keep_idle: 64,
+        keep_idle: 256,
         idle_timeout: Duration::from_secs(60),
         balance: Balance::RoundRobin,
         health: None,

@@ -43,8 +43,8 @@ impl<'a> Forwarding<'a, '_> {
         let mut tried = Tried::default();
         let mut retries = 0;
         let mut again: Option<Lease> = None;
+        let mut fresh = false;
         loop {
-            let fresh = again.is_some();
             let lease = match again.take() {
                 // A server that only closed a kept connection is asked again, on a new one.
                 Some(lease) => lease,
@@ -71,11 +71,16 @@ impl<'a> Forwarding<'a, '_> {
             if failure.kind.side() == Side::Upstream {
                 counters.failures.inc();
             }
-            match next(x, cluster, &failure, fresh, left) {
+            match next(x, (cluster, &tried), &failure, fresh, left) {
                 Next::GiveUp => return Err(failure),
                 Next::SameServer => again = Some(lease),
+                Next::NewStream => {
+                    retries += 1;
+                    again = Some(lease);
+                }
                 Next::Another => retries += 1,
             }
+            fresh = failure.retry == Retry::Stale;
             x.core.counters.retries.inc();
             x.record.note_failure(&failure);
         }
@@ -194,7 +199,10 @@ impl Elsewhere<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     GiveUp,
+    /// The same server, on a new connection.
     SameServer,
+    /// The same server, where it has room.
+    NewStream,
     Another,
 }
 
@@ -205,7 +213,13 @@ enum Next {
 /// anything else nobody knows, so only requests that may be repeated are: those of an idempotent
 /// method (RFC 9110 §9.2.2), or with a key by which the server knows them again, and of whose
 /// body nothing was taken from the client yet.
-fn next(x: &Exchange<'_>, cluster: &Cluster, failure: &Failure, fresh: bool, left: bool) -> Next {
+fn next(
+    x: &Exchange<'_>,
+    (cluster, tried): (&Cluster, &Tried),
+    failure: &Failure,
+    fresh: bool,
+    left: bool,
+) -> Next {
     if x.head_sent || x.record.interim_sent {
         return Next::GiveUp;
     }
@@ -214,6 +228,8 @@ fn next(x: &Exchange<'_>, cluster: &Cluster, failure: &Failure, fresh: bool, lef
         // That a kept connection was too old says nothing of the server: it costs no attempt.
         Retry::Stale if !fresh && is_replayable(x) => Next::SameServer,
         _ if !left => Next::GiveUp,
+        Retry::Refused if cluster.has_another(tried) => Next::Another,
+        Retry::Refused => Next::NewStream,
         Retry::Unseen | Retry::Unwanted => Next::Another,
         Retry::Never | Retry::Stale => {
             let worth_it = match failure.kind {

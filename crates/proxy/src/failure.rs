@@ -29,6 +29,8 @@ pub enum Retry {
     Never,
     /// The server has not seen it: on another server, whatever the method.
     Unseen,
+    /// The server has not seen it, and takes others: on another connection, or when it has room.
+    Refused,
     /// The server's answer is one that another server is to be asked after; whether the request
     /// may be made again was looked at before.
     Unwanted,
@@ -236,7 +238,7 @@ impl Failure {
     #[must_use]
     pub fn of_unsent(_: &h2::Error) -> Self {
         Self::with(Kind::ConnectionTerminated, "the connection takes no more requests")
-            .retry(Retry::Unseen)
+            .retry(Retry::Refused)
     }
 
     /// A stream of HTTP/2 to a server that failed before its response began. A connection that
@@ -252,7 +254,7 @@ impl Failure {
             };
         if unseen {
             return Self::with(Kind::ConnectionTerminated, "the stream was refused")
-                .retry(Retry::Unseen);
+                .retry(Retry::Refused);
         }
         if let Some(error) = error.get_io() {
             let stale = if reused { Retry::Stale } else { Retry::Never };

@@ -59,7 +59,6 @@ pub(crate) struct Noted {
     /// Fields for the response, whoever makes it.
     fields: Vec<(&'static str, String)>,
     /// How fast the body of the response may go; taken by whoever sends it.
-    #[allow(dead_code, reason = "the pump does not slow down yet")]
     pub(crate) pacer: Option<Pacer>,
 }
 

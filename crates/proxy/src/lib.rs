@@ -15,6 +15,7 @@ mod failure;
 mod forward;
 mod gate;
 mod mapping;
+mod pacing;
 mod patience;
 mod peer;
 mod preface;

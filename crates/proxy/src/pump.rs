@@ -15,6 +15,8 @@ pub(crate) struct Pump {
     pub(crate) limit: u64,
     /// What it waits for.
     pub(crate) waiting: Waiting,
+    /// So many bytes may be moved before somebody allows more.
+    pub(crate) allowed: u64,
     finished: bool,
 }
 
@@ -42,7 +44,7 @@ pub(crate) enum PumpError {
 
 impl Pump {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { moved: 0, limit, waiting: Waiting::Nobody, finished: false }
+        Self { moved: 0, limit, waiting: Waiting::Nobody, allowed: u64::MAX, finished: false }
     }
 
     /// Whether the whole body was taken and sent.
@@ -62,10 +64,20 @@ impl Pump {
             if !self.finished {
                 let piece = source.available().map_err(PumpError::Source)?;
                 if !piece.is_empty() {
+                    if self.allowed == 0 {
+                        // What went before does not wait for what may not go yet.
+                        self.waiting = Waiting::Sink;
+                        ready!(sink.poll_flush(cx)).map_err(PumpError::Sink)?;
+                        self.waiting = Waiting::Nobody;
+                        return Poll::Pending;
+                    }
+                    let most = usize::try_from(self.allowed).unwrap_or(usize::MAX);
+                    let piece = &piece[..piece.len().min(most)];
                     self.waiting = Waiting::Sink;
                     let taken = ready!(sink.poll_send(cx, piece)).map_err(PumpError::Sink)?;
                     source.consume(taken);
                     self.moved += taken as u64;
+                    self.allowed -= taken as u64;
                     if self.moved > self.limit {
                         return Poll::Ready(Err(PumpError::TooLarge));
                     }

@@ -14,6 +14,7 @@ use upstream::wire::HeadError;
 use crate::attempt::Elsewhere;
 use crate::exchange::{Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry, io_words};
+use crate::pacing::Pacing;
 use crate::patience::{Patience, Stage};
 use crate::peer::{DownPeer, PeerError, UpError, UpPeer};
 use crate::pump::{Pump, PumpError};
@@ -339,8 +340,10 @@ async fn download(
     patience: &mut Patience<'_>,
 ) -> Result<(), Failure> {
     let mut pump = Pump::new(u64::MAX);
+    let pacer = x.record.noted.pacer.take();
+    let mut pacing = pacer.map(|pacer| Pacing::new(pacer, &mut pump));
     let outcome = loop {
-        match pump_both(x, up, upload, &mut pump, patience).await {
+        match pump_both(x, up, upload, &mut pump, pacing.as_mut(), patience).await {
             Ok(Step::Done) => break Ok(()),
             Ok(Step::Splice(length)) => {
                 if let Err(failure) = splice(x, up, length, &mut pump, patience).await {
@@ -365,6 +368,7 @@ async fn pump_both(
     up: &mut UpPeer,
     upload: &mut Pump,
     pump: &mut Pump,
+    mut pacing: Option<&mut Pacing>,
     patience: &mut Patience<'_>,
 ) -> Result<Step, Failure> {
     let pool = &x.core.blocks;
@@ -379,7 +383,11 @@ async fn pump_both(
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
-        match pump.poll(cx, up, down, pool) {
+        let moved = match &mut pacing {
+            None => pump.poll(cx, up, down, pool),
+            Some(pacing) => pacing.poll(cx, pump, up, down, pool),
+        };
+        match moved {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(Step::Done)),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(download_failure(&error))),
             Poll::Pending => {}
@@ -388,6 +396,7 @@ async fn pump_both(
             return Poll::Ready(Err(Failure::with(Kind::ClientGone, "the stream was reset")));
         }
         if (upload.is_done() || upload_failed)
+            && pacing.is_none()
             && up.opaque() >= SPLICE_FROM
             && down.raw_output().is_some()
         {
@@ -489,7 +498,7 @@ pub(crate) fn write_fields(
 pub(crate) fn may_repeat(method: Method, failure: &Failure, body: BodyLength) -> bool {
     match failure.retry {
         Retry::Never => false,
-        Retry::Unseen | Retry::Unwanted => true,
+        Retry::Unseen | Retry::Refused | Retry::Unwanted => true,
         Retry::Stale => method.is_idempotent() && body == BodyLength::None,
     }
 }

