@@ -12,7 +12,8 @@ use crate::program::{folder, read};
 
 pub(crate) const HELP: &str = "\
 Compared is what the files mean: comments, order and layout make no difference. Secrets are
-compared, and never shown. The exit status is 0 if they mean the same, 1 if not, 2 for an error.
+compared, and never shown. Relative paths in both are taken from the folder of the old one, which
+the new one is to replace. The exit status is 0 if they mean the same, 1 if not, 2 for an error.
 
   bifrons diff /etc/bifrons/bifrons.kdl new.kdl
   git show HEAD:bifrons.kdl > old.kdl; bifrons diff old.kdl bifrons.kdl --json";
@@ -31,7 +32,9 @@ pub(crate) struct Diff {
 
 /// Compares, and prints what differs.
 pub(crate) fn run(options: &Diff) -> ExitCode {
-    let both = parse(&options.old).and_then(|old| Ok((old, parse(&options.new)?)));
+    // The new one will stand in the place of the old one: so paths in it are looked at from there.
+    let place = folder(&options.old);
+    let both = parse(&options.old, place).and_then(|old| Ok((old, parse(&options.new, place)?)));
     let (old, new) = match both {
         Ok(both) => both,
         Err(report) => {
@@ -47,8 +50,8 @@ pub(crate) fn run(options: &Diff) -> ExitCode {
     ExitCode::from(u8::from(!difference.is_empty()))
 }
 
-fn parse(path: &Path) -> Result<config::Config, Report> {
-    Ok(config::parse(&path.display().to_string(), &read(path)?, folder(path))?)
+fn parse(path: &Path, place: &Path) -> Result<config::Config, Report> {
+    Ok(config::parse(&path.display().to_string(), &read(path)?, place)?)
 }
 
 fn rendered(difference: &Difference) -> String {

@@ -286,6 +286,11 @@ fn diff_says_with_its_status_whether_there_is_one() {
     ] {
         assert!(outcome.stdout.contains(words), "{words}: {}", outcome.stdout);
     }
+    // Files beside them are the same files, wherever the new one stands now.
+    let log = |name| write(name, "access-log \"access.log\"\nforward \"127.0.0.1:3128\"\n");
+    let (here, there) = (log("here.kdl"), log("there.kdl"));
+    let outcome = bifrons(&["diff", here.path(), there.path()]);
+    assert_eq!((outcome.code, &*outcome.stdout), (Some(0), ""), "{}", outcome.stderr);
     let outcome = bifrons(&["diff", one.path(), other.path(), "--json"]);
     let told: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(told["changes"][0]["change"], "added");

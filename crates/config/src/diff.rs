@@ -153,7 +153,13 @@ impl<'a> Both<'a> {
     fn upstreams(&self) -> Vec<Change> {
         let (old, new) = (&self.old.upstreams, &self.new.upstreams);
         let pairs = Pairs::of(old, new, |upstream| upstream.name.as_str());
-        let name = |_, upstream: &Upstream| format!("upstream {}", upstream.name);
+        let name = |sign, upstream: &Upstream| match sign {
+            Sign::Added => {
+                let servers = show::list(upstream.servers.iter().map(show::server));
+                format!("upstream {}: {servers}", upstream.name)
+            }
+            Sign::Removed | Sign::Changed => format!("upstream {}", upstream.name),
+        };
         pairs.changes(name, |old, new| {
             let mut changes = facts::compare(facts::upstream(old), facts::upstream(new));
             let servers = Pairs::of(&old.servers, &new.servers, show::server);

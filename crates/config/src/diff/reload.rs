@@ -62,7 +62,7 @@ pub(super) fn drained(old: &Config, new: &Config) -> Vec<String> {
     for was in listeners(old) {
         if !now.contains(&was) {
             drained.push(format!(
-                "connections to {was}: idle ones at once, what runs on them {after} at the latest"
+                "connections to {was}: each when its request is done, WebSockets and tunnels {after}"
             ));
         }
     }
