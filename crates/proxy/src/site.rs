@@ -61,7 +61,15 @@ pub(crate) struct Route {
 /// The routes of one site, found by path.
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
-    pub(crate) routes: Vec<Route>,
+    /// Those that are the same in several generations of the configuration are shared.
+    pub(crate) routes: Vec<Arc<Route>>,
+    /// Likewise, where no path was added, taken away or moved.
+    paths: Arc<Paths>,
+}
+
+/// Routes by their paths, as indices.
+#[derive(Debug, Default)]
+struct Paths {
     exact: HashMap<Box<[u8]>, Vec<usize>>,
     prefix: HashMap<Box<[u8]>, Vec<usize>>,
     /// The longest prefix in bytes: nothing longer needs to be looked up.
@@ -129,7 +137,8 @@ impl SiteTable {
 }
 
 impl Site {
-    /// Compiles a site. `bare` is what was `written`, without its places.
+    /// Compiles a site. `bare` is what was `written`, without its places. `old` was compiled from
+    /// the same, but for its routes; those that `same` says something about may be taken over.
     ///
     /// # Errors
     /// What is missing or wrong, at its place.
@@ -137,16 +146,26 @@ impl Site {
         written: &config::Site,
         mut bare: config::Site,
         label: telemetry::SiteLabel,
+        old: Option<&Self>,
+        same: impl Fn(&config::Route) -> bool,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
-        let mut routes = RouteTable::default();
-        for (written_route, bare_route) in written.routes.iter().zip(bare.routes.drain(..)) {
-            match Route::build(written_route, bare_route, written) {
-                Ok(route) => routes.add(route),
-                Err(more) => errors.extend(more),
+        let mut routes = Vec::with_capacity(bare.routes.len());
+        for (written_route, bare_route) in
+            written.routes.iter().zip(std::mem::take(&mut bare.routes))
+        {
+            let known = old.and_then(|old| old.routes.like(&bare_route));
+            match known {
+                Some(route) if route.config == bare_route && same(&bare_route) => {
+                    routes.push(Arc::clone(route));
+                }
+                _ => match Route::build(written_route, bare_route, written) {
+                    Ok(route) => routes.push(Arc::new(route)),
+                    Err(more) => errors.extend(more),
+                },
             }
         }
-        bare.routes.shrink_to_fit();
+        let routes = RouteTable::of(routes, old.map(|old| &old.routes));
         let identity = bare.tls.clone().map(|tls| TlsIdentity { site: bare.name.clone(), tls });
         match ErrorPages::build(&[], &written.error_pages) {
             Ok(error_pages) if errors.is_empty() => Ok(Self {
@@ -177,9 +196,9 @@ impl Site {
         self.routes.routes.iter().map(|route| &route.config)
     }
 
-    /// Whether this is what the configuration says, given without its routes and places.
-    pub(crate) fn says(&self, config: &config::Site, routes: &[config::Route]) -> bool {
-        self.config == *config && self.routes().eq(routes)
+    /// Whether its routes are these, without their places.
+    pub(crate) fn has_routes(&self, routes: &[config::Route]) -> bool {
+        self.routes().eq(routes)
     }
 
     /// What its TLS connections are made for.
@@ -196,30 +215,27 @@ impl Site {
 }
 
 impl RouteTable {
-    /// Whether there is a route like this one: it takes the same requests.
-    pub(crate) fn has(&self, route: &config::Route) -> bool {
-        let same_path = match &route.path {
-            PathPattern::Exact(path) => self.exact.get(path.as_bytes()),
-            PathPattern::Prefix(path) => self.prefix.get(path.as_bytes()),
+    /// Of these routes, which may be almost those of `old`.
+    pub(crate) fn of(routes: Vec<Arc<Route>>, old: Option<&Self>) -> Self {
+        let same_paths = |old: &&Self| {
+            let (old, new) = (old.routes.iter(), routes.iter());
+            old.map(|route| &route.config.path).eq(new.map(|route| &route.config.path))
         };
-        same_path.into_iter().flatten().any(|index| {
-            let known = &self.routes[*index].config;
-            known.path == route.path && known.methods == route.methods
-        })
+        let paths = match old.filter(same_paths) {
+            Some(old) => Arc::clone(&old.paths),
+            None => Arc::new(Paths::of(&routes)),
+        };
+        Self { routes, paths }
     }
 
-    pub(crate) fn add(&mut self, route: Route) {
-        let index = self.routes.len();
-        match &route.config.path {
-            PathPattern::Exact(path) => {
-                self.exact.entry(path.as_bytes().into()).or_default().push(index);
-            }
-            PathPattern::Prefix(path) => {
-                self.longest = self.longest.max(path.len());
-                self.prefix.entry(path.as_bytes().into()).or_default().push(index);
-            }
-        }
-        self.routes.push(route);
+    /// The route that takes the same requests as this one.
+    pub(crate) fn like(&self, route: &config::Route) -> Option<&Arc<Route>> {
+        let same_path = match &route.path {
+            PathPattern::Exact(path) => self.paths.exact.get(path.as_bytes()),
+            PathPattern::Prefix(path) => self.paths.prefix.get(path.as_bytes()),
+        };
+        let mut routes = same_path?.iter().map(|index| &self.routes[*index]);
+        routes.find(|known| known.config.methods == route.methods)
     }
 
     /// The route of a path, the same in both readings of it; `Err` where they differ.
@@ -239,16 +255,16 @@ impl RouteTable {
             other_methods |= found.is_none();
             found.copied()
         };
-        if !self.exact.is_empty()
-            && let Some(index) = look(self.exact.get(path))
+        if !self.paths.exact.is_empty()
+            && let Some(index) = look(self.paths.exact.get(path))
         {
             return Found::Route(index);
         }
         // From the whole path down to the root, one segment less each time.
         let mut end = path.len();
         loop {
-            if end <= self.longest
-                && let Some(index) = look(self.prefix.get(&path[..end]))
+            if end <= self.paths.longest
+                && let Some(index) = look(self.paths.prefix.get(&path[..end]))
             {
                 return Found::Route(index);
             }
@@ -276,6 +292,23 @@ impl RouteTable {
             }
         }
         methods
+    }
+}
+
+impl Paths {
+    fn of(routes: &[Arc<Route>]) -> Self {
+        let mut paths = Self::default();
+        for (index, route) in routes.iter().enumerate() {
+            let (map, path) = match &route.config.path {
+                PathPattern::Exact(path) => (&mut paths.exact, path),
+                PathPattern::Prefix(path) => {
+                    paths.longest = paths.longest.max(path.len());
+                    (&mut paths.prefix, path)
+                }
+            };
+            map.entry(path.as_bytes().into()).or_default().push(index);
+        }
+        paths
     }
 }
 

@@ -32,8 +32,8 @@ pub use files::FileStates;
 pub struct Snapshot {
     /// Counts up with every reload.
     pub generation: u64,
-    /// What it was built from, without the places in the text, and without the sites: those are
-    /// in `sites`.
+    /// What it was built from, without the places in the text, and without what has grown large:
+    /// sites are in `sites`, and upstreams in `clusters`.
     pub config: Config,
     /// One for each address that is listened on.
     pub listeners: Vec<Arc<Listener>>,
@@ -200,12 +200,13 @@ impl Snapshot {
     ) -> Result<Self, Vec<ConfigError>> {
         let mut bare = config.clone().without_places();
         let bare_sites = std::mem::take(&mut bare.sites);
+        let bare_upstreams = std::mem::take(&mut bare.upstreams);
         let files = FileStates::of(&config);
         let from = Sources { config: &config, bare: &bare, files: &files, old, metrics, registry };
         let mut errors = Vec::new();
         let connect_timeouts = connect_timeouts(&config);
-        let clusters = build_clusters(&from, &connect_timeouts, &mut errors);
-        let cluster_labels = cluster_labels(&from);
+        let clusters = build_clusters(&from, &bare_upstreams, &connect_timeouts, &mut errors);
+        let cluster_labels = cluster_labels(&from, &bare_upstreams);
         let users = build_users(&from, &mut errors);
         let sites = reverse::build_sites(&from, bare_sites, &users, &mut errors);
         let mut listeners = reverse::build_listeners(&from, &sites, &mut errors);
@@ -230,7 +231,7 @@ impl Snapshot {
             users,
             cluster_labels,
             trusted: TrustedPeers::build(&bare.trusted_peers),
-            introduces: bare.upstreams.iter().any(|group| group.proxy_protocol.is_some()),
+            introduces: bare_upstreams.iter().any(|group| group.proxy_protocol.is_some()),
             pseudonym: format!("bifrons-{:08x}", instance()),
             files,
             config: bare,
@@ -247,6 +248,7 @@ impl Snapshot {
                 config::Site { routes, ..site.config.clone() }
             })
             .collect();
+        config.upstreams = self.clusters.iter().map(|plan| plan.config().clone()).collect();
         config
     }
 
@@ -256,7 +258,8 @@ impl Snapshot {
         let sites = self.sites.iter().map(|site| (&site.config.timeouts, &site.config.limits));
         let forwards = self.config.forwards.iter().map(|face| (&face.timeouts, &face.limits));
         let tunnels = self.config.tunnels.iter().map(|face| (&face.timeouts, &face.limits));
-        let attempts = self.config.upstreams.iter().filter_map(|group| group.retry.attempt_timeout);
+        let groups = self.clusters.iter().map(|plan| plan.config());
+        let attempts = groups.filter_map(|group| group.retry.attempt_timeout);
         sites
             .chain(forwards)
             .chain(tunnels)
@@ -282,7 +285,7 @@ impl Snapshot {
 struct Sources<'a> {
     /// As written.
     config: &'a Config,
-    /// Without the places in the text, and without sites.
+    /// Without the places in the text, and without sites and upstreams.
     bare: &'a Config,
     files: &'a FileStates,
     old: Option<&'a Snapshot>,
@@ -357,38 +360,42 @@ fn connect_timeouts(config: &Config) -> Vec<Duration> {
 
 fn build_clusters(
     from: &Sources<'_>,
+    bare: &[config::Upstream],
     connect_timeouts: &[Duration],
     errors: &mut Vec<ConfigError>,
 ) -> Vec<Arc<ClusterPlan>> {
     let roots = Roots::system();
-    let known = from.by_name(|old| &old.config.upstreams, |upstream| upstream.name.as_str());
-    let build = |(index, upstream): (usize, &config::Upstream)| {
-        let (bare, timeout) = (&from.bare.upstreams[index], connect_timeouts[index]);
+    let known = from.by_name(|old| &old.clusters, |plan| plan.name());
+    let build = |(index, written): (usize, &config::Upstream)| {
+        let (bare, timeout) = (&bare[index], connect_timeouts[index]);
         let same = from.old.and_then(|old| {
             let same = |index: &&usize| {
-                old.config.upstreams[**index] == *bare && old.connect_timeouts[**index] == timeout
+                old.clusters[**index].config() == bare && old.connect_timeouts[**index] == timeout
             };
             known.get(bare.name.as_str())?.iter().find(same).map(|index| &old.clusters[*index])
         });
         match same {
             Some(plan) if from.same_files(files::of_upstream(&bare.tls)) => Some(Arc::clone(plan)),
-            _ => keep(ClusterPlan::build(upstream, timeout, &roots, from.registry), errors),
+            _ => {
+                let build = |upstream| ClusterPlan::build(upstream, timeout, &roots, from.registry);
+                // Only errors are told the places.
+                keep(build(bare).or_else(|_| build(written)), errors)
+            }
         }
     };
     from.config.upstreams.iter().enumerate().filter_map(build).collect()
 }
 
 /// The counters of all groups. Looking for a name among all that have some takes its time.
-fn cluster_labels(from: &Sources<'_>) -> Vec<UpstreamLabel> {
-    let old = from.old.map_or(&[][..], |old| &old.config.upstreams);
+fn cluster_labels(from: &Sources<'_>, bare: &[config::Upstream]) -> Vec<UpstreamLabel> {
+    let old = from.old.map_or(&[][..], |old| &old.clusters);
     let labels = from.old.map_or(&[][..], |old| &old.cluster_labels);
-    let known: HashMap<_, _> =
-        old.iter().map(|upstream| upstream.name.as_str()).zip(labels).collect();
+    let known: HashMap<_, _> = old.iter().map(|plan| plan.name()).zip(labels).collect();
     let label = |upstream: &config::Upstream| match known.get(upstream.name.as_str()) {
         Some(label) => **label,
         None => from.metrics.upstream(&upstream.name),
     };
-    from.bare.upstreams.iter().map(label).collect()
+    bare.iter().map(label).collect()
 }
 
 fn build_users(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> Vec<Option<Arc<Users>>> {

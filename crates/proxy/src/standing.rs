@@ -74,7 +74,7 @@ impl<'a> Standing<'a> {
         match (&listener.face, self.route) {
             (Face::Reverse(face), Some((name, route))) => {
                 let mut sites = face.table.sites.iter();
-                sites.any(|site| site.config.name == name && site.routes.has(route))
+                sites.any(|site| site.config.name == name && site.routes.like(route).is_some())
             }
             _ => true,
         }

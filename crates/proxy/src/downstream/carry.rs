@@ -180,7 +180,7 @@ impl Passage<'_> {
         let cluster = &self.view.clusters[upstream];
         let core = self.core;
         let counters = core.counters.upstream(self.view.snapshot.cluster_labels[upstream]);
-        let config = &self.view.snapshot.config.upstreams[upstream];
+        let config = self.view.snapshot.clusters[upstream].config();
         self.record.upstream = Some(upstream);
         let accepted = self.accepted;
         let destination = accepted.destination.as_deref().copied();

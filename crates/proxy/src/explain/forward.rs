@@ -182,7 +182,7 @@ pub(super) fn tunnel(
     told.part("name", name.unwrap_or("none is asked for"));
     for route in &face.config.names {
         let hosts = show::list(route.hosts.iter().map(show::host));
-        let to = snapshot.config.upstreams.get(route.upstream).map_or("", |group| &group.name);
+        let to = snapshot.clusters.get(route.upstream).map_or("", |group| group.name());
         told.note(format!("{hosts}: to `{to}`"));
     }
     let plan = chosen.and_then(|index| snapshot.clusters.get(index));

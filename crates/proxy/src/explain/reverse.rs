@@ -41,7 +41,7 @@ impl<'a> Asked<'a> {
             return Ok(Outcome::Answered { status: 204, why });
         };
         let found = self.route(told, site, &head, path);
-        let route = found.as_ref().ok().map(|index| &site.routes.routes[*index]);
+        let route = found.as_ref().ok().map(|index| &*site.routes.routes[*index]);
         let (config, client) = (&self.snapshot.config, self.client.address);
         gate::tell(told, config, site, route, client, &mut head.fields);
         let index = found.map_err(|failure| refused(&failure))?;

@@ -52,7 +52,7 @@ pub(super) fn tell(
     }
     let chosen = found.as_ref().ok().copied();
     let others = (0..routes.len()).filter(|index| Some(*index) != chosen);
-    let chosen = chosen.map(|index| &routes[index]);
+    let chosen = chosen.map(|index| &*routes[index]);
     told.others(others.map(|index| why_not(&routes[index], path, method, chosen)).collect());
 }
 

@@ -17,11 +17,9 @@ fn table(routes: &[(&str, &[&str])]) -> RouteTable {
     }
     text.push('}');
     let config = config::parse("test", &text, std::path::Path::new("")).unwrap();
-    let mut table = RouteTable::default();
-    for route in &config.sites[0].routes {
-        table.add(Route::build(route, route.clone(), &config.sites[0]).unwrap());
-    }
-    table
+    let site = &config.sites[0];
+    let build = |route: &config::Route| Route::build(route, route.clone(), site).unwrap();
+    RouteTable::of(site.routes.iter().map(build).map(Arc::new).collect(), None)
 }
 
 #[test]
@@ -80,4 +78,31 @@ fn a_path_with_escapes_is_found_in_every_spelling() {
     ] {
         assert_eq!(table.find(&path(text), b"GET"), Ok(Found::Route(route)), "{text}");
     }
+}
+
+#[test]
+fn what_is_the_same_in_two_generations_is_one_object() {
+    let parse = |third: &str| {
+        let text = format!(
+            "site \"http://127.0.0.1:1\" {{\nroute \"/a\" {{ respond 200; }}\n\
+             route \"/b/*\" {{ respond 200; }}\nroute \"/c\" {{ {third} }}\n}}"
+        );
+        let config = config::parse("test", &text, std::path::Path::new("")).unwrap();
+        config.without_places().sites.remove(0)
+    };
+    let build = |site: config::Site, old: Option<&Site>| {
+        Site::build(&site.clone(), site, telemetry::SiteLabel::OTHER, old, |_| true).unwrap()
+    };
+    let first = build(parse("respond 200;"), None);
+    let second = build(parse("respond 201;"), Some(&first));
+    let shared = |other: &Site| -> Vec<bool> {
+        let (old, new) = (first.routes.routes.iter(), other.routes.routes.iter());
+        old.zip(new).map(|(old, new)| Arc::ptr_eq(old, new)).collect()
+    };
+    assert_eq!(shared(&second), [true, true, false]);
+    assert!(Arc::ptr_eq(&first.routes.paths, &second.routes.paths));
+    let third = build(parse("respond 200; }\nroute \"/d\" { respond 200;"), Some(&first));
+    assert_eq!(shared(&third), [true, true, true]);
+    assert!(!Arc::ptr_eq(&first.routes.paths, &third.routes.paths));
+    assert_eq!(third.routes.find(&path("/d"), b"GET"), Ok(Found::Route(3)));
 }

@@ -76,7 +76,7 @@ pub(crate) fn of_site(site: &config::Site) -> impl Iterator<Item = &Path> {
     of_pages(&site.error_pages).chain(routes)
 }
 
-fn of_pages(pages: &[ErrorPage]) -> impl Iterator<Item = &Path> {
+pub(crate) fn of_pages(pages: &[ErrorPage]) -> impl Iterator<Item = &Path> {
     pages.iter().filter_map(|page| match &page.body {
         PageBody::File(file) => Some(path(file)),
         PageBody::Text(_) => None,

@@ -35,16 +35,22 @@ pub(super) fn build_sites(
         let routes = std::mem::take(&mut bare.routes);
         let same = from.old.and_then(|old| {
             let mut namesakes = known.get(bare.name.as_str())?.iter().map(|at| &old.sites[*at]);
-            namesakes.find(|site| site.says(&bare, &routes))
+            namesakes.find(|site| site.config == bare)
         });
+        let same = same.filter(|_| from.same_files(files::of_pages(&bare.error_pages)));
+        let same_routes = same.is_some_and(|site| site.has_routes(&routes));
         bare.routes = routes;
-        let kept = same
-            .filter(|_| from.same_files(files::of_site(&bare)) && same_users(from, &bare, users));
+        let kept = same.filter(|_| {
+            same_routes && from.same_files(files::of_site(&bare)) && same_users(from, &bare, users)
+        });
         sites.push(match kept {
             Some(site) => Some(Arc::clone(site)),
             None => {
                 let label = from.metrics.site(&bare.name);
-                keep(Site::build(written, bare, label), errors).map(Arc::new)
+                let same_files =
+                    |route: &config::Route| from.same_files(files::of_pages(&route.error_pages));
+                let old = same.map(|site| &**site);
+                keep(Site::build(written, bare, label, old, same_files), errors).map(Arc::new)
             }
         });
     }
