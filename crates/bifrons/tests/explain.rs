@@ -98,6 +98,31 @@ fn goldens() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A client asks TLS for the host of the URL, and then for another one.
+#[test]
+fn a_tls_connection_is_for_one_site() {
+    let made =
+        rcgen::generate_simple_self_signed(["a.example".into(), "b.example".into()]).unwrap();
+    let cert = write("cert.pem", &made.cert.pem());
+    let key = write("key.pem", &made.signing_key.serialize_pem());
+    let tls = format!("tls cert=\"{}\" key=\"{}\"", cert.path(), key.path());
+    let site = |host: &str| format!("site \"https://{host}:8443\" {{ {tls}; respond 200 }}\n");
+    let file = write("tls.kdl", &(site("a.example") + &site("b.example")));
+    let ask = |url: &str, fields: &[&str]| {
+        let mut all = vec!["explain", "--config", file.path(), "GET", url];
+        fields.iter().for_each(|field| all.extend(["-H", field]));
+        let outcome = bifrons(&all);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        outcome.stdout
+    };
+    let own = ask("https://a.example:8443/", &[]);
+    assert!(own.contains("is answered with 200") && own.contains("sites, TLS"), "{own}");
+    let other = ask("https://a.example:8443/", &["Host: b.example:8443"]);
+    assert!(other.contains("is refused with 421 misdirected_request"), "{other}");
+    let plain = ask("http://a.example:8443/", &[]);
+    assert!(plain.contains("the listener speaks TLS"), "{plain}");
+}
+
 #[test]
 fn what_cannot_be_asked_is_said() {
     for (arguments, words) in [
@@ -112,6 +137,21 @@ fn what_cannot_be_asked_is_said() {
     assert_eq!(outcome.code, Some(1));
     let outcome = explain(&["GET", "http://shop.example:8080/", "-H", "X: a\r\nHost: b"]);
     assert!(outcome.stdout.contains("is refused with 400"), "{}", outcome.stdout);
+}
+
+#[test]
+fn help_says_how_to_ask() {
+    for (command, words) in [
+        ("explain", &["--listener", "--client", "-H", "--live", "bifrons explain --config"][..]),
+        ("diff", &["<OLD>", "<NEW>", "exit status is 0", "--json"]),
+    ] {
+        let outcome = bifrons(&[command, "--help"]);
+        for word in words {
+            assert!(outcome.stdout.contains(word), "{word:?}: {}", outcome.stdout);
+        }
+        let longest = outcome.stdout.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(106), "{command}: {longest:?} columns");
+    }
 }
 
 #[test]
