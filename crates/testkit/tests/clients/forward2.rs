@@ -50,8 +50,9 @@ impl Setting {
         format!("https://localhost:{}", self.proxy.first().port())
     }
 
-    /// What was asked for, once all of it is over; all over HTTP/2, and by Alice if it was let in.
-    fn asked(&self) -> Vec<(String, String)> {
+    /// The methods and statuses of all requests, once they are over: all over HTTP/2, and all by
+    /// Alice that were let in.
+    fn asked(&self) -> Vec<(String, u64)> {
         let lines = self.proxy.stop_and_read();
         for line in &lines {
             assert_eq!(line["version"], "HTTP/2.0", "{line}");
@@ -59,8 +60,9 @@ impl Setting {
         }
         let heads: Vec<_> = self.plain.heads().into_iter().chain(self.secret.heads()).collect();
         assert!(!heads.iter().any(|head| head.contains("Proxy-")), "{heads:?}");
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        lines.iter().map(|line| (text(&line["method"]), text(&line["target"]))).collect()
+        let status = |line: &serde_json::Value| line["status"].as_u64().expect("status");
+        let method = |line: &serde_json::Value| line["method"].as_str().expect("method").to_owned();
+        lines.iter().map(|line| (method(line), status(line))).collect()
     }
 }
 
@@ -91,9 +93,13 @@ fn curl_through_streams() {
     }
     let refused = run("wrong").args(["-i", &setting.plain.url("/hello")]).finish().ok();
     assert!(refused.contains(" 407"), "{refused}");
-    let refused = run("wrong").args(["-w", "%{http_connect}", &setting.secret.url("/hello")]);
-    assert_eq!(refused.finish().out, "407");
-    assert_eq!(setting.asked().len(), 8);
+    let refused = run("wrong").arg(setting.secret.url("/hello")).finish();
+    assert_ne!(refused.code, Some(0), "{}", refused.text());
+    let asked = setting.asked();
+    let tunnels = |wanted| {
+        asked.iter().filter(|(method, status)| method == "CONNECT" && *status == wanted).count()
+    };
+    assert_eq!((asked.len(), tunnels(200), tunnels(407)), (8, 4, 1), "{asked:?}");
 }
 
 /// `client.py PROXY CA BODY URL…`: gets `/large` of each and sends to its `/upload`.
@@ -120,8 +126,9 @@ def run(url, upload=None, tunnel=False, password="p:@%/+"):
         curl.setopt(pycurl.READDATA, open(upload, "rb"))
     try:
         curl.perform()
-    except pycurl.error:
-        return curl.getinfo(pycurl.HTTP_CONNECTCODE), None
+    except pycurl.error as error:
+        # It keeps the status of a tunnel over HTTP/2 to itself.
+        return error.args[0], None
     return curl.getinfo(pycurl.RESPONSE_CODE), out.getvalue()
 
 expected = open(body, "rb").read()
@@ -132,8 +139,8 @@ for url in sys.argv[4:]:
         status, said = run(url + "/upload", body, tunnel=tunnel)
         right = b"%d bytes, right: true" % len(expected)
         assert status == 200 and said == right, (url, tunnel, status, said)
-        status, _ = run(url + "/hello", tunnel=tunnel, password="wrong")
-        assert status == 407, (url, tunnel, status)
+        status, said = run(url + "/hello", tunnel=tunnel, password="wrong")
+        assert status == 407 or said is None, (url, tunnel, status, said)
 print("done")
 "#;
 
@@ -152,8 +159,9 @@ fn libcurl_through_streams() {
         .finish();
     assert_eq!(said.out, "done\n", "{}", said.text());
     let asked = setting.asked();
-    let plain = asked.iter().filter(|(method, _)| method != "CONNECT");
-    assert_eq!((asked.len(), plain.count()), (12, 3), "{asked:?}");
+    let plain = asked.iter().filter(|(method, _)| method != "CONNECT").count();
+    let refused = asked.iter().filter(|(_, status)| *status == 407).count();
+    assert_eq!((asked.len(), plain, refused), (12, 3, 4), "{asked:?}");
 }
 
 /// `PROXY CA BODY PLAIN SECRET`: all over one connection to the proxy.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use testkit::{Authority, Scratch, reserve};
 
 use crate::front::Front;
-use crate::program::{Beside, Run};
+use crate::program::{Beside, LIMIT, Run};
 
 /// Prints its ports, without TLS and with it, and then what happens to calls that hang.
 ///
@@ -63,6 +63,9 @@ def fail_late(message, context):
 def remaining(message, context):
     return str(context.time_remaining()).encode()
 
+def who(message, context):
+    return str(plain).encode()
+
 def check(message, context):
     if message[2:] == b"unknown":
         context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
@@ -83,6 +86,7 @@ handlers = {
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "FailLate": grpc.unary_stream_rpc_method_handler(fail_late),
     "Remaining": grpc.unary_unary_rpc_method_handler(remaining),
+    "Who": grpc.unary_unary_rpc_method_handler(who),
     "Health": grpc.unary_unary_rpc_method_handler(fall_ill),
 }
 health = {"Check": grpc.unary_unary_rpc_method_handler(check)}
@@ -115,7 +119,7 @@ scheme, _, address = target.partition("://")
 options = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_http_proxy", int("grpc_proxy" in os.environ)),
 ]
 if scheme == "http":
     channel = grpc.insecure_channel(address, options)
@@ -247,6 +251,9 @@ def health():
     error = failure(lambda: check(b"\x0a\x07unknown", timeout=LONG))
     equal((error.code(), error.details()), (grpc.StatusCode.NOT_FOUND, "unknown service"))
 
+def who():
+    print(*sorted({one("Who")(b"", timeout=LONG).decode() for _ in range(20)}), flush=True)
+
 def ill():
     one("Health")(b"ill", timeout=LONG)
 
@@ -257,34 +264,51 @@ globals()[case]()
 print("done", flush=True)
 "#;
 
+/// A server of gRPC.
+struct Server {
+    program: Beside,
+    /// Where it listens without TLS, and with it.
+    plain: SocketAddr,
+    secure: SocketAddr,
+    _files: Scratch,
+}
+
+impl Server {
+    fn start(python: &Path, authority: &Authority) -> Self {
+        let identity = authority.issue(&["127.0.0.1"]);
+        let files = Scratch::new();
+        let key = files.write("key.pem", &identity.key);
+        let cert = files.write("cert.pem", &identity.cert);
+        let program = Run::new(python).args(["-c", SERVER]).arg(key).arg(cert).start();
+        let line = program.line();
+        let (plain, secure) = line.split_once(' ').expect("two ports");
+        let address = |port: &str| format!("127.0.0.1:{port}").parse().expect("a port");
+        let (plain, secure) = (address(plain), address(secure));
+        Self { program, plain, secure, _files: files }
+    }
+}
+
 /// A server, and the proxy before it.
 struct Chain {
     python: PathBuf,
     server: Beside,
-    plain: SocketAddr,
     front: Front,
     _files: Scratch,
 }
 
 impl Chain {
-    /// Without TLS `h2c://` behind us, with it `secure`; `None`, where there is no grpcio.
-    fn start(scheme: &str, block: &str) -> Option<Self> {
+    /// Without TLS the server is asked as `h2c://`, with it as `scheme://`. `None`, where there
+    /// is no grpcio.
+    fn start(scheme: &str) -> Option<Self> {
         let python = crate::program::python("grpc")?;
         let authority = Authority::new("test");
-        let identity = authority.issue(&["127.0.0.1"]);
-        let files = Scratch::new();
-        let key = files.write("key.pem", &identity.key);
-        let cert = files.write("cert.pem", &identity.cert);
-        let server = Run::new(&python).args(["-c", SERVER]).arg(key).arg(cert).start();
-        let line = server.line();
-        let (plain, secure) = line.split_once(' ').expect("two ports");
-        let plain: SocketAddr = format!("127.0.0.1:{plain}").parse().expect("a port");
+        let Server { program, plain, secure, _files } = Server::start(&python, &authority);
         let front = Front::with(
             &authority,
-            &format!("to \"h2c://{plain}\" {{ {block} }}"),
-            &format!("to \"{scheme}://127.0.0.1:{secure}\" {{ tls ca=\"ca.pem\"; {block} }}"),
+            &format!("to \"h2c://{plain}\""),
+            &format!("to \"{scheme}://{secure}\" {{ tls ca=\"ca.pem\" }}"),
         );
-        Some(Self { python, server, plain, front, _files: files })
+        Some(Self { python, server: program, front, _files })
     }
 
     fn client(&self, case: &str, target: &str) -> Run {
@@ -307,7 +331,7 @@ fn client(python: &Path, case: &str, target: &str, ca: &Path) -> Run {
 
 #[test]
 fn calls_and_metadata() {
-    let Some(chain) = Chain::start("h2", "") else { return };
+    let Some(chain) = Chain::start("h2") else { return };
     chain.both("unary");
     let lines = chain.front.proxy.stop_and_read();
     assert_eq!(lines.len(), 2 * 302);
@@ -322,25 +346,25 @@ fn calls_and_metadata() {
 #[test]
 fn streams_in_every_direction() {
     // A server whose version ALPN decides.
-    let Some(chain) = Chain::start("https", "") else { return };
+    let Some(chain) = Chain::start("https") else { return };
     chain.both("streams");
 }
 
 #[test]
 fn messages_of_megabytes() {
-    let Some(chain) = Chain::start("h2", "") else { return };
+    let Some(chain) = Chain::start("h2") else { return };
     chain.both("large");
 }
 
 #[test]
 fn statuses_and_their_details() {
-    let Some(chain) = Chain::start("h2", "") else { return };
+    let Some(chain) = Chain::start("h2") else { return };
     chain.both("statuses");
 }
 
 #[test]
 fn the_server_learns_of_deadlines() {
-    let Some(chain) = Chain::start("h2", "") else { return };
+    let Some(chain) = Chain::start("h2") else { return };
     chain.both("deadlines");
     chain.server.expect("gone deadline");
     chain.server.expect("gone deadline");
@@ -348,7 +372,7 @@ fn the_server_learns_of_deadlines() {
 
 #[test]
 fn the_server_learns_that_nobody_waits_any_more() {
-    let Some(chain) = Chain::start("https", "") else { return };
+    let Some(chain) = Chain::start("https") else { return };
     for (case, word) in
         [("cancelled", "cancelled"), ("cancelled_sending", "sending"), ("vanished", "vanished")]
     {
@@ -361,7 +385,7 @@ fn the_server_learns_that_nobody_waits_any_more() {
 #[test]
 fn a_server_that_dies_fails_its_calls() {
     for secure in [false, true] {
-        let Some(mut chain) = Chain::start("h2", "") else { return };
+        let Some(mut chain) = Chain::start("h2") else { return };
         let target = if secure { chain.front.https("") } else { chain.front.http("") };
         let client = chain.client("bereft", &target).start();
         client.expect("waits");
@@ -387,27 +411,72 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
-fn health_is_asked_for_and_believed() {
-    let checks = "health \"grpc\" every=\"50ms\" timeout=\"50ms\" fall=1 rise=1; panic \"0%\"";
-    let Some(chain) = Chain::start("h2", "") else { return };
+fn health_is_a_call_like_others() {
+    let Some(chain) = Chain::start("h2") else { return };
     chain.both("health");
-    drop(chain);
-    let Some(chain) = Chain::start("h2", checks) else { return };
-    chain.both("health");
-    let direct = format!("http://{}", chain.plain);
-    for (state, expected) in [("ill", "UNAVAILABLE\ndone\n"), ("well", "done\n")] {
-        assert_eq!(chain.client(state, &direct).finish().ok(), "done\n");
-        for target in [chain.front.http(""), chain.front.https("")] {
-            let case = if state == "ill" { "refused" } else { "health" };
-            // Until the next check, or the one after it, has seen it.
+}
+
+#[test]
+fn a_server_that_says_it_is_ill_is_spared() {
+    let Some(python) = crate::program::python("grpc") else { return };
+    let authority = Authority::new("test");
+    let servers = [(); 2].map(|()| Server::start(&python, &authority));
+    let block = "health \"grpc\" every=\"100ms\" fall=1 rise=1";
+    let [one, other] = &servers;
+    let front = Front::with(
+        &authority,
+        &format!("to \"h2c://{}\" \"h2c://{}\" {{ {block} }}", one.plain, other.plain),
+        &format!(
+            "to \"h2://{}\" \"h2://{}\" {{ tls ca=\"ca.pem\"; {block} }}",
+            one.secure, other.secure
+        ),
+    );
+    // Who answers twenty calls, once that is as it is expected.
+    let expect = |who: &[&Server]| {
+        let mut ports: Vec<_> = who.iter().map(|who| who.plain.port().to_string()).collect();
+        ports.sort();
+        let expected = format!("{}\ndone\n", ports.join(" "));
+        for target in [front.http(""), front.https("")] {
             let started = std::time::Instant::now();
             loop {
-                let said = chain.client(case, &target).finish();
-                if said.out == expected {
+                let said = client(&python, "who", &target, &front.ca).finish().ok();
+                if said == expected {
                     break;
                 }
-                assert!(started.elapsed() < crate::program::LIMIT, "{state}: {}", said.text());
+                assert!(started.elapsed() < LIMIT, "{target}: {said} instead of {expected}");
             }
         }
+    };
+    let tell = |server: &Server, state: &str| {
+        let direct = format!("http://{}", server.plain);
+        assert_eq!(client(&python, state, &direct, &front.ca).finish().ok(), "done\n");
+    };
+    expect(&[one, other]);
+    tell(one, "ill");
+    expect(&[other]);
+    tell(one, "well");
+    expect(&[one, other]);
+    tell(other, "ill");
+    expect(&[one]);
+}
+
+/// Inside a tunnel of the forward face it is nobody's business.
+#[test]
+fn calls_through_a_tunnel() {
+    let Some(python) = crate::program::python("grpc") else { return };
+    let authority = Authority::new("test");
+    let server = Server::start(&python, &authority);
+    let files = Scratch::new();
+    let ca = files.write("ca.pem", &authority.pem);
+    let proxy = crate::curl::forward("");
+    for target in [format!("http://{}", server.plain), format!("https://{}", server.secure)] {
+        for case in ["unary", "streams"] {
+            let run = client(&python, case, &target, &ca);
+            let said = run.env("grpc_proxy", format!("http://{}", proxy.first())).finish();
+            assert_eq!(said.out, "done\n", "{case} {target}: {}", said.text());
+        }
     }
+    let lines = proxy.stop_and_read();
+    assert_eq!(lines.len(), 4);
+    assert!(lines.iter().all(|line| line["method"] == "CONNECT"), "{lines:?}");
 }

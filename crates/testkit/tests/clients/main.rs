@@ -10,6 +10,7 @@ mod forward2;
 mod front;
 mod git;
 mod grpc;
+mod haproxy;
 mod http2;
 mod introduced;
 mod nginx;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
+use testkit::{Authority, Proxy, Scratch};
+
 use crate::front::Front;
 use crate::program::{Beside, LIMIT, Run, node_modules};
 use crate::program_or_skip;
@@ -185,21 +187,37 @@ async function talk(Socket, url, end, more) {
 }
 "#;
 
-/// `URL CA DEFLATE END`.
+/// `URL CA DEFLATE END [PROXY]`.
 const NODE_CLIENT: &str = r#"
-const [url, ca, deflate, end] = process.argv.slice(1);
+const [url, ca, deflate, end, proxy] = process.argv.slice(1);
 const more = { ca: require("fs").readFileSync(ca), perMessageDeflate: deflate === "deflate" };
+if (proxy) more.agent = new (require("https-proxy-agent").HttpsProxyAgent)(proxy);
 talk(require("ws"), url, end, more).then(
   (said) => process.stdout.write(said + "\n", () => process.exit(0)),
   (error) => { console.error(error); process.exit(1); },
 );
 "#;
 
-/// A page whose script tells how it went.
+/// A page whose script tells how it went. Its query may name another server for the socket.
 const PAGE: &str = r#"<!doctype html><title>WebSocket</title><script src=/talk.js></script><script>
 const tell = (said) => fetch("/told", { method: "POST", body: String(said) });
-const at = location.origin.replace("http", "ws") + "/socket";
+const at = location.search.slice(1) || location.origin.replace("http", "ws") + "/socket";
 talk(WebSocket, at, "ours").then(() => talk(WebSocket, at, "theirs")).then(tell, tell);
+</script>"#;
+
+/// A page whose script says little, and often: each message waits for the answer to the one
+/// before, as in a game or a chat.
+const CHAT: &str = r#"<!doctype html><title>chat</title><script>
+const tell = (said) => fetch("/told", { method: "POST", body: String(said) });
+const socket = new WebSocket(location.origin.replace("http", "ws") + "/socket", ["chat"]);
+let turns = 0;
+socket.onopen = () => socket.send("turn 0");
+socket.onmessage = ({ data }) => {
+  if (data !== "turn " + turns) tell(data);
+  else if (++turns < 3000) socket.send("turn " + turns);
+  else socket.close(4002, "done \u00fc");
+};
+socket.onclose = ({ code }) => tell(turns + " turns, " + code);
 </script>"#;
 
 /// A server for HTTP/1.1, and the URL of it as the proxy has it.
@@ -313,6 +331,7 @@ fn site() -> (Web, Receiver<String>) {
     let sender = Mutex::new(sender);
     let web = Web::with("127.0.0.1:0", None, move |request: &Request, body| match request.path() {
         "/" => Response::ok("text/html", PAGE),
+        "/chat" => Response::ok("text/html", CHAT),
         "/talk.js" => Response::ok("text/javascript", SCRIPT),
         "/told" => {
             let said = String::from_utf8_lossy(&body).into_owned();
@@ -369,4 +388,81 @@ fn from_a_browser_to_a_server_of_http2() {
     let Some(modules) = node_modules("ws") else { return };
     let (server, url) = node_server(&node, &modules);
     chromium_talks(&chromium, &server, &url);
+}
+
+#[test]
+fn small_messages_may_be_many() {
+    let chromium =
+        program_or_skip!("BIFRONS_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome");
+    let Some((_, server, url)) = python_server() else { return };
+    let (web, told) = site();
+    let front = Front::new(&format!(
+        "route \"/socket\" {{ to \"{url}\" }}\nroute \"/*\" {{ to \"{}\" }}",
+        web.url("")
+    ));
+    let _browser = crate::browser::open(&chromium, &["--no-proxy-server"], &front.https("/chat"));
+    let said = told.recv_timeout(LIMIT).expect("the page tells nothing");
+    assert_eq!(said, "3000 turns, 4002");
+    server.expect(ENDS[0].1);
+}
+
+#[test]
+fn from_node_through_a_tunnel() {
+    let node = program_or_skip!("BIFRONS_TEST_NODE", "node", "nodejs");
+    let Some(modules) = node_modules("ws") else { return };
+    let Some((_, server, url)) = python_server() else { return };
+    let proxy = crate::curl::forward("");
+    let script = format!("{SCRIPT}{NODE_CLIENT}");
+    let at = format!("http://{}", proxy.first());
+    let target = url.replacen("http", "ws", 1);
+    for (end, seen) in ENDS {
+        let said = Run::new(&node)
+            .args(["-e", &script, "--", &target, "/dev/null", "deflate", end, &at])
+            .env("NODE_PATH", &modules)
+            .finish();
+        assert_eq!(said.out, "done\n", "{end}: {}", said.text());
+        server.expect(seen);
+    }
+    let lines = proxy.stop_and_read();
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|line| line["method"] == "CONNECT"), "{lines:?}");
+}
+
+/// A socket in a tunnel in a stream of HTTP/2.
+#[test]
+fn from_a_browser_through_a_stream() {
+    let chromium =
+        program_or_skip!("BIFRONS_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome");
+    let Some((_, server, url)) = python_server() else { return };
+    let (web, told) = site();
+    let authority = Authority::new("test");
+    let identity = authority.issue(&["127.0.0.1"]);
+    let scratch = Scratch::new();
+    scratch.write("cert.pem", &identity.cert);
+    scratch.write("key.pem", &identity.key);
+    let proxy = Proxy::start_in(
+        scratch,
+        "forward \"127.0.0.1:0\" {
+            tls cert=\"cert.pem\" key=\"key.pem\"
+            allow \"127.0.0.0/8\"
+        }",
+    );
+    let through = format!("--proxy-server=https://{}", proxy.first());
+    let target = url.replacen("http", "ws", 1);
+    let page = web.url(&format!("/?{target}"));
+    let browser =
+        crate::browser::open(&chromium, &[&through, "--proxy-bypass-list=<-loopback>"], &page);
+    let said = told.recv_timeout(LIMIT).expect("the page tells nothing");
+    assert_eq!(said, "done");
+    for (_, seen) in ENDS {
+        server.expect(seen);
+    }
+    drop(browser);
+    let lines = proxy.stop_and_read();
+    let target = target.trim_start_matches("ws://");
+    let tunnels: Vec<_> = lines.iter().filter(|line| line["target"] == target).collect();
+    assert_eq!(tunnels.len(), 2, "{lines:?}");
+    for line in tunnels {
+        assert_eq!((&line["method"], &line["version"]), (&"CONNECT".into(), &"HTTP/2.0".into()));
+    }
 }
