@@ -41,10 +41,15 @@ def echo(messages, context):
 
 def hang(message, context):
     over = threading.Event()
-    if context.add_callback(over.set):
+    def gone():
+        print("gone", message.decode(), flush=True)
+        over.set()
+    # Not behind the wait: nobody goes on with a generator whose call is over already.
+    if context.add_callback(gone):
         yield b"first"
         over.wait()
-    print("gone", message.decode(), flush=True)
+    else:
+        gone()
 
 def hang_listening(messages, context):
     for message in messages:
@@ -265,16 +270,16 @@ print("done", flush=True)
 "#;
 
 /// A server of gRPC.
-struct Server {
+pub struct Server {
     program: Beside,
     /// Where it listens without TLS, and with it.
-    plain: SocketAddr,
+    pub plain: SocketAddr,
     secure: SocketAddr,
     _files: Scratch,
 }
 
 impl Server {
-    fn start(python: &Path, authority: &Authority) -> Self {
+    pub fn start(python: &Path, authority: &Authority) -> Self {
         let identity = authority.issue(&["127.0.0.1"]);
         let files = Scratch::new();
         let key = files.write("key.pem", &identity.key);
@@ -325,7 +330,7 @@ impl Chain {
     }
 }
 
-fn client(python: &Path, case: &str, target: &str, ca: &Path) -> Run {
+pub fn client(python: &Path, case: &str, target: &str, ca: &Path) -> Run {
     Run::new(python).args(["-c", CLIENT, case, target]).arg(ca)
 }
 

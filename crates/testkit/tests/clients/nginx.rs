@@ -1,7 +1,8 @@
 //! nginx on both sides: as the origin behind the proxy, and as the proxy in front of it.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,26 @@ use testkit::{Authority, Peer, Proxy, Scratch, reserve};
 
 use crate::curl::curl;
 use crate::front::Front;
-use crate::http2;
 use crate::program::Running;
-use crate::program_or_skip;
 use crate::web::{Pattern, Web};
+use crate::{grpc, http2, program_or_skip, websocket};
+
+/// Writes a configuration with this inside of `http`. All that nginx writes stays in the folder.
+fn configure(files: &Scratch, http: &str) -> PathBuf {
+    files.write(
+        "nginx.conf",
+        format!(
+            "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/error.log;
+            events {{ worker_connections 4096; }}
+            http {{
+                access_log off; client_body_temp_path {0}; proxy_temp_path {0};
+                fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};
+                {http}
+            }}",
+            files.path().display()
+        ),
+    )
+}
 
 /// Starts nginx, and waits until it listens.
 fn start(program: &Path, folder: &Path, config: &Path, listens: SocketAddr) -> Running {
@@ -23,13 +40,13 @@ fn start(program: &Path, folder: &Path, config: &Path, listens: SocketAddr) -> R
         .arg(config)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(File::create(folder.join("said")).expect("create"))
         .spawn()
         .expect("nginx");
     let running = Running(child);
     let started = Instant::now();
     while TcpStream::connect(listens).is_err() {
-        let log = || std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+        let log = || std::fs::read_to_string(folder.join("said")).unwrap_or_default();
         assert!(started.elapsed() < Duration::from_secs(20), "nginx does not listen: {}", log());
         std::thread::yield_now();
     }
@@ -47,34 +64,28 @@ fn nginx_before_and_behind() {
     let folder = files.path();
     Pattern::new().write_file(&folder.join("large"), 3_000_001);
     std::fs::write(folder.join("page.html"), "<p>page</p>".repeat(1000)).expect("write");
-    let config = files.write(
-        "nginx.conf",
-        format!(
-            "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/error.log;
-            events {{ worker_connections 64; }}
-            http {{
-                access_log off; client_body_temp_path {0}; proxy_temp_path {0};
-                fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};
-                types {{ text/html html; }}
-                gzip on; gzip_proxied any;
-                upstream bifrons {{ server {1}; keepalive 4; }}
-                server {{
-                    listen {origin};
-                    root {0};
-                    location = /seen {{ return 200 $http_x_forwarded_for; }}
+    let config = configure(
+        &files,
+        &format!(
+            "types {{ text/html html; }}
+            gzip on; gzip_proxied any;
+            upstream bifrons {{ server {1}; keepalive 4; }}
+            server {{
+                listen {origin};
+                root {0};
+                location = /seen {{ return 200 $http_x_forwarded_for; }}
+            }}
+            server {{
+                listen {front};
+                client_max_body_size 0;
+                # As nginx speaks unless told otherwise: HTTP/1.0, a connection each.
+                location / {{
+                    proxy_pass http://bifrons;
+                    proxy_set_header X-Forwarded-For 192.0.2.1;
                 }}
-                server {{
-                    listen {front};
-                    client_max_body_size 0;
-                    # As nginx speaks unless told otherwise: HTTP/1.0, a connection each.
-                    location / {{
-                        proxy_pass http://bifrons;
-                        proxy_set_header X-Forwarded-For 192.0.2.1;
-                    }}
-                    location /kept/ {{
-                        proxy_pass http://bifrons/; proxy_http_version 1.1;
-                        proxy_set_header Connection \"\"; proxy_set_header Host $http_host;
-                    }}
+                location /kept/ {{
+                    proxy_pass http://bifrons/; proxy_http_version 1.1;
+                    proxy_set_header Connection \"\"; proxy_set_header Host $http_host;
                 }}
             }}",
             folder.display(),
@@ -110,28 +121,27 @@ fn nginx_before_and_behind() {
     }
 }
 
-/// nginx that speaks HTTP/2 before `web`, without TLS and with it: four requests at once on a
-/// connection, which ends with GOAWAY after fifty.
-fn of_http2(
-    program: &Path,
-    authority: &Authority,
-    web: &Web,
-) -> (Running, [SocketAddr; 2], Scratch) {
-    let (plain, secure) = (reserve(), reserve());
-    let files = Scratch::new();
-    let folder = files.path();
-    let identity = authority.issue(&[&secure.ip().to_string()]);
-    files.write("cert.pem", &identity.cert);
-    files.write("key.pem", &identity.key);
-    let config = files.write(
-        "nginx.conf",
-        format!(
-            "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/error.log;
-            events {{ worker_connections 256; }}
-            http {{
-                access_log off; client_body_temp_path {0}; proxy_temp_path {0};
-                fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};
-                upstream web {{ server {1}; keepalive 16; }}
+/// nginx that speaks HTTP/2, without TLS and with it, before `behind`.
+struct Http2 {
+    plain: SocketAddr,
+    secure: SocketAddr,
+    files: Scratch,
+    _running: Running,
+}
+
+impl Http2 {
+    /// With four requests at once on a connection, which ends with GOAWAY after fifty.
+    fn start(program: &Path, authority: &Authority, behind: SocketAddr) -> Self {
+        let (plain, secure) = (reserve(), reserve());
+        let files = Scratch::new();
+        let identity = authority.issue(&[&secure.ip().to_string()]);
+        files.write("cert.pem", &identity.cert);
+        files.write("key.pem", &identity.key);
+        let config = configure(
+            &files,
+            &format!(
+                "upstream behind {{ server {behind}; keepalive 16; }}
+                map $http_upgrade $wanted {{ default \"\"; websocket upgrade; }}
                 server {{
                     listen {plain} http2;
                     listen {secure} ssl http2;
@@ -141,17 +151,26 @@ fn of_http2(
                     client_max_body_size 0;
                     location = /version {{ return 200 $server_protocol; }}
                     location / {{
-                        proxy_pass http://web; proxy_http_version 1.1;
-                        proxy_set_header Connection \"\"; proxy_request_buffering off;
+                        proxy_pass http://behind; proxy_http_version 1.1;
+                        proxy_set_header Upgrade $http_upgrade;
+                        proxy_set_header Connection $wanted;
+                        proxy_request_buffering off;
                     }}
-                }}
-            }}",
-            folder.display(),
-            web.address()
-        ),
-    );
-    let running = start(program, folder, &config, plain);
-    (running, [plain, secure], files)
+                }}"
+            ),
+        );
+        let _running = start(program, files.path(), &config, plain);
+        Self { plain, secure, files, _running }
+    }
+
+    /// A proxy before it: without TLS, and with TLS and this scheme.
+    fn behind(&self, authority: &Authority, scheme: &str) -> Front {
+        Front::with(
+            authority,
+            &format!("to \"h2c://{}\"", self.plain),
+            &format!("to \"{scheme}://{}\" {{ tls ca=\"ca.pem\" }}", self.secure),
+        )
+    }
 }
 
 #[test]
@@ -160,16 +179,12 @@ fn nginx_is_spoken_to_in_http2() {
     let client = program_or_skip!("BIFRONS_TEST_CURL", "curl");
     let authority = Authority::new("test");
     let web = Web::start();
-    let (_running, [plain, secure], files) = of_http2(&program, &authority, &web);
-    let body = files.path().join("body");
+    let nginx = Http2::start(&program, &authority, web.address());
+    let body = nginx.files.path().join("body");
     let size = 5_000_003;
     Pattern::new().write_file(&body, size);
     for scheme in ["h2", "https"] {
-        let front = Front::with(
-            &authority,
-            &format!("to \"h2c://{plain}\""),
-            &format!("to \"{scheme}://{secure}\" {{ tls ca=\"ca.pem\" }}"),
-        );
+        let front = nginx.behind(&authority, scheme);
         for at in [front.http(""), front.https("")] {
             for version in ["--http1.1", "--http2"] {
                 let run = || curl(&client).arg(version).arg("--cacert").arg(&front.ca);
@@ -192,12 +207,8 @@ fn nginx_says_goaway_and_nothing_is_lost() {
     let client = program_or_skip!("BIFRONS_TEST_H2LOAD", "h2load");
     let authority = Authority::new("test");
     let web = Web::start();
-    let (_running, [plain, secure], _files) = of_http2(&program, &authority, &web);
-    let front = Front::with(
-        &authority,
-        &format!("to \"h2c://{plain}\""),
-        &format!("to \"h2://{secure}\" {{ tls ca=\"ca.pem\" }}"),
-    );
+    let nginx = Http2::start(&program, &authority, web.address());
+    let front = nginx.behind(&authority, "h2");
     let mut said = Vec::new();
     for at in [front.http(""), front.https("")] {
         for path in ["/version", "/hello", "/large?20000"] {
@@ -208,4 +219,54 @@ fn nginx_says_goaway_and_nothing_is_lost() {
     let failed: Vec<_> = lines.iter().filter(|line| line.get("failure").is_some()).collect();
     assert!(failed.is_empty(), "{} of {}, such as {}", failed.len(), lines.len(), failed[0]);
     said.iter().for_each(|said| http2::check_load(said));
+}
+
+/// nginx knows WebSocket in HTTP/1.1 only, so a server whose version ALPN decides is asked for it
+/// in that, while other requests go to it in HTTP/2.
+#[test]
+fn nginx_of_http2_carries_sockets_over_http1() {
+    let program = program_or_skip!("BIFRONS_TEST_NGINX", "nginx");
+    let Some((python, server, url)) = websocket::python_server() else { return };
+    let authority = Authority::new("test");
+    let behind = url.trim_start_matches("http://").parse().expect("an address");
+    let nginx = Http2::start(&program, &authority, behind);
+    let to = format!("to \"https://{}\" {{ tls ca=\"ca.pem\" }}", nginx.secure);
+    let front = Front::with(&authority, &to, &to);
+    websocket::python_talks(&python, &server, &front);
+    if let Some(client) = crate::program::find("BIFRONS_TEST_CURL", &["curl"]) {
+        let said = curl(&client).arg(front.http("/version")).finish().ok();
+        assert_eq!(said, "HTTP/2.0");
+    }
+}
+
+/// A client of gRPC, nginx, the proxy, nginx, and a server of gRPC; HTTP/2 all the way.
+#[test]
+fn nginx_passes_grpc_on() {
+    let program = program_or_skip!("BIFRONS_TEST_NGINX", "nginx");
+    let Some(python) = crate::program::python("grpc") else { return };
+    let authority = Authority::new("test");
+    let server = grpc::Server::start(&python, &authority);
+    let (front, origin) = (reserve(), reserve());
+    let proxy = Proxy::start(&format!("site \"http://127.0.0.1:0\" {{ to \"h2c://{origin}\" }}"));
+    let files = Scratch::new();
+    let config = configure(
+        &files,
+        &format!(
+            "upstream bifrons {{ server {}; keepalive 4; }}
+            upstream behind {{ server {}; keepalive 4; }}
+            client_max_body_size 0;
+            server {{ listen {front} http2; location / {{ grpc_pass grpc://bifrons; }} }}
+            server {{ listen {origin} http2; location / {{ grpc_pass grpc://behind; }} }}",
+            proxy.first(),
+            server.plain
+        ),
+    );
+    let _running = start(&program, files.path(), &config, front);
+    let none = files.path().join("none");
+    for case in ["unary", "statuses", "large"] {
+        let said = grpc::client(&python, case, &format!("http://{front}"), &none).finish();
+        assert_eq!(said.out, "done\n", "{case}: {}", said.text());
+    }
+    let lines = proxy.stop_and_read();
+    assert!(lines.iter().all(|line| line["version"] == "HTTP/2.0"), "{lines:?}");
 }

@@ -155,10 +155,18 @@ async function talk(Socket, url, end, more) {
   const recv = () => Promise.race([early, new Promise((resolve) => {
     received.length ? resolve(received.shift()) : waiting.push(resolve);
   })]);
+  const show = (data) => typeof data === "string"
+    ? JSON.stringify(data.slice(0, 200))
+    : new Uint8Array(data).length + " bytes";
   const check = (seen, expected) => {
-    const text = (data) => typeof data === "string" ? data : "binary " + new Uint8Array(data);
-    if (text(seen) !== text(expected)) {
-      throw new Error(text(seen).slice(0, 200) + " instead of " + text(expected).slice(0, 200));
+    const parts = [seen, expected].map((data) =>
+      typeof data === "string" ? data : new Uint8Array(data));
+    const [a, b] = parts;
+    let at = 0;
+    while (at < a.length && a[at] === b[at]) at++;
+    if (typeof a !== typeof b || a.length !== b.length || at < a.length) {
+      throw new Error(show(seen) + " instead of " + show(expected) + " from " + at
+        + (typeof a === "string" ? "" : " " + a.slice(at, at + 50) + " / " + b.slice(at, at + 50)));
     }
   };
   await Promise.race([early, new Promise((resolve) => (socket.onopen = resolve))]);
@@ -181,7 +189,7 @@ async function talk(Socket, url, end, more) {
     check(code + " " + reason, "4001 enough \u00fc");
   } else if (end === "ours") {
     socket.close(4002, "done \u00fc");
-    check((await closed).code, 4002);
+    check(String((await closed).code), "4002");
   }
   return "done";
 }
@@ -221,7 +229,7 @@ socket.onclose = ({ code }) => tell(turns + " turns, " + code);
 </script>"#;
 
 /// A server for HTTP/1.1, and the URL of it as the proxy has it.
-fn python_server() -> Option<(PathBuf, Beside, String)> {
+pub fn python_server() -> Option<(PathBuf, Beside, String)> {
     let python = crate::program::python("websockets")?;
     let server = Run::new(&python).args(["-c", PYTHON_SERVER]).start();
     let url = format!("http://127.0.0.1:{}", server.line());
@@ -245,7 +253,7 @@ const ENDS: [(&str, &str); 2] =
     [("ours", "closed 4002 done \u{fc}"), ("theirs", "closed 4001 enough \u{fc}")];
 
 #[track_caller]
-fn python_talks(python: &Path, server: &Beside, front: &Front) {
+pub fn python_talks(python: &Path, server: &Beside, front: &Front) {
     for url in sockets(front) {
         for compression in ["none", "deflate"] {
             for (end, seen) in ENDS.into_iter().chain([("vanish", "closed 1006 ")]) {
@@ -346,12 +354,10 @@ fn site() -> (Web, Receiver<String>) {
 /// Chromium makes a WebSocket a stream of the connection that the page came over, if that is
 /// HTTP/2 and the server lets it.
 #[track_caller]
-fn chromium_talks(chromium: &Path, server: &Beside, url: &str) {
+pub fn chromium_talks(chromium: &Path, server: &Beside, authority: &Authority, to: &str) {
     let (web, told) = site();
-    let front = Front::new(&format!(
-        "route \"/socket\" {{ to \"{url}\" }}\nroute \"/*\" {{ to \"{}\" }}",
-        web.url("")
-    ));
+    let site = format!("route \"/socket\" {{ {to} }}\nroute \"/*\" {{ to \"{}\" }}", web.url(""));
+    let front = Front::with(authority, &site, &site);
     for at in [front.https("/"), front.http("/")] {
         let browser = crate::browser::open(chromium, &["--no-proxy-server"], &at);
         let said = told.recv_timeout(LIMIT).expect("the page tells nothing");
@@ -377,7 +383,7 @@ fn from_a_browser_to_a_server_of_http1() {
     let chromium =
         program_or_skip!("BIFRONS_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome");
     let Some((_, server, url)) = python_server() else { return };
-    chromium_talks(&chromium, &server, &url);
+    chromium_talks(&chromium, &server, &Authority::new("test"), &format!("to \"{url}\""));
 }
 
 #[test]
@@ -387,7 +393,7 @@ fn from_a_browser_to_a_server_of_http2() {
     let node = program_or_skip!("BIFRONS_TEST_NODE", "node", "nodejs");
     let Some(modules) = node_modules("ws") else { return };
     let (server, url) = node_server(&node, &modules);
-    chromium_talks(&chromium, &server, &url);
+    chromium_talks(&chromium, &server, &Authority::new("test"), &format!("to \"{url}\""));
 }
 
 #[test]
