@@ -239,6 +239,21 @@ fn nginx_of_http2_carries_sockets_over_http1() {
     }
 }
 
+/// Chromium ends its side of the stream with its close frame, which nginx takes for a client that
+/// is gone: it forgets the answer of its server. The answer has to reach the browser all the same.
+#[test]
+fn nginx_carries_the_sockets_of_a_browser() {
+    let program = program_or_skip!("BIFRONS_TEST_NGINX", "nginx");
+    let chromium =
+        program_or_skip!("BIFRONS_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome");
+    let Some((_, server, url)) = websocket::python_server() else { return };
+    let authority = Authority::new("test");
+    let behind = url.trim_start_matches("http://").parse().expect("an address");
+    let nginx = Http2::start(&program, &authority, behind);
+    let to = format!("to \"https://{}\" {{ tls ca=\"ca.pem\" }}", nginx.secure);
+    websocket::chromium_talks(&chromium, &server, &authority, &to);
+}
+
 /// A client of gRPC, nginx, the proxy, nginx, and a server of gRPC; HTTP/2 all the way.
 #[test]
 fn nginx_passes_grpc_on() {
