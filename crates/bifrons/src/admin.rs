@@ -15,35 +15,22 @@ use telemetry::Face;
 
 use crate::program::Program;
 
-/// Starts the admin listener of a server that only tells about itself. It was bound with the
-/// others.
+/// Starts the admin listener of a server, which was bound with the others.
 ///
 /// # Errors
 /// The thread cannot be started.
 pub(crate) fn start(
     listener: TcpListener,
     token: Option<String>,
-    server: Arc<Server>,
-) -> io::Result<AdminServer> {
-    AdminServer::start(listener, token, Arc::new(Running { server, program: None }))
-}
-
-/// Starts the admin listener of a server that can be changed as well.
-///
-/// # Errors
-/// The thread cannot be started.
-pub(crate) fn start_with_control(
-    listener: TcpListener,
-    token: Option<String>,
     program: &Arc<Program>,
 ) -> io::Result<AdminServer> {
-    let (server, program) = (Arc::clone(&program.server), Some(Arc::clone(program)));
+    let (server, program) = (Arc::clone(&program.server), Arc::clone(program));
     AdminServer::start(listener, token, Arc::new(Running { server, program }))
 }
 
 struct Running {
     server: Arc<Server>,
-    program: Option<Arc<Program>>,
+    program: Arc<Program>,
 }
 
 impl Control for Running {
@@ -82,27 +69,21 @@ impl Control for Running {
     }
 
     fn perform(&self, action: &Action) -> Result<Value, Problem> {
-        let program = || {
-            let message = "this server cannot be changed".to_owned();
-            let problem = Problem { kind: ProblemKind::Unavailable, message };
-            self.program.as_ref().ok_or(problem)
-        };
         match action {
             Action::Explain(asked) => {
                 let question = crate::explain::from_json(asked)
                     .map_err(|message| Problem { kind: ProblemKind::Invalid, message })?;
                 Ok(crate::explain::to_json(&self.server.explain(&question)))
             }
-            Action::Reload => match program()?.reload() {
+            Action::Reload => match self.program.reload() {
                 Ok(reload) => Ok(reload_json(&reload)),
                 Err(message) => Err(Problem { kind: ProblemKind::Invalid, message }),
             },
-            Action::Upgrade => match program()?.upgrade() {
+            Action::Upgrade => match self.program.upgrade() {
                 Ok(process) => Ok(json!({ "process": process })),
                 Err(message) => Err(Problem { kind: ProblemKind::Failed, message }),
             },
             Action::ChangeServer { upstream, server, change } => {
-                program()?;
                 let made =
                     self.server.registry().change(upstream, server, to_change(server, *change));
                 made.map_err(|error| {

@@ -3,23 +3,32 @@
 //! A later feature adds its steps to the `PART` it belongs to: a title, and a function that makes
 //! the requests, checks every outcome, and tells the story.
 
+mod api;
 mod certificate;
+mod change;
 mod client;
 mod configuration;
 mod forward;
+mod grpc;
+mod http2;
+mod load;
 mod operation;
 mod origin;
+mod protocols;
 mod reverse;
 mod screen;
 mod step;
+mod websocket;
 mod wire;
 mod world;
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use miette::{IntoDiagnostic, Report, WrapErr};
+use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use server::Inherited;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Demo;
@@ -28,13 +37,18 @@ use screen::Screen;
 use step::{DEADLINE, Part, Step, Story};
 use world::World;
 
-const TOUR: [&Part; 3] = [&reverse::PART, &forward::PART, &operation::PART];
+const TOUR: [&Part; 5] =
+    [&reverse::PART, &protocols::PART, &forward::PART, &change::PART, &operation::PART];
 
 /// How long connections that somebody made by hand may go on when the demo ends.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// Makes the tour, and stays up afterwards unless it was made `--once`.
 pub(crate) fn run(options: &Demo) -> Result<ExitCode, Report> {
+    // Its files and origins end with it: no other process could go on with them.
+    if Inherited::receive().into_diagnostic()?.is_some() {
+        return Err(miette!("a demo cannot be upgraded"));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -49,9 +63,16 @@ pub(crate) fn run(options: &Demo) -> Result<ExitCode, Report> {
             _ = terminate.recv() => Ok(ExitCode::SUCCESS),
             _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
         };
-        world.server.stop(DRAIN);
+        stop(&world).await;
         outcome
     })
+}
+
+/// Stops the server, while the clients of the tour close what they have open. `true`: everything
+/// was finished.
+async fn stop(world: &World) -> bool {
+    let server = Arc::clone(&world.server);
+    tokio::task::spawn_blocking(move || server.stop(DRAIN)).await.unwrap_or(false)
 }
 
 /// Ends only with `once`: else somebody has to end it.
@@ -99,6 +120,7 @@ async fn make(step: &Step, world: &mut World) -> Result<Story, Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use super::load::{CLIENTS, Load};
     use super::*;
     use crate::args::Common;
 
@@ -114,7 +136,7 @@ mod tests {
         let mut world = World::start(&Common::default()).unwrap();
         let wrong = tour(&[&PART], &mut world, &mut Screen::new()).await.unwrap();
         assert_eq!(wrong, 1);
-        assert!(world.server.stop(DRAIN));
+        assert!(stop(&world).await);
     }
 
     /// Each check of the tour is only worth something if it can fail.
@@ -125,9 +147,26 @@ mod tests {
             origin.kill();
         }
         let wrong = tour(&[&reverse::PART], &mut world, &mut Screen::new()).await.unwrap();
-        // What is refused needs no origin, and the last step brings one back too late.
+        // What is refused needs no origin.
         assert_eq!(wrong, reverse::PART.steps.len() - 2);
-        assert!(world.server.stop(DRAIN));
+        let wrong = tour(&[&protocols::PART], &mut world, &mut Screen::new()).await.unwrap();
+        assert_eq!(wrong, protocols::PART.steps.len());
+        assert!(stop(&world).await);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_fails_under_load_is_noticed() {
+        let mut world = World::start(&Common::default()).unwrap();
+        let mut load = Load::start(world.ports.site, "/api/hello");
+        load.go_on(CLIENTS).await.unwrap();
+        assert_eq!(load.so_far().failed, 0);
+        // One of two would be routed around.
+        world.origins[0].kill();
+        world.origins[1].kill();
+        load.until(|totals| totals.failed > 0).await.unwrap();
+        let Wrong(why) = load.finish().await.unwrap_err();
+        assert!(why.contains("requests failed"), "{why}");
+        assert!(stop(&world).await);
     }
 
     /// Some of the addresses that the tour is refused are found only by looking up a name.
@@ -137,7 +176,7 @@ mod tests {
         let wrong = tour(&[&forward::PART], &mut world, &mut Screen::new()).await.unwrap();
         assert_eq!(wrong, 0);
         // Stopped, all of them are counted.
-        assert!(world.server.stop(DRAIN));
+        assert!(stop(&world).await);
         let metrics = world.server.metrics().render();
         let line = |start: &str| metrics.lines().find(|line| line.starts_with(start));
         let refused = r#"bifrons_refusals_total{reason="admin_listener"}"#;

@@ -97,7 +97,7 @@ async fn serve(
     let server = &program.server;
     let admin = match server.take_admin() {
         Some(socket) => {
-            let started = crate::admin::start_with_control(socket, token, &program);
+            let started = crate::admin::start(socket, token, &program);
             Some(started.into_diagnostic().wrap_err("cannot start the admin listener")?)
         }
         None => None,

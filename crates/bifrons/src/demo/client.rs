@@ -1,10 +1,11 @@
 //! The client of the tour, and what it learns.
 
+use std::fmt::Display;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tls::{ClientTls, Io};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::wire::{Head, read_exactly, read_head};
@@ -16,6 +17,19 @@ pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Why a step went wrong.
 #[derive(Debug)]
 pub(super) struct Wrong(pub(super) String);
+
+impl Wrong {
+    /// What somebody else's error says.
+    pub(super) fn because(error: impl Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<h2::Error> for Wrong {
+    fn from(error: h2::Error) -> Self {
+        Self(format!("HTTP/2 failed: {error}"))
+    }
+}
 
 impl From<io::Error> for Wrong {
     fn from(error: io::Error) -> Self {
@@ -61,9 +75,35 @@ impl Connection {
         }
     }
 
+    /// Whether the handshake agreed upon this protocol.
+    pub(super) fn speaks(&self, protocol: &str) -> bool {
+        let agreed = self.io.info().and_then(|info| info.alpn.as_deref());
+        agreed == Some(protocol.as_bytes())
+    }
+
+    /// The address that it comes from.
+    pub(super) fn address(&self) -> io::Result<IpAddr> {
+        Ok(self.io.tcp().local_addr()?.ip())
+    }
+
+    /// What it is made of. Nothing was read on it.
+    pub(super) fn into_io(self) -> Io {
+        self.io
+    }
+
+    /// Sends a request with a body.
+    pub(super) async fn send_with(&mut self, lines: &str, body: &str) -> Result<Response, Wrong> {
+        let length = body.len();
+        self.exchange(&format!("{lines}\nContent-Length: {length}"), body).await
+    }
+
     /// Sends a request without a body: its first line and its fields, `\n` between them.
     pub(super) async fn send(&mut self, lines: &str) -> Result<Response, Wrong> {
-        let request = format!("{}\r\n\r\n", lines.trim_end().replace('\n', "\r\n"));
+        self.exchange(lines, "").await
+    }
+
+    async fn exchange(&mut self, lines: &str, body: &str) -> Result<Response, Wrong> {
+        let request = format!("{}\r\n\r\n{body}", lines.trim_end().replace('\n', "\r\n"));
         self.write(request.as_bytes()).await?;
         let gone = || Wrong("the connection was closed without an answer".to_owned());
         let head = read_head(&mut self.io, &mut self.received).await?.ok_or_else(gone)?;
@@ -78,6 +118,15 @@ impl Connection {
         self.io.flush().await
     }
 
+    /// Reads something, and says whether there was anything before the end.
+    pub(super) async fn read_more(&mut self, into: &mut Vec<u8>) -> io::Result<bool> {
+        if !self.received.is_empty() {
+            into.append(&mut self.received);
+            return Ok(true);
+        }
+        Ok(self.io.read_buf(into).await? > 0)
+    }
+
     /// Reads so many bytes.
     pub(super) async fn read(&mut self, length: u64) -> io::Result<Vec<u8>> {
         read_exactly(&mut self.io, &mut self.received, length).await
@@ -88,15 +137,17 @@ impl Connection {
 pub(super) struct Response {
     pub(super) status: u16,
     pub(super) head: Head,
+    /// As text, whatever it is.
     pub(super) body: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Response {
-    fn new(head: Head, body: Vec<u8>) -> Result<Self, Wrong> {
+    pub(super) fn new(head: Head, body: Vec<u8>) -> Result<Self, Wrong> {
         let status = head.first_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| Wrong(format!("not a status: {}", head.first_line)))?;
-        let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Self { status, head, body })
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Ok(Self { status, head, body: text, bytes: body })
     }
 
     /// Goes on only with this status.

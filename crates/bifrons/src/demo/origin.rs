@@ -1,4 +1,5 @@
-//! An origin: a server that answers every request with what it saw of the client.
+//! An origin: a server that answers every request with what it saw of the client, or that talks
+//! over a WebSocket or in gRPC.
 
 use std::fmt::Write;
 use std::io;
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::wire::{Head, discard, read_head};
+use super::{grpc, websocket};
 
 /// An origin on a thread of its own, so that it can be killed with all of its connections.
 pub(super) struct Origin {
@@ -23,8 +25,15 @@ pub(super) struct Origin {
 #[derive(Clone)]
 struct Facts {
     name: char,
+    speaks: Speaks,
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy)]
+enum Speaks {
+    Http1,
+    Grpc,
 }
 
 struct Running {
@@ -34,14 +43,26 @@ struct Running {
 }
 
 impl Origin {
-    /// Starts one on a free port of the loopback address.
+    /// Starts one for HTTP/1.1 on a free port of the loopback address.
     ///
     /// # Errors
     /// There is no port, or no thread.
     pub(super) fn start(name: char) -> io::Result<Self> {
+        Self::start_for(name, Speaks::Http1)
+    }
+
+    /// Starts one for gRPC over HTTP/2 without TLS.
+    ///
+    /// # Errors
+    /// There is no port, or no thread.
+    pub(super) fn start_grpc(name: char) -> io::Result<Self> {
+        Self::start_for(name, Speaks::Grpc)
+    }
+
+    fn start_for(name: char, speaks: Speaks) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let facts = Facts { name, address, requests: Arc::default() };
+        let facts = Facts { name, speaks, address, requests: Arc::default() };
         let running = run(facts.clone(), listener)?;
         Ok(Self { facts, running: Some(running) })
     }
@@ -107,16 +128,34 @@ async fn accept(facts: Facts, listener: tokio::net::TcpListener) -> io::Result<(
         let facts = facts.clone();
         tokio::spawn(async move {
             // A connection that breaks concerns nobody else.
-            let _ = converse(&facts, stream, peer).await;
+            let _ = serve(&facts, stream, peer).await;
         });
     }
 }
 
-async fn converse(facts: &Facts, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+async fn serve(facts: &Facts, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    match facts.speaks {
+        Speaks::Http1 => converse(facts, stream, peer).await,
+        Speaks::Grpc => grpc::converse(facts.name, stream, || facts.count()).await,
+    }
+}
+
+impl Facts {
+    fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn converse(facts: &Facts, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
     let mut received = Vec::new();
     while let Some(head) = read_head(&mut stream, &mut received).await? {
-        facts.requests.fetch_add(1, Ordering::Relaxed);
+        facts.count();
+        if let Some(key) = head.field("Sec-WebSocket-Key") {
+            stream.write_all(switch(key).as_bytes()).await?;
+            let greeting = format!("{} saw {}", facts.name, head.first_line);
+            return websocket::echo(&mut stream, &mut received, &greeting).await;
+        }
         let answer = answer(facts, &head, peer);
         let chunked = head.field("Transfer-Encoding").is_some();
         if !chunked {
@@ -130,6 +169,14 @@ async fn converse(facts: &Facts, mut stream: TcpStream, peer: SocketAddr) -> io:
         }
     }
     Ok(())
+}
+
+fn switch(key: &str) -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        websocket::accept(key)
+    )
 }
 
 fn answer(facts: &Facts, request: &Head, peer: SocketAddr) -> String {

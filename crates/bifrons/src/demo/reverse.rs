@@ -35,7 +35,10 @@ pub(super) const PART: Part = Part {
             title: "A request that can be read in two ways is refused",
             run: |world| Box::pin(smuggling(world)),
         },
-        Step { title: "A dead server is passed over", run: |world| Box::pin(failover(world)) },
+        Step {
+            title: "Who asks too often is told when to come back",
+            run: |world| Box::pin(rate_limit(world)),
+        },
     ],
 };
 
@@ -197,26 +200,36 @@ async fn refused<const N: usize>(world: &mut World, requests: [String; N]) -> Re
     })
 }
 
-async fn failover(world: &mut World) -> Result<Story, Wrong> {
+async fn rate_limit(world: &mut World) -> Result<Story, Wrong> {
     let site = world.ports.site;
-    world.origins[1].kill();
+    let before = world.requests();
     let mut client = Connection::open(site).await?;
-    let mut answered = Vec::new();
+    let mut ask = async || client.send(&format!("GET /search HTTP/1.1\nHost: {site}")).await;
+    let mut left = Vec::new();
     let mut told = None;
-    for _ in 0..4 {
-        let response = client.send(&format!("GET /api/hello HTTP/1.1\nHost: {site}")).await?;
+    for _ in 0..3 {
+        let response = ask().await?;
         let seen = response.seen()?;
-        told = Some((seen.told(), response.told()));
-        answered.push(seen.origin);
+        left.push(response.field("RateLimit")?.to_owned());
+        told = Some((seen.origin.clone(), seen.told()));
     }
-    world.origins[1].revive()?;
-    let answered_by = answered.join(", ");
-    ensure(answered.concat() == "AAAA", || format!("answered by {answered_by}"))?;
-    let (origin_saw, client_saw) = told.unwrap_or_default();
+    let refused = ask().await?;
+    let wait = refused.expect(429)?.field("Retry-After")?;
+    let is_number = wait.parse::<u32>().is_ok_and(|seconds| (1..=20).contains(&seconds));
+    ensure(is_number, || format!("Retry-After: {wait}"))?;
+    let (policy, limit) = (refused.field("RateLimit-Policy")?, refused.field("RateLimit")?);
+    ensure(limit.contains(";r=0;"), || format!("429 with RateLimit: {limit}"))?;
+    let reached = world.requests() - before;
+    ensure(reached == 3, || format!("{reached} of 4 reached the origin"))?;
+    let (origin, origin_saw) = told.unwrap_or_default();
     Ok(Story {
-        request: format!("GET http://{site}/api/hello, four times, after B was killed"),
-        answered_by: format!("{answered_by} (B is started again behind this step)"),
-        origin_saw,
-        client_saw,
+        request: format!("GET http://{site}/search, four times at once"),
+        answered_by: format!("{origin}, {origin}, {origin}, the proxy"),
+        origin_saw: format!("{origin_saw}; three times"),
+        client_saw: format!(
+            "200 with RateLimit: {}; then 429, Retry-After: {wait}, RateLimit: {limit}, \
+             RateLimit-Policy: {policy}",
+            left.join(" and ")
+        ),
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::certificate::CA;
 use super::client::{ADDRESS, Wrong};
-use super::configuration::ACCESS_LOG;
+use super::configuration::{ACCESS_LOG, UPSTREAM};
 use super::step::Story;
 use super::world::{FILE, USER, World};
 
@@ -57,7 +57,7 @@ impl Screen {
     pub(super) fn opening(&mut self, world: &World) -> io::Result<()> {
         let ports = &world.ports;
         self.heading(
-            "Bifrons: three origins and both faces of the proxy over them, all on this machine",
+            "Bifrons: four origins and both faces of the proxy over them, all on this machine",
         )?;
         let origins: Vec<String> = world
             .origins
@@ -161,9 +161,16 @@ impl Screen {
         let through = |port| format!("{user}:{password}@{port}");
         let (forward, elite) = (through(ports.forward), through(ports.elite));
         let folder = world.folder.path().display();
+        let app = world.origins[0].address();
+        let bifrons = std::env::args().next().unwrap_or_else(|| "bifrons".to_owned());
         let commands = [
             ("A and B in turn", format!("curl http://{site}/api/hello")),
             ("TLS", format!("curl --cacert {folder}/{CA} https://localhost:{secure}/hello")),
+            (
+                "HTTP/2",
+                format!("curl --http2 --cacert {folder}/{CA} https://localhost:{secure}/hello"),
+            ),
+            ("three, then 429", format!("curl -i http://{site}/search")),
             ("a redirect, mapped back", format!("curl -i http://{site}/api/login")),
             ("refused", format!("curl -i --path-as-is http://{site}/api/../admin")),
             ("an HTTP proxy", format!("curl -x http://{forward} http://{target}/hello")),
@@ -176,6 +183,16 @@ impl Screen {
             ("SOCKS5", format!("curl -x socks5h://{forward} http://{target}/hello")),
             ("elite", format!("curl -x http://{elite} http://{target}/hello")),
             ("closed", format!("curl -i -x http://{forward} http://169.254.169.254/")),
+            ("why", format!("{bifrons} explain --admin {admin} GET http://{site}/api/hello")),
+            (
+                "no new requests for A",
+                format!("{bifrons} upstream --admin {admin} {UPSTREAM} drain http://{app}"),
+            ),
+            ("how it is now", format!("{bifrons} status --admin {admin}")),
+            (
+                "edit and reload",
+                format!("$EDITOR {folder}/{FILE} && {bifrons} reload --admin {admin}"),
+            ),
             ("metrics", format!("curl http://{admin}/metrics")),
             ("who asked for what", format!("tail -f {folder}/{ACCESS_LOG}")),
         ];

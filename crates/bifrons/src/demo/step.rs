@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::client::Wrong;
 use super::world::World;
 
-/// How long one step may take. It is far more than any needs.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+/// How long one step may take. It is far more than any needs; the longest one waits for two
+/// seconds until a server that was away is asked again.
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A step while it runs.
 pub(super) type Running<'w> = Pin<Box<dyn Future<Output = Result<Story, Wrong>> + 'w>>;

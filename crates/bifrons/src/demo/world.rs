@@ -1,6 +1,7 @@
-//! What the tour goes through: three origins, and both faces over them.
+//! What the tour goes through: four origins, and both faces over them.
 
 use std::fs::Permissions;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -16,6 +17,7 @@ use tls::{ClientTls, Roots};
 use super::origin::Origin;
 use super::{certificate, configuration};
 use crate::args::Common;
+use crate::program::{Program, Source};
 
 /// The name and the password of the forward proxy's user.
 pub(super) const USER: (&str, &str) = ("alice", "wonderland");
@@ -43,13 +45,15 @@ pub(super) struct Ports {
 
 /// All that runs during the demo.
 pub(super) struct World {
-    /// Origins A, B and C.
-    pub(super) origins: [Origin; 3],
+    /// Origins A, B and C, and D which speaks gRPC.
+    pub(super) origins: [Origin; 4],
     pub(super) ports: Ports,
     /// The configuration that the server runs on.
     pub(super) text: String,
     /// Trusts the demo's authority and nobody else.
     pub(super) trust: ClientTls,
+    /// Does so too, and speaks nothing but HTTP/2.
+    pub(super) trust_h2: ClientTls,
     /// Files; gone when the demo ends.
     pub(super) folder: TempDir,
     pub(super) server: Arc<Server>,
@@ -68,23 +72,27 @@ impl World {
             .wrap_err("cannot make a folder for the demo")?;
         certificate::make(folder.path())
             .map_err(|error| miette!("cannot make a certificate: {error}"))?;
-        let start = |name| Origin::start(name).into_diagnostic().wrap_err("cannot start an origin");
-        let origins = [start('A')?, start('B')?, start('C')?];
+        let origins = origins().into_diagnostic().wrap_err("cannot start an origin")?;
         let (ports, text, server) = serve(common, &origins, folder.path())?;
-        std::fs::write(folder.path().join(FILE), &text)
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, &text)
             .into_diagnostic()
             .wrap_err("cannot write the configuration")?;
         let server = Arc::new(server);
+        // All that the command line says is in the file.
+        let source = Source::File(path, Common::default());
+        let program = Arc::new(Program::new(Arc::clone(&server), source));
         let admin = match server.take_admin() {
             Some(socket) => Some(
-                crate::admin::start(socket, None, Arc::clone(&server))
+                crate::admin::start(socket, None, &program)
                     .into_diagnostic()
                     .wrap_err("cannot start the admin listener")?,
             ),
             None => None,
         };
-        let trust = trust(folder.path())?;
-        Ok(Self { origins, ports, text, trust, folder, server, _admin: admin })
+        let trust_h2 = trust(folder.path(), b"h2")?;
+        let trust = trust(folder.path(), b"http/1.1")?;
+        Ok(Self { origins, ports, text, trust, trust_h2, folder, server, _admin: admin })
     }
 
     /// How many requests have reached any origin.
@@ -93,17 +101,21 @@ impl World {
     }
 }
 
+fn origins() -> io::Result<[Origin; 4]> {
+    Ok([Origin::start('A')?, Origin::start('B')?, Origin::start('C')?, Origin::start_grpc('D')?])
+}
+
 /// Starts the server on the ports that documents use, where they are free.
 fn serve(
     common: &Common,
-    origins: &[Origin; 3],
+    origins: &[Origin; 4],
     folder: &Path,
 ) -> Result<(Ports, String, Server), Report> {
     let mut attempt = 1;
     loop {
         let nice = attempt == 1;
         let ports = Ports::choose(common, nice).into_diagnostic().wrap_err("no port is free")?;
-        let addresses = [0, 1, 2].map(|index: usize| origins[index].address());
+        let addresses = origins.each_ref().map(Origin::address);
         let text = configuration::text(common, &ports, addresses);
         let config = config::parse(FILE, &text, folder)?;
         match server::start(config) {
@@ -119,7 +131,7 @@ fn serve(
 
 impl Ports {
     /// Ports that are free now: the well-known ones, or any.
-    fn choose(common: &Common, nice: bool) -> std::io::Result<Self> {
+    fn choose(common: &Common, nice: bool) -> io::Result<Self> {
         // All are held until all are chosen, so that none is chosen twice.
         let mut held = Vec::new();
         let mut choose = |port: u16| {
@@ -143,9 +155,9 @@ impl Ports {
     }
 }
 
-fn trust(folder: &Path) -> Result<ClientTls, Report> {
+fn trust(folder: &Path, protocol: &[u8]) -> Result<ClientTls, Report> {
     let ca = Spanned { value: folder.join(certificate::CA), span: Span::from(0..0) };
     let tls = UpstreamTls { ca: Some(ca), ..UpstreamTls::default() };
-    ClientTls::build(&tls, &Roots::system(), &[b"http/1.1"])
+    ClientTls::build(&tls, &Roots::system(), &[protocol])
         .map_err(|errors| Report::new(Errors::new(certificate::CA, "", errors)))
 }
