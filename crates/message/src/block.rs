@@ -43,6 +43,12 @@ impl Block {
         self
     }
 
+    /// Gives back the room that nothing is in.
+    pub fn compact(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.fields.shrink_to_fit();
+    }
+
     /// The buffer.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

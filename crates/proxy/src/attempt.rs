@@ -24,6 +24,10 @@ use crate::reverse::Forwarding;
 use crate::tunnel::{self, End};
 use crate::websocket::Handshake;
 
+/// How often servers may say that they have not looked at a request: that is no failure of theirs
+/// and costs no attempt, but it has to end.
+const MAX_REFUSALS: u8 = 16;
+
 impl<'a> Forwarding<'a, '_> {
     pub(crate) async fn relay(&self, x: &mut Exchange<'a>, upstream: usize) -> Result<(), Failure> {
         if let BodyLength::Known(length) = x.body
@@ -41,7 +45,7 @@ impl<'a> Forwarding<'a, '_> {
         let destination = x.destination.copied().unwrap_or(x.listener.address);
         let preface = preface(config, &x.client, destination);
         let mut tried = Tried::default();
-        let mut retries = 0;
+        let (mut retries, mut refusals) = (0, 0);
         let mut again: Option<Lease> = None;
         let mut fresh = false;
         loop {
@@ -58,7 +62,7 @@ impl<'a> Forwarding<'a, '_> {
             x.record.attempts = x.record.attempts.saturating_add(1);
             let counters = x.core.counters.upstream(x.view.snapshot.cluster_labels[upstream]);
             counters.requests.inc();
-            let left = retries < config.retry.attempts;
+            let left = retries < config.retry.attempts && refusals < MAX_REFUSALS;
             let elsewhere =
                 Elsewhere { cluster, lease: &lease, tried: &tried, since: Instant::now() };
             let attempt = Attempt {
@@ -75,9 +79,10 @@ impl<'a> Forwarding<'a, '_> {
                 Next::GiveUp => return Err(failure),
                 Next::SameServer => again = Some(lease),
                 Next::NewStream => {
-                    retries += 1;
+                    refusals += 1;
                     again = Some(lease);
                 }
+                Next::Another if failure.retry == Retry::Refused => refusals += 1,
                 Next::Another => retries += 1,
             }
             fresh = failure.retry == Retry::Stale;
@@ -101,7 +106,8 @@ impl<'a> Forwarding<'a, '_> {
             limits: &self.site.config.limits,
             upgrade,
             websocket: websocket.as_ref(),
-            response: lease.retry().attempt_timeout.map_or(response, |most| most.min(response)),
+            head: lease.retry().attempt_timeout.map_or(response, |most| most.min(response)),
+            response,
             reused: link.reused(),
             pages: Some(&self.route.error_pages),
             elsewhere: elsewhere.filter(|_| is_replayable(x)),
@@ -130,12 +136,12 @@ impl<'a> Forwarding<'a, '_> {
             }
             (relay::Outcome::Complete { .. }, UpPeer::H2(_)) => Ok(()),
             (relay::Outcome::Upgraded, UpPeer::H1(mut up)) => {
-                tunnel::run(x, End::Wire(&mut up.wire), idle).await
+                Box::pin(tunnel::run(x, End::Wire(&mut up.wire), idle)).await
             }
             (relay::Outcome::Upgraded, UpPeer::H2(up)) => {
                 // The place on the connection is taken for as long as the tunnel lives.
                 let (body, _slot) = up.into_body();
-                tunnel::run(x, End::Stream(Box::new(body.into_io())), idle).await
+                Box::pin(tunnel::run(x, End::Stream(Box::new(body.into_io())), idle)).await
             }
         }
     }
@@ -228,6 +234,8 @@ fn next(
         // That a kept connection was too old says nothing of the server: it costs no attempt.
         Retry::Stale if !fresh && is_replayable(x) => Next::SameServer,
         _ if !left => Next::GiveUp,
+        // It has not been looked at, but what was taken of its body cannot be sent again.
+        Retry::Refused if x.record.bytes_in > 0 => Next::GiveUp,
         Retry::Refused if cluster.has_another(tried) => Next::Another,
         Retry::Refused => Next::NewStream,
         Retry::Unseen | Retry::Unwanted => Next::Another,
@@ -300,11 +308,22 @@ fn report_failure(lease: &Lease, failure: &Failure, latency: Duration) {
 }
 
 async fn open(x: &mut Exchange<'_>, lease: &Lease, wish: Wish<'_>) -> Result<Link, Failure> {
+    if let Some(link) = lease.kept(wish) {
+        x.core.counters.upstream_reused.inc();
+        return Ok(link);
+    }
+    // Boxed: a request over a connection that is there has no need of the room.
+    Box::pin(connect(x, lease, wish)).await
+}
+
+async fn connect(x: &mut Exchange<'_>, lease: &Lease, wish: Wish<'_>) -> Result<Link, Failure> {
     let started = Instant::now();
     let outcome = lease.open(wish).await;
+    if !outcome.as_ref().is_ok_and(|opened| !opened.new) {
+        x.record.connect = Some(started.elapsed());
+    }
     match outcome {
         Ok(opened) if opened.new => {
-            x.record.connect = Some(started.elapsed());
             x.core.counters.upstream_opened.inc();
             if let Some(upstream) = x.record.upstream {
                 let label = x.view.snapshot.cluster_labels[upstream];
@@ -312,12 +331,12 @@ async fn open(x: &mut Exchange<'_>, lease: &Lease, wish: Wish<'_>) -> Result<Lin
             }
             Ok(opened.link)
         }
+        // Somebody else has opened one meanwhile.
         Ok(opened) => {
             x.core.counters.upstream_reused.inc();
             Ok(opened.link)
         }
         Err(error) => {
-            x.record.connect = Some(started.elapsed());
             x.core.counters.upstream_failed.inc();
             Err(Failure::of_connect(&error))
         }

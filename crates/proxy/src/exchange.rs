@@ -71,11 +71,11 @@ pub(crate) struct Aim {
 
 /// Serves one request to its end, whatever that is. `failure` is what was found wrong with it
 /// when it was read.
-pub(crate) async fn run(mut x: Exchange<'_>, failure: Option<Failure>) -> Next {
+pub(crate) async fn run(x: &mut Exchange<'_>, failure: Option<Failure>) -> Next {
     let outcome = match failure {
         Some(failure) => Err(failure),
         None => match x.understand() {
-            Ok(aim) => serve(&mut x, aim).await,
+            Ok(aim) => serve(x, aim).await,
             Err(failure) => {
                 // A malformed message is an error of its stream (RFC 9113 §8.1.1).
                 if failure.kind == Kind::RequestError {
@@ -87,7 +87,7 @@ pub(crate) async fn run(mut x: Exchange<'_>, failure: Option<Failure>) -> Next {
     };
     let outcome = match outcome {
         Ok(()) => Ok(()),
-        Err(failure) => fail(&mut x, failure).await,
+        Err(failure) => fail(x, failure).await,
     };
     if outcome.is_ok() && x.keep_alive && !x.down.is_stream() {
         x.discard_body().await;
@@ -99,7 +99,7 @@ pub(crate) async fn run(mut x: Exchange<'_>, failure: Option<Failure>) -> Next {
         _ => Next::Close { linger: true },
     };
     x.record();
-    x.core.blocks.give(x.request.fields);
+    x.core.blocks.give(std::mem::take(&mut x.request.fields));
     next
 }
 

@@ -189,7 +189,8 @@ async fn connect(x: &mut Exchange<'_>, face: &Forward, aim: &Aim) -> Result<(), 
     }
     x.flush_answer().await?;
     let mut wire = connection.wire;
-    tunnel::run(x, tunnel::End::Wire(&mut wire), face.config.timeouts.tunnel_idle).await
+    let idle = face.config.timeouts.tunnel_idle;
+    Box::pin(tunnel::run(x, tunnel::End::Wire(&mut wire), idle)).await
 }
 
 /// A request in absolute form.
@@ -256,6 +257,7 @@ impl<'a> Plain<'a, '_> {
             limits: &self.face.config.limits,
             upgrade,
             websocket: handshake.as_ref(),
+            head: self.face.config.timeouts.response,
             response: self.face.config.timeouts.response,
             elsewhere: None,
             reused: connection.reused,
@@ -278,7 +280,7 @@ impl<'a> Plain<'a, '_> {
             }
             Outcome::Upgraded => {
                 let idle = self.face.config.timeouts.tunnel_idle;
-                tunnel::run(x, tunnel::End::Wire(&mut up.wire), idle).await
+                Box::pin(tunnel::run(x, tunnel::End::Wire(&mut up.wire), idle)).await
             }
         }
     }

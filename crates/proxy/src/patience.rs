@@ -76,6 +76,11 @@ impl<'a> Patience<'a> {
         }
     }
 
+    /// The server may be silent for so long from now on.
+    pub(crate) fn wait_for_server(&mut self, response: Duration) {
+        self.response = response.as_millis() as u64;
+    }
+
     /// Ready with a failure once patience is at its end.
     pub(crate) fn poll(
         &mut self,

@@ -41,7 +41,9 @@ pub(crate) struct Terms<'a> {
     pub(crate) websocket: Option<&'a Handshake>,
     /// The connection carried a request before.
     pub(crate) reused: bool,
-    /// How long the server may be silent.
+    /// How long the server may be silent before the head of its response comes …
+    pub(crate) head: Duration,
+    /// … and behind it.
     pub(crate) response: Duration,
     /// Whether another server may answer in place of this one.
     pub(crate) elsewhere: Option<Elsewhere<'a>>,
@@ -70,7 +72,7 @@ pub(crate) async fn run(
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
     let mut upload = Pump::new(terms.max_body);
-    let mut patience = Patience::new(x.guard, terms.limits, terms.response);
+    let mut patience = Patience::new(x.guard, terms.limits, terms.head);
     let outcome = exchange(x, up, terms, &mut upload, &mut patience, edit).await;
     x.record.bytes_in += upload.moved;
     outcome
@@ -85,6 +87,7 @@ async fn exchange(
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
     let mut head = final_head(x, up, terms, upload, patience).await?;
+    patience.wait_for_server(terms.response);
     // What was sent of a body cannot be sent again, and what the client was told not taken back.
     if upload.moved == 0
         && !x.record.interim_sent

@@ -1,12 +1,15 @@
 //! Connections whose bytes are nobody's business: CONNECT, SOCKS, what follows a 101, and those
 //! of tunnel listeners.
 
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use message::Method;
 use net::watchdog::Guard;
 use net::{TunnelCounters, TunnelEnd};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,12 +26,51 @@ pub(crate) enum End<'a> {
     Wire(&'a mut Wire),
     /// A stream of HTTP/2.
     Stream(Box<H2Io>),
+    /// A stream whose client may end its half while it still waits for an answer.
+    Hasty(Box<H2Io>, Rc<Hold>),
+    /// The connection behind it, whose server may take the end of one half for that of both.
+    Behind(&'a mut Wire, Rc<Hold>),
+}
+
+/// How long the end of one half is held back.
+const HOLD: Duration = Duration::from_secs(5);
+
+/// Browsers end their half of a stream with the last frame of a WebSocket, and many servers of
+/// HTTP/1 take that for a client that has gone: they never send theirs. So the end is held back
+/// until the server has ended too, or for a while.
+#[derive(Default)]
+pub(crate) struct Hold {
+    /// The server has ended.
+    ended: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+    until: RefCell<Option<Pin<Box<tokio::time::Sleep>>>>,
+}
+
+impl Hold {
+    fn server_ended(&self) {
+        self.ended.set(true);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Ready when the end of the client's half may be passed on.
+    fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ended.get() {
+            return Poll::Ready(());
+        }
+        self.waiting.replace(Some(cx.waker().clone()));
+        let mut until = self.until.borrow_mut();
+        until.get_or_insert_with(|| Box::pin(tokio::time::sleep(HOLD))).as_mut().poll(cx)
+    }
 }
 
 /// Moves bytes between the client and `up` until both are done. What was already received on
 /// either side goes first.
 pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Result<(), Failure> {
     x.keep_alive = false;
+    // It may be there for days: of what was lent for a request it keeps what it needs.
+    x.request.fields.compact();
     let counters = TunnelCounters::default();
     let standing = Standing::of(x);
     let down = match x.down.take_stream() {
@@ -40,6 +82,13 @@ pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Re
             }
             DownPeer::H2(_) => return Err(Failure::internal("a stream without a body")),
         },
+    };
+    let (down, up) = match (down, up) {
+        (End::Stream(stream), End::Wire(wire)) if x.request.method != Method::Connect => {
+            let hold = Rc::new(Hold::default());
+            (End::Hasty(stream, Rc::clone(&hold)), End::Behind(wire, hold))
+        }
+        ends => ends,
     };
     let outcome = join(standing, x.guard, down, up, idle, &counters).await;
     x.record.bytes_in += counters.a_to_b.get();
@@ -129,8 +178,8 @@ impl End<'_> {
     /// What was received and not used yet.
     fn take_received(&mut self) -> Vec<u8> {
         match self {
-            Self::Wire(wire) => wire.take_received(),
-            Self::Stream(_) => Vec::new(),
+            Self::Wire(wire) | Self::Behind(wire, _) => wire.take_received(),
+            Self::Stream(_) | Self::Hasty(..) => Vec::new(),
         }
     }
 
@@ -148,8 +197,10 @@ impl AsyncRead for End<'_> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Wire(wire) => Pin::new(&mut wire.io).poll_read(cx, out),
-            Self::Stream(stream) => Pin::new(&mut **stream).poll_read(cx, out),
+            Self::Wire(wire) | Self::Behind(wire, _) => Pin::new(&mut wire.io).poll_read(cx, out),
+            Self::Stream(stream) | Self::Hasty(stream, _) => {
+                Pin::new(&mut **stream).poll_read(cx, out)
+            }
         }
     }
 }
@@ -161,15 +212,19 @@ impl AsyncWrite for End<'_> {
         piece: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Wire(wire) => Pin::new(&mut wire.io).poll_write(cx, piece),
-            Self::Stream(stream) => Pin::new(&mut **stream).poll_write(cx, piece),
+            Self::Wire(wire) | Self::Behind(wire, _) => {
+                Pin::new(&mut wire.io).poll_write(cx, piece)
+            }
+            Self::Stream(stream) | Self::Hasty(stream, _) => {
+                Pin::new(&mut **stream).poll_write(cx, piece)
+            }
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Wire(wire) => Pin::new(&mut wire.io).poll_flush(cx),
-            Self::Stream(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::Wire(wire) | Self::Behind(wire, _) => Pin::new(&mut wire.io).poll_flush(cx),
+            Self::Stream(stream) | Self::Hasty(stream, _) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -177,6 +232,14 @@ impl AsyncWrite for End<'_> {
         match self.get_mut() {
             Self::Wire(wire) => Pin::new(&mut wire.io).poll_shutdown(cx),
             Self::Stream(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Self::Hasty(stream, hold) => {
+                hold.server_ended();
+                Pin::new(&mut **stream).poll_shutdown(cx)
+            }
+            Self::Behind(wire, hold) => {
+                ready!(hold.poll_over(cx));
+                Pin::new(&mut wire.io).poll_shutdown(cx)
+            }
         }
     }
 }
@@ -184,22 +247,22 @@ impl AsyncWrite for End<'_> {
 impl net::Stream for End<'_> {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Wire(wire) => wire.io.poll_readable(cx),
-            Self::Stream(stream) => stream.poll_readable(cx),
+            Self::Wire(wire) | Self::Behind(wire, _) => wire.io.poll_readable(cx),
+            Self::Stream(stream) | Self::Hasty(stream, _) => stream.poll_readable(cx),
         }
     }
 
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Wire(wire) => wire.io.poll_writable(cx),
-            Self::Stream(stream) => stream.poll_writable(cx),
+            Self::Wire(wire) | Self::Behind(wire, _) => wire.io.poll_writable(cx),
+            Self::Stream(stream) | Self::Hasty(stream, _) => stream.poll_writable(cx),
         }
     }
 
     fn raw(&self) -> Option<&tokio::net::TcpStream> {
         match self {
-            Self::Wire(wire) => wire.io.raw(),
-            Self::Stream(stream) => stream.raw(),
+            Self::Wire(wire) | Self::Behind(wire, _) => wire.io.raw(),
+            Self::Stream(stream) | Self::Hasty(stream, _) => stream.raw(),
         }
     }
 }

@@ -247,3 +247,19 @@ fn the_forward_face_takes_both_forms() {
         assert!(!end, "ended after {:?}", String::from_utf8_lossy(&inside));
     }
 }
+
+#[test]
+fn what_was_sent_of_a_body_is_not_sent_again() {
+    let origin = h2::Origin::start();
+    let proxy = before(&origin.url(), "");
+    let mut client = Client::connect(proxy.first());
+    let stream = client.begin(&post("/half"));
+    client.data(stream, "AAAA", false);
+    let mut server = origin.accept();
+    let request = server.recv_head();
+    let first = server.wait(|event| event.stream() == request.stream);
+    assert!(matches!(&first, Some(h2::Event::Data { bytes, .. }) if bytes == b"AAAA"), "{first:?}");
+    server.send(&Frame::reset(request.stream, code::REFUSED_STREAM));
+    // The rest of it alone would be another request.
+    assert_eq!(client.response(stream).status, 502);
+}

@@ -185,7 +185,9 @@ impl Lease {
         Ok(Opened { link: self.connect(wish).await?, new: true })
     }
 
-    fn kept(&self, wish: Wish<'_>) -> Option<Link> {
+    /// A connection that is there and suits.
+    #[must_use]
+    pub fn kept(&self, wish: Wish<'_>) -> Option<Link> {
         let cluster = self.cluster();
         let pool = &self.slot.pool;
         // A connection that begins with words about one client is for that one.

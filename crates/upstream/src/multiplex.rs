@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
@@ -16,6 +17,9 @@ use crate::Connection;
 
 /// Requests that one connection carries at once, if its server lets it carry more.
 const MAX_STREAMS: usize = 256;
+/// Requests that go out before it is known how many the server lets us make: what is too much is
+/// refused, and made again.
+const FIRST_STREAMS: usize = 16;
 /// Bytes of one response that may be under way to us.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes of all responses of a connection that may be under way to us.
@@ -123,6 +127,7 @@ impl Multiplex {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(MAX_HEADER_LIST)
+            .initial_max_send_streams(FIRST_STREAMS)
             .handshake(io)
             .await?;
         let link = Rc::new(Shared {
@@ -178,6 +183,11 @@ impl Multiplex {
 
 impl Shared {
     fn has_room(&self) -> bool {
+        // A server that has said that it leaves takes none.
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Err(_)) = self.sender.borrow_mut().poll_ready(&mut cx) {
+            self.closed.set(true);
+        }
         let allowed = self.sender.borrow().current_max_send_streams();
         !self.closed.get() && self.active.get() < allowed.min(MAX_STREAMS)
     }

@@ -139,7 +139,7 @@ impl Connection {
             let mut x = self.exchange(core, &serving, &mut down, request, started);
             x.keep_alive = self.requests < listener.limits().requests_per_connection
                 && !self.accepted.slot.is_gone();
-            exchange::run(x, failure).await
+            exchange::run(&mut x, failure).await
         };
         let DownPeer::H1(mut down) = down else { return Next::Close { linger: false } };
         if let Next::Close { linger } = next {

@@ -238,7 +238,8 @@ impl Serving {
         let (core, accepted) = (Rc::clone(&self.core), Rc::clone(&self.accepted));
         let tls = self.tls.clone();
         tokio::task::spawn_local(async move {
-            serve_stream(&core, &accepted, tls, request, respond).await;
+            // Boxed: a task is moved about before it runs, and this is large.
+            Box::pin(serve_stream(&core, &accepted, tls, request, respond)).await;
             drop(active);
         });
     }
@@ -286,7 +287,7 @@ async fn serve_stream(
     let failure = too_large.then(|| Failure::new(Kind::RequestHeadTooLarge));
     let guard = core.clock.guard();
     let mut down = DownPeer::H2(H2Down::new(respond, recv, connect, tls));
-    let x = Exchange {
+    let mut x = Exchange {
         core,
         view: &serving.view,
         listener,
@@ -303,5 +304,5 @@ async fn serve_stream(
         head_sent: false,
         record: Record::new(started),
     };
-    exchange::run(x, failure).await;
+    exchange::run(&mut x, failure).await;
 }
