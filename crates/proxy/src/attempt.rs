@@ -123,8 +123,15 @@ impl<'a> Forwarding<'a, '_> {
             }
         };
         let outcome = relay::run(x, &mut up, &terms, edit).await;
-        let outcome =
-            outcome.inspect_err(|failure| report_failure(lease, failure, sent.elapsed()))?;
+        let outcome = outcome.inspect_err(|failure| {
+            if matches!(
+                failure.kind,
+                Kind::ResponseTimeout | Kind::ReadTimeout | Kind::WriteTimeout
+            ) {
+                up.distrust();
+            }
+            report_failure(lease, failure, sent.elapsed());
+        })?;
         let idle = self.site.config.timeouts.tunnel_idle;
         match (outcome, up) {
             (relay::Outcome::Complete { reusable }, UpPeer::H1(mut up)) => {

@@ -115,7 +115,13 @@ async fn exchange(
     }
     begin_response(x, upload, head, length)?;
     download(x, up, upload, patience).await?;
-    Ok(Outcome::Complete { reusable: reusable && upload.is_done() })
+    // A server that waits for the rest of a body would take the next request for it.
+    let all_sent = upload.is_done()
+        && match x.body {
+            BodyLength::Known(length) => upload.moved == length,
+            BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => true,
+        };
+    Ok(Outcome::Complete { reusable: reusable && all_sent })
 }
 
 /// Sends the request and waits for a response that is not an interim one.

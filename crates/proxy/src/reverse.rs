@@ -6,7 +6,7 @@ use message::target::{CanonicalPath, PathAndQuery, PathError, Target};
 use message::{
     Authority, Block, FieldId, Host, Method, RequestHead, ResponseHead, Version, forwarding, hop,
 };
-use upstream::{Link, Member};
+use upstream::{Link, Member, StreamSlot};
 
 use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange};
@@ -207,14 +207,31 @@ impl<'a> Forwarding<'a, '_> {
                 Ok(UpPeer::H1(up))
             }
             Link::Http2(slot) => {
-                if upgrade && !slot.takes_extended_connect().await {
-                    return Err(Failure::with(Kind::UpgradeFailed, "no extended CONNECT"));
+                if upgrade {
+                    self.ask_for_extended_connect(x, &slot).await?;
                 }
                 let request = self.request_over_http2(x, endpoint, upgrade)?;
                 let end = x.body == BodyLength::None && !upgrade;
                 let (response, send) =
                     slot.send(request, end).map_err(|error| Failure::of_unsent(&error))?;
                 Ok(UpPeer::H2(H2Up::new(slot, response, (!end).then_some(send), upgrade)))
+            }
+        }
+    }
+
+    /// Whether a server takes extended CONNECT, which it may be slow to say.
+    async fn ask_for_extended_connect(
+        &self,
+        x: &mut Exchange<'a>,
+        slot: &StreamSlot,
+    ) -> Result<(), Failure> {
+        let response = self.site.config.timeouts.response;
+        match x.guard.within(response, Box::pin(slot.takes_extended_connect())).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::with(Kind::UpgradeFailed, "no extended CONNECT")),
+            Err(_) => {
+                slot.distrust();
+                Err(Failure::new(Kind::ResponseTimeout))
             }
         }
     }

@@ -517,3 +517,34 @@ fn what_is_right_is_passed_on_unchanged() {
     assert_eq!(requests[0].get("x-text").as_deref(), Some("\u{e9}"));
     assert_eq!(requests[1].method(), "M-SEARCH!");
 }
+
+/// What stands in `:protocol` becomes the value of a field towards an origin of HTTP/1.
+#[test]
+fn a_protocol_that_is_no_name_is_refused() {
+    let front = Front::start();
+    for protocol in ["foo\r\nx-never: yes", "foo\r\n\r\nGET /never HTTP/1.1\r\nHost: a", "a b", ""]
+    {
+        let mut client = front.client();
+        let stream = client.begin(&[
+            (":method", "CONNECT"),
+            (":protocol", protocol),
+            (":scheme", "http"),
+            (":path", "/never"),
+            (":authority", "a"),
+        ]);
+        client.expect_reset(stream, PROTOCOL_ERROR);
+    }
+    // Bytes of a tunnel have no length: as a body they would be waited for in the next request.
+    let mut client = front.client();
+    let stream = client.begin(&[
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/never"),
+        (":authority", "a"),
+        ("content-length", "50"),
+    ]);
+    client.expect_reset(stream, PROTOCOL_ERROR);
+    drop(client);
+    assert!(front.finish().is_empty());
+}

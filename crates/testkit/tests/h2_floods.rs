@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use h2::Front;
 use testkit::Message;
 use testkit::h2::flood::{Attack, End, Report, Stall, Target, stall};
-use testkit::h2::{Client, Event, Frame, Outcome, code, setting};
+use testkit::h2::{Client, Event, Frame, Outcome, code, flag, setting};
 
 /// Frames that no honest client sends in a row.
 const FRAMES: u64 = 20_000;
@@ -256,4 +256,16 @@ fn others_are_served_while_attacks_go_on() {
     let grown = resident().saturating_sub(before);
     // The origin of the test remembers all that reached it.
     assert!(grown < 2 * MEMORY, "{} MiB more after all attacks", grown >> 20);
+}
+
+/// A field block that is larger than any may be must not be a way past the ledger.
+#[test]
+fn a_broken_field_block_ends_the_connection() {
+    let _alone = alone();
+    let front = Front::start();
+    let mut client = front.client();
+    let updates = vec![0x20; 34_000];
+    client.send(&Frame::headers(1, &updates, true).without(flag::END_HEADERS));
+    client.send(&Frame::continuation(1, &updates, true));
+    assert!(!client.sync(), "it goes on");
 }

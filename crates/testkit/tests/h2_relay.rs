@@ -263,3 +263,36 @@ fn what_was_sent_of_a_body_is_not_sent_again() {
     // The rest of it alone would be another request.
     assert_eq!(client.response(stream).status, 502);
 }
+
+#[test]
+fn what_comes_behind_a_head_without_a_body_is_passed_to_nobody() {
+    let origin = h2::Origin::start();
+    let proxy = before(&origin.url(), "");
+    let mut client = proxy.client();
+    client.send("GET /none HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut server = origin.accept();
+    let request = server.recv_request();
+    server.head(request.stream, 204, &[], false);
+    server.data(request.stream, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", true);
+    assert_eq!(client.recv_head().status(), 204);
+    client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    let next = server.recv_request();
+    server.respond(next.stream, 200, &[], b"next");
+    assert_eq!(client.recv_response().body_text(), "next");
+}
+
+#[test]
+fn a_server_that_falls_silent_is_not_asked_again_on_that_connection() {
+    let origin = h2::Origin::start();
+    let proxy = before(&origin.url(), "timeouts { response \"200ms\"; }");
+    let mut client = Client::connect(proxy.first());
+    let stream = client.open(&post("/silent"));
+    let mut server = origin.accept();
+    server.recv_request();
+    assert_eq!(client.response(stream).status, 504);
+    let stream = client.open(&get("/next"));
+    let mut other = origin.accept();
+    let request = other.recv_request();
+    other.respond(request.stream, 200, &[], b"ok");
+    assert_eq!(client.response(stream).text(), "ok");
+}

@@ -1,17 +1,18 @@
 //! Connections to servers that carry many requests at once (RFC 9113), of one core.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
-use h2::{PingPong, SendStream};
+use h2::{Ping, PingPong, SendStream};
 use http::Request;
 use net::watchdog::Watchdog;
 use tls::Io;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::Connection;
 
@@ -50,6 +51,8 @@ struct Shared {
     idle_since: Cell<u64>,
     /// Tells when the settings of the server have come for sure.
     ping: RefCell<Option<PingPong>>,
+    pinged: Cell<bool>,
+    settled: OnceCell<()>,
     clock: Rc<Watchdog>,
 }
 
@@ -138,6 +141,8 @@ impl Multiplex {
             used: Cell::new(false),
             idle_since: Cell::new(clock.now_ms()),
             ping: RefCell::new(connection.ping_pong()),
+            pinged: Cell::new(false),
+            settled: OnceCell::new(),
             clock,
         });
         let watched = Rc::downgrade(&link);
@@ -182,6 +187,16 @@ impl Multiplex {
 }
 
 impl Shared {
+    /// Ready when the server has answered a ping, or will not.
+    fn poll_pong(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ping = self.ping.borrow_mut();
+        let Some(ping) = ping.as_mut() else { return Poll::Ready(()) };
+        if !self.pinged.replace(true) && ping.send_ping(Ping::opaque()).is_err() {
+            return Poll::Ready(());
+        }
+        ping.poll_pong(cx).map(|_| ())
+    }
+
     fn has_room(&self) -> bool {
         // A server that has said that it leaves takes none.
         let mut cx = Context::from_waker(Waker::noop());
@@ -229,19 +244,15 @@ impl StreamSlot {
     }
 
     /// Whether the server takes extended CONNECT (RFC 8441 §3). Waits for its settings, where
-    /// they may still be on the way.
+    /// they may still be on the way; how long is the caller's matter.
     pub async fn takes_extended_connect(&self) -> bool {
         let known = || self.link.sender.borrow().is_extended_connect_protocol_enabled();
         if known() {
             return true;
         }
-        let ping = self.link.ping.borrow_mut().take();
-        if let Some(mut ping) = ping {
-            // Its settings are the first that a server sends: they are here before the answer.
-            if ping.send_ping(h2::Ping::opaque()).is_ok() {
-                let _ = std::future::poll_fn(|cx| ping.poll_pong(cx)).await;
-            }
-        }
+        // Its settings are the first that a server sends: they are here before the answer. Whoever
+        // gives up waiting leaves the question to the next one.
+        self.link.settled.get_or_init(|| poll_fn(|cx| self.link.poll_pong(cx))).await;
         known()
     }
 

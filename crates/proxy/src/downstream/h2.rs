@@ -56,8 +56,19 @@ struct Serving {
     requests: u32,
     /// Whether it was told that no more requests are taken.
     leaving: bool,
-    /// Whether it waits for a request.
-    idle: bool,
+    /// What the deadline was set for; `None`: it has to be set.
+    waits: Option<Waits>,
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// A request.
+    ForRequests,
+    /// Whoever is on either side of the requests that run; it is looked at now and then.
+    ForPeers,
+    /// The client to take note that no more requests are taken.
+    ForTheEnd,
 }
 
 /// What a connection has to be served with next.
@@ -77,7 +88,7 @@ enum Event {
 pub(super) async fn serve(core: Rc<Core>, accepted: Accepted, wire: Wire) {
     let meter = Rc::new(Meter {
         ledger: Ledger::new(core.clock.now_ms()),
-        misbegun: Cell::new(false),
+        broken: Cell::new(false),
         blocked_since: Cell::new(None),
         clock: Rc::clone(&core.clock),
     });
@@ -95,7 +106,7 @@ pub(super) async fn serve(core: Rc<Core>, accepted: Accepted, wire: Wire) {
         active: Rc::default(),
         requests: 0,
         leaving: false,
-        idle: false,
+        waits: None,
     };
     drop(opening);
     serving.run(connection).await;
@@ -120,15 +131,12 @@ impl Serving {
         loop {
             match poll_fn(|cx| self.poll_event(cx, &mut connection)).await {
                 Event::Request(request, respond) => self.begin(request, respond, &mut connection),
-                Event::Look => {
-                    if self.is_stuck() || (self.leaving && self.active.get() == 0) {
-                        return;
-                    }
-                    if self.active.get() == 0 {
-                        self.leave(&mut connection);
-                    }
-                    self.idle = false;
-                }
+                Event::Look => match self.waits.take() {
+                    Some(Waits::ForTheEnd) => return,
+                    Some(Waits::ForRequests) => self.leave(&mut connection),
+                    _ if self.is_stuck() => return,
+                    _ => {}
+                },
                 Event::Drain => self.leave(&mut connection),
                 Event::Over => return self.turn_out(connection).await,
                 Event::End => return,
@@ -164,31 +172,25 @@ impl Serving {
 
     /// Sets the deadline anew where what is waited for has changed.
     fn set_alarm(&mut self) {
-        let idle = self.active.get() == 0;
-        if self.leaving && idle {
+        let busy = self.active.get() > 0 || self.meter.blocked_since.get().is_some();
+        let waits = match (busy, self.leaving) {
+            (true, _) => Waits::ForPeers,
             // The client was told; whatever it still sends, it knows better.
-            if !self.idle {
-                self.accepted.guard.set(HURRY);
+            (false, true) => Waits::ForTheEnd,
+            (false, false) => Waits::ForRequests,
+        };
+        if std::mem::replace(&mut self.waits, Some(waits)) == Some(waits) {
+            return;
+        }
+        self.accepted.guard.set(match waits {
+            Waits::ForPeers => LOOK,
+            Waits::ForTheEnd => HURRY,
+            Waits::ForRequests => {
+                let serving = self.core.serving(&self.accepted.slot);
+                let timeouts = serving.listener().timeouts();
+                if self.requests == 0 { timeouts.header } else { timeouts.idle }
             }
-        } else if idle && !self.idle {
-            let serving = self.core.serving(&self.accepted.slot);
-            let timeouts = serving.listener().timeouts();
-            let patience = if self.requests == 0 { timeouts.header } else { timeouts.idle };
-            self.accepted.guard.set(patience);
-        } else if !idle && self.idle {
-            self.accepted.guard.set(LOOK);
-        } else if !idle {
-            // Set when it became busy, and after each look.
-            return self.keep_looking();
-        }
-        self.idle = idle;
-    }
-
-    fn keep_looking(&self) {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        if self.accepted.guard.poll_expired(&mut cx).is_ready() {
-            self.accepted.guard.set(LOOK);
-        }
+        });
     }
 
     /// Whether the client has not taken for too long what waits for it.
@@ -203,14 +205,13 @@ impl Serving {
     fn leave(&mut self, connection: &mut Connection<Metered, Bytes>) {
         if !self.leaving {
             self.leaving = true;
-            self.idle = false;
             connection.graceful_shutdown();
         }
     }
 
     /// Ends a connection that has cost too much, or is none.
     async fn turn_out(self, mut connection: Connection<Metered, Bytes>) {
-        if self.meter.misbegun.get() {
+        if self.meter.broken.get() {
             connection.abrupt_shutdown(Reason::PROTOCOL_ERROR);
         } else {
             let reason = telemetry::refusal_index("http2_abuse").unwrap_or(u8::MAX);

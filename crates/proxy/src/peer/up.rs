@@ -151,6 +151,11 @@ impl UpPeer {
     pub(crate) fn expect(&mut self, length: BodyLength, limits: HeadLimits) {
         match self {
             Self::H1(peer) => peer.expect(length, limits),
+            // What comes behind a head that has no body is nobody's.
+            Self::H2(up) if length == BodyLength::None => {
+                up.recv = None;
+                up.body.expect(None);
+            }
             Self::H2(up) => up.body.expect(up.recv.take()),
         }
     }
@@ -175,6 +180,13 @@ impl UpPeer {
     pub(crate) fn skip(&mut self, moved: u64, end: bool) {
         if let Self::H1(peer) = self {
             peer.skip(moved, end);
+        }
+    }
+
+    /// The server left a request unanswered: no other one goes over this connection.
+    pub(crate) fn distrust(&self) {
+        if let Self::H2(up) = self {
+            up.slot.distrust();
         }
     }
 

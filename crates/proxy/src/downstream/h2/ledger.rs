@@ -98,6 +98,8 @@ impl Ledger {
                     self.carried(frame.length);
                 }
             }
+            // A window that is opened by a byte makes frames of a byte: they earn nothing.
+            kind::DATA if frame.length < TINY => {}
             kind::DATA => {
                 self.deposit(1);
                 self.carried(frame.length);

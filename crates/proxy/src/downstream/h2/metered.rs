@@ -40,8 +40,9 @@ pub(super) struct Metered {
 #[derive(Debug)]
 pub(super) struct Meter {
     pub(super) ledger: Ledger,
-    /// It did not begin as it must (RFC 9113 §3.4).
-    pub(super) misbegun: Cell<bool>,
+    /// It breaks the rules of the connection, in a way that the library does not see or may not
+    /// see: it did not begin as it must (RFC 9113 §3.4), or a field block is none.
+    pub(super) broken: Cell<bool>,
     /// Since when the client has not taken what waits for it, in milliseconds of the clock.
     pub(super) blocked_since: Cell<Option<u64>>,
     pub(super) clock: Rc<Watchdog>,
@@ -50,7 +51,7 @@ pub(super) struct Meter {
 impl Meter {
     /// Whether the connection is to be ended.
     pub(super) fn is_over(&self) -> bool {
-        self.ledger.is_overdrawn() || self.misbegun.get()
+        self.ledger.is_overdrawn() || self.broken.get()
     }
 }
 
@@ -112,7 +113,7 @@ impl Metered {
         let meter = &self.meter;
         let stop = self.incoming.follow(bytes, |frame, first| {
             if first && !frame.is_settings() {
-                meter.misbegun.set(true);
+                meter.broken.set(true);
             }
             meter.ledger.received(frame);
             !meter.is_over()
@@ -126,7 +127,7 @@ impl Metered {
             Stop::Enough => {}
             Stop::Fragment => {
                 if !self.incoming.has_begun() {
-                    self.meter.misbegun.set(true);
+                    self.meter.broken.set(true);
                 }
                 self.gather_more(Gather::default(), rest);
             }
@@ -142,11 +143,8 @@ impl Metered {
                 self.ready = frame;
                 self.early.splice(..0, rest).for_each(drop);
             }
-            // The library finds the same fault.
-            Gathered::Broken => {
-                self.ready = gather.into_bytes();
-                self.incoming.give_up();
-            }
+            // Nothing behind it can be understood (RFC 9113 §4.3).
+            Gathered::Broken => self.meter.broken.set(true),
         }
     }
 }

@@ -19,6 +19,14 @@ pub(super) fn head(
 ) -> Result<(RequestHead, bool), &'static str> {
     let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
     let connect = parts.method == http::Method::CONNECT;
+    // It is going to be the value of a field.
+    if !protocol.is_none_or(is_protocol) {
+        return Err("malformed :protocol");
+    }
+    // What follows are bytes of a tunnel, and no body of a length (RFC 9113 §8.5).
+    if connect && parts.headers.contains_key(http::header::CONTENT_LENGTH) {
+        return Err("CONNECT with a length");
+    }
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     if authority.is_some_and(|authority| authority.is_empty() || authority.contains('@')) {
         return Err("malformed :authority");
@@ -83,6 +91,18 @@ pub(super) fn head(
     Ok((head, connect))
 }
 
+/// A name of RFC 9110 §7.8: a token, and perhaps a version.
+fn is_protocol(text: &str) -> bool {
+    let is_token = |part: &str| {
+        let of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        !part.is_empty() && part.bytes().all(of_token)
+    };
+    match text.split_once('/') {
+        None => is_token(text),
+        Some((name, version)) => is_token(name) && is_token(version),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -120,6 +140,28 @@ mod tests {
         let (line, _, connect) = of(request, true).unwrap();
         assert_eq!(line, "CONNECT a.example:443");
         assert!(connect);
+    }
+
+    #[test]
+    fn the_protocol_of_a_tunnel_is_a_name_and_nothing_more() {
+        let ask = |protocol: &str, length: Option<&str>| {
+            let mut request = Request::connect("http://a.example/chat")
+                .extension(h2::ext::Protocol::from(protocol));
+            if let Some(length) = length {
+                request = request.header("content-length", length);
+            }
+            of(request, false)
+        };
+        let (line, fields, connect) = ask("websocket", None).unwrap();
+        assert_eq!(line, "GET /chat");
+        assert!(fields.ends_with("connection: upgrade\r\nupgrade: websocket\r\n"), "{fields}");
+        assert!(connect && ask("a/1.1", None).is_ok());
+        for protocol in
+            ["", "a b", "a\r\nX: y", "a\r\n\r\nGET / HTTP/1.1", "a,b", "a/", "/", "a/b/c"]
+        {
+            assert_eq!(ask(protocol, None), Err("malformed :protocol"), "{protocol:?}");
+        }
+        assert_eq!(ask("websocket", Some("50")), Err("CONNECT with a length"));
     }
 
     #[test]
