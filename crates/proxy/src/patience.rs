@@ -53,11 +53,7 @@ pub(crate) enum Stage<'a> {
 }
 
 impl<'a> Patience<'a> {
-    pub(crate) fn new(
-        guard: &'a Guard,
-        limits: &config::Limits,
-        response: Duration,
-    ) -> Self {
+    pub(crate) fn new(guard: &'a Guard, limits: &config::Limits, response: Duration) -> Self {
         let grace = limits.min_rate_grace.as_millis() as i64;
         let shortest = response.min(limits.min_rate_grace);
         let credit = Credit { left: grace, moved: 0 };

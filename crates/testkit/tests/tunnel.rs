@@ -87,7 +87,7 @@ fn much_passes_both_ways_at_once() {
     let (proxy, origin) = open();
     let mut client = proxy.client();
     let mut server = origin.accept();
-    let there: Vec<u8> = (0..3_000_000_u32).map(|n| (n * 7 >> 3) as u8).collect();
+    let there: Vec<u8> = (0..3_000_000_u32).map(|n| ((n * 7) >> 3) as u8).collect();
     let back: Vec<u8> = there.iter().rev().copied().collect();
     let again = |peer: &Peer| Peer::over(peer.socket().try_clone().expect("clone"));
     let (mut sender, mut receiver) = (again(&client), again(&server));

@@ -64,14 +64,15 @@ struct Serving {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waits {
     /// A request.
-    ForRequests,
+    Request,
     /// Whoever is on either side of the requests that run; it is looked at now and then.
-    ForPeers,
+    Peers,
     /// The client to take note that no more requests are taken.
-    ForTheEnd,
+    End,
 }
 
 /// What a connection has to be served with next.
+#[allow(clippy::large_enum_variant, reason = "it is looked at where it is made, and never kept")]
 enum Event {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// The clock has something to say.
@@ -132,8 +133,8 @@ impl Serving {
             match poll_fn(|cx| self.poll_event(cx, &mut connection)).await {
                 Event::Request(request, respond) => self.begin(request, respond, &mut connection),
                 Event::Look => match self.waits.take() {
-                    Some(Waits::ForTheEnd) => return,
-                    Some(Waits::ForRequests) => self.leave(&mut connection),
+                    Some(Waits::End) => return,
+                    Some(Waits::Request) => self.leave(&mut connection),
                     _ if self.is_stuck() => return,
                     _ => {}
                 },
@@ -174,18 +175,18 @@ impl Serving {
     fn set_alarm(&mut self) {
         let busy = self.active.get() > 0 || self.meter.blocked_since.get().is_some();
         let waits = match (busy, self.leaving) {
-            (true, _) => Waits::ForPeers,
+            (true, _) => Waits::Peers,
             // The client was told; whatever it still sends, it knows better.
-            (false, true) => Waits::ForTheEnd,
-            (false, false) => Waits::ForRequests,
+            (false, true) => Waits::End,
+            (false, false) => Waits::Request,
         };
-        if std::mem::replace(&mut self.waits, Some(waits)) == Some(waits) {
+        if self.waits.replace(waits) == Some(waits) {
             return;
         }
         self.accepted.guard.set(match waits {
-            Waits::ForPeers => LOOK,
-            Waits::ForTheEnd => HURRY,
-            Waits::ForRequests => {
+            Waits::Peers => LOOK,
+            Waits::End => HURRY,
+            Waits::Request => {
                 let serving = self.core.serving(&self.accepted.slot);
                 let timeouts = serving.listener().timeouts();
                 if self.requests == 0 { timeouts.header } else { timeouts.idle }

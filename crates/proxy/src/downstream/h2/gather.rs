@@ -37,8 +37,7 @@ impl Gather {
         let mut block = Vec::new();
         let mut first: Option<FrameHeader> = None;
         let mut at = 0;
-        loop {
-            let Some(header) = self.bytes[at..].first_chunk::<HEADER>() else { break };
+        while let Some(header) = self.bytes[at..].first_chunk::<HEADER>() {
             let frame = FrameHeader::parse(header);
             if at >= self.told {
                 tell(frame);

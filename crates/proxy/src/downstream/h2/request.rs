@@ -53,7 +53,8 @@ pub(super) fn head(
         (true, None) => return Err("CONNECT without :authority"),
         (false, authority) => {
             let path = parts.uri.path_and_query().ok_or("no :path")?.as_str();
-            if !path.starts_with('/') && !(path == "*" && parts.method == http::Method::OPTIONS) {
+            let of_server = path == "*" && parts.method == http::Method::OPTIONS;
+            if !path.starts_with('/') && !of_server {
                 return Err("malformed :path");
             }
             if let (true, Some(authority)) = (forward, authority) {
