@@ -22,6 +22,7 @@ use crate::endpoint::ramp;
 use crate::lease::{Admitted, Lease};
 use crate::member::{Member, Members};
 use crate::plan::ClusterPlan;
+use crate::queue::Want;
 use crate::status::condition;
 use crate::{Connection, Multiplex, sticky};
 
@@ -121,6 +122,15 @@ pub enum ConnectError {
     Timeout,
 }
 
+/// What a request does whose own server is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    /// It waits for it.
+    Wait,
+    /// It goes to another one.
+    Leave,
+}
+
 /// A place that was taken.
 pub(crate) struct Taken {
     pub(crate) slot: Rc<Slot>,
@@ -173,11 +183,11 @@ impl Cluster {
             self.plan.budget.request(now);
         }
         let admitted = Admitted::by(self, now).ok_or(Unavailable::CircuitOpen)?;
-        let others_wait = self.plan.queue.as_ref().is_some_and(|queue| queue.len() > 0);
+        let others_wait = self.plan.queue.as_ref().is_some_and(|queue| queue.is_contended());
         let refused = if others_wait {
             Refused::Full
         } else {
-            match self.take(ask) {
+            match self.take(ask, Full::Wait) {
                 Ok(taken) => return Ok(Lease::new(taken, admitted)),
                 Err(refused) => refused,
             }
@@ -213,12 +223,27 @@ impl Cluster {
         else {
             return Err(Unavailable::QueueFull);
         };
-        let picky = ask.pinned.is_some() || ask.tried.count > 0;
-        let waiting = queue.wait(picky, || self.take(ask).ok());
+        let waiting =
+            queue.wait(self.want(ask), || self.take(ask, Full::Wait).map_err(|_| self.want(ask)));
         match timeout(max.queue_timeout, waiting).await {
             Ok(Ok(taken)) => Ok(taken),
-            Ok(Err(_full)) => Err(Unavailable::QueueFull),
+            // Nobody is turned away while a server has room.
+            Ok(Err(_full)) => self.take(ask, Full::Leave).map_err(|_| Unavailable::QueueFull),
             Err(_) => Err(Unavailable::QueueTimeout),
+        }
+    }
+
+    /// What it would wait for. A cookie that names no server asks for nothing.
+    fn want(&self, ask: &Ask<'_>) -> Want {
+        self.adopt_members();
+        let view = self.view.borrow();
+        let pinned = ask
+            .pinned
+            .and_then(|cookie| self.pinned(&view, cookie, ask.tried, self.clock.now_ms()));
+        match pinned {
+            Some(slot) => Want::One(slot.member.endpoint.id()),
+            None if ask.tried.count > 0 => Want::Other,
+            None => Want::Any,
         }
     }
 
@@ -235,7 +260,7 @@ impl Cluster {
             }
             Ok(Err(_)) | Err(_) => return Err(Unavailable::Unresolved(DnsError::Timeout)),
         }
-        match self.take(ask) {
+        match self.take(ask, Full::Wait) {
             Ok(taken) => Ok(taken),
             Err(Refused::NoServer) => Err(Unavailable::NoServer),
             Err(Refused::AllTried) => Err(Unavailable::AllTried),
@@ -243,8 +268,9 @@ impl Cluster {
         }
     }
 
-    /// Chooses a server and takes a place there.
-    fn take(&self, ask: &Ask<'_>) -> Result<Taken, Refused> {
+    /// Chooses a server and takes a place there. `full` is what becomes of a request whose cookie
+    /// points to a server without room.
+    fn take(&self, ask: &Ask<'_>, full: Full) -> Result<Taken, Refused> {
         self.adopt_members();
         let now = self.clock.now_ms();
         let view = &mut *self.view.borrow_mut();
@@ -257,7 +283,9 @@ impl Cluster {
                 return Ok(Taken { slot, trial: false, pinned: true });
             }
             // It is where its session is: worth waiting for, where there is a line.
-            if self.plan.config().max_connections.as_ref().is_some_and(|max| max.queue > 0) {
+            if full == Full::Wait
+                && self.plan.config().max_connections.as_ref().is_some_and(|max| max.queue > 0)
+            {
                 return Err(Refused::Full);
             }
             pinned = true;

@@ -111,6 +111,11 @@ impl Endpoint {
         }
     }
 
+    /// What tells it from all others as long as it lives.
+    pub(crate) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -157,7 +162,7 @@ impl Endpoint {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         match (self.queue_count.load(Ordering::SeqCst), own) {
             (0, _) => {}
-            (1, Some(queue)) => queue.wake(),
+            (1, Some(queue)) => queue.wake(self.id()),
             _ => self.wake_queues(),
         }
     }
@@ -166,7 +171,7 @@ impl Endpoint {
     pub(crate) fn wake_queues(&self) {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         for queue in queues.iter().filter_map(Weak::upgrade) {
-            queue.wake();
+            queue.wake(self.id());
         }
     }
 

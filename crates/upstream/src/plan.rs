@@ -326,7 +326,7 @@ impl ClusterPlan {
         }
         self.members.send_replace(Arc::new(members));
         if let Some(queue) = &self.queue {
-            queue.wake();
+            queue.wake_all();
         }
     }
 

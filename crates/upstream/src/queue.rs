@@ -1,11 +1,20 @@
 //! Requests that wait for a free place at a server of their group: first come, first served,
-//! over all cores.
+//! over all cores. Those that wait for one certain server have a lane of their own, so that a
+//! full server holds up nobody else.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How often the first of a lane looks again by itself: nobody tells it that the time is over
+/// for which a server was left out.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The line of one group.
 #[derive(Debug)]
@@ -13,23 +22,52 @@ pub(crate) struct Queue {
     limit: usize,
     /// How many wait. Read without the lock, to see whether there is anybody to wake.
     waiting: AtomicUsize,
+    /// How many of them take whatever there is.
+    easy: AtomicUsize,
     line: Mutex<Line>,
 }
 
 #[derive(Debug, Default)]
 struct Line {
     next: u64,
-    waiters: VecDeque<Waiter>,
+    /// Those that wait for one server.
+    pinned: usize,
+    waiters: BTreeMap<Spot, Waiter>,
+}
+
+/// Where somebody stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Spot {
+    lane: Lane,
+    /// Lower ones came first.
+    number: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    /// For a place at more than one server.
+    Open,
+    /// For a place at this one.
+    Server(usize),
 }
 
 #[derive(Debug)]
 struct Waiter {
-    number: u64,
+    want: Want,
     waker: Option<Waker>,
-    /// It wants one server, or has been to some: what it cannot use another may.
-    picky: bool,
-    /// Somebody before it could not use a place that came free: it may try.
+    /// It may try although it is not the first.
     called: bool,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Any place.
+    Any,
+    /// One at a server that it has not been to: what it cannot use another may.
+    Other,
+    /// One at this server (an [`crate::Endpoint::id`]).
+    One(usize),
 }
 
 /// As many wait as may.
@@ -38,7 +76,12 @@ pub(crate) struct QueueFull;
 
 impl Queue {
     pub(crate) fn new(limit: u32) -> Self {
-        Self { limit: limit as usize, waiting: AtomicUsize::new(0), line: Mutex::default() }
+        Self {
+            limit: limit as usize,
+            waiting: AtomicUsize::new(0),
+            easy: AtomicUsize::new(0),
+            line: Mutex::default(),
+        }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -52,81 +95,178 @@ impl Queue {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// A place came free somewhere: whoever is first tries again.
-    pub(crate) fn wake(&self) {
+    /// Whether somebody waits who would take whatever there is: whoever comes now is after it.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.easy.load(Ordering::SeqCst) > 0
+    }
+
+    /// A place may have come free at this server: whoever is first tries again.
+    pub(crate) fn wake(&self, server: usize) {
         // Whoever joins counts itself before it tries: it saw the place, or is seen here.
-        if self.len() > 0 {
-            self.line().call(0);
+        if self.len() == 0 {
+            return;
+        }
+        let mut line = self.line();
+        let open = line.head(Lane::Open);
+        let pinned = line.head(Lane::Server(server));
+        // Who came first is asked first; who gets nothing stays where it is.
+        let pinned_first =
+            pinned.is_some_and(|one| open.is_none_or(|other| one.number < other.number));
+        let order = if pinned_first { [pinned, open] } else { [open, pinned] };
+        order.into_iter().flatten().for_each(|spot| line.call(spot));
+    }
+
+    /// The servers are other ones: all who are first somewhere try again.
+    pub(crate) fn wake_all(&self) {
+        if self.len() == 0 {
+            return;
+        }
+        let mut line = self.line();
+        let mut next = line.waiters.keys().next().copied();
+        while let Some(spot) = next {
+            line.call(spot);
+            let lane_end = Spot { number: u64::MAX, ..spot };
+            next = line.waiters.range(lane_end..).next().map(|(spot, _)| *spot);
         }
     }
 
-    /// Waits in line until `take` gives something. It is asked when it is our turn, and when
-    /// those before us could not use what came free, which happens to the `picky`. Dropping the
+    /// Waits in line until `take` gives something, or says what is wanted now. It is asked when
+    /// it is our turn, and when those before us could not use what came free. Dropping the
     /// future leaves the line.
     ///
     /// # Errors
     /// [`QueueFull`], at once.
     pub(crate) async fn wait<T>(
         &self,
-        picky: bool,
-        mut take: impl FnMut() -> Option<T>,
+        want: Want,
+        mut take: impl FnMut() -> Result<T, Want>,
     ) -> Result<T, QueueFull> {
-        let place = self.join(picky)?;
+        let mut place = self.join(want)?;
+        let mut look = pin!(sleep(LOOK_EVERY));
         let taken = poll_fn(|cx| {
             let mut line = self.line();
-            let Some(index) = line.index_of(place.number) else { return Poll::Pending };
-            let waiter = &mut line.waiters[index];
-            let turn = index == 0 || waiter.called;
-            waiter.called = false;
+            let is_first = line.head(place.spot.lane) == Some(place.spot);
+            let Some(waiter) = line.waiters.get_mut(&place.spot) else { return Poll::Pending };
+            let called = std::mem::take(&mut waiter.called);
             if !waiter.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 waiter.waker = Some(cx.waker().clone());
             }
-            if !turn {
+            if !is_first && !called {
                 return Poll::Pending;
             }
             match take() {
-                Some(taken) => Poll::Ready(taken),
-                None if picky => {
-                    // What came free was not for this one: the next may have it.
-                    line.call(index + 1);
-                    Poll::Pending
+                Ok(taken) => {
+                    place.took = true;
+                    return Poll::Ready(taken);
                 }
-                None => Poll::Pending,
+                Err(want) => {
+                    if want == Want::Other {
+                        // What came free was not for this one: the next may have it.
+                        line.call_after(place.spot);
+                    }
+                    place.spot = self.change(&mut line, place.spot, want);
+                }
             }
+            if line.head(place.spot.lane) == Some(place.spot) {
+                drop(line);
+                look.as_mut().reset(Instant::now() + LOOK_EVERY);
+                // A timer that is over at once is a timer that has to be set again.
+                if look.as_mut().poll(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Poll::Pending
         });
         Ok(taken.await)
     }
 
-    fn join(&self, picky: bool) -> Result<Place<'_>, QueueFull> {
+    fn join(&self, want: Want) -> Result<Place<'_>, QueueFull> {
         let mut line = self.line();
-        if line.waiters.len() >= self.limit {
+        // Half of the line is enough for those who want what others would not take.
+        let pinned_full = line.pinned >= self.limit.div_ceil(2);
+        if line.waiters.len() >= self.limit || matches!(want, Want::One(_)) && pinned_full {
             return Err(QueueFull);
         }
-        let number = line.next;
+        let spot = Spot { lane: want.lane(), number: line.next };
         line.next += 1;
-        // Where those before it are picky there may be something for it: they are asked again,
-        // and pass their turn on.
-        if line.waiters.front().is_some_and(|first| first.picky) {
-            line.call(0);
+        // Time alone may have made room: whoever is first looks before it is overtaken.
+        if let Some(first) = line.head(spot.lane) {
+            line.call(first);
         }
-        line.waiters.push_back(Waiter { number, waker: None, picky, called: false });
+        self.enter(&mut line, spot, Waiter { want, waker: None, called: false });
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        Ok(Place { queue: self, number })
+        Ok(Place { queue: self, spot, took: false })
+    }
+
+    /// It wants something else now: it stands where it would if it had wanted that from the
+    /// beginning.
+    fn change(&self, line: &mut Line, spot: Spot, want: Want) -> Spot {
+        if line.waiters.get(&spot).is_none_or(|waiter| waiter.want == want) {
+            return spot;
+        }
+        let new = Spot { lane: want.lane(), ..spot };
+        if let Some(waiter) = self.exit(line, spot) {
+            if new.lane != spot.lane {
+                line.call_after(spot);
+            }
+            self.enter(line, new, Waiter { want, ..waiter });
+        }
+        new
+    }
+
+    fn enter(&self, line: &mut Line, spot: Spot, waiter: Waiter) {
+        match waiter.want {
+            Want::Any => _ = self.easy.fetch_add(1, Ordering::SeqCst),
+            Want::Other => {}
+            Want::One(_) => line.pinned += 1,
+        }
+        line.waiters.insert(spot, waiter);
+    }
+
+    fn exit(&self, line: &mut Line, spot: Spot) -> Option<Waiter> {
+        let waiter = line.waiters.remove(&spot)?;
+        match waiter.want {
+            Want::Any => _ = self.easy.fetch_sub(1, Ordering::SeqCst),
+            Want::Other => {}
+            Want::One(_) => line.pinned -= 1,
+        }
+        Some(waiter)
+    }
+}
+
+impl Want {
+    fn lane(self) -> Lane {
+        match self {
+            Self::Any | Self::Other => Lane::Open,
+            Self::One(server) => Lane::Server(server),
+        }
     }
 }
 
 impl Line {
-    fn index_of(&self, number: u64) -> Option<usize> {
-        self.waiters.iter().position(|waiter| waiter.number == number)
+    /// The first of a lane.
+    fn head(&self, lane: Lane) -> Option<Spot> {
+        let from = Spot { lane, number: 0 };
+        let (spot, _) = self.waiters.range(from..).next()?;
+        (spot.lane == lane).then_some(*spot)
     }
 
-    /// Lets the waiter at this place of the line try.
-    fn call(&mut self, index: usize) {
-        if let Some(waiter) = self.waiters.get_mut(index) {
+    /// Lets the waiter at this spot try.
+    fn call(&mut self, spot: Spot) {
+        if let Some(waiter) = self.waiters.get_mut(&spot) {
             waiter.called = true;
             if let Some(waker) = &waiter.waker {
                 waker.wake_by_ref();
             }
+        }
+    }
+
+    /// Lets the next one of the same lane try.
+    fn call_after(&mut self, spot: Spot) {
+        let after = Spot { number: spot.number + 1, ..spot };
+        let next = self.waiters.range(after..).next().map(|(next, _)| *next);
+        if let Some(next) = next.filter(|next| next.lane == spot.lane) {
+            self.call(next);
         }
     }
 }
@@ -134,128 +274,24 @@ impl Line {
 /// One who waits. Dropped when it has what it wants, or wants no more.
 struct Place<'a> {
     queue: &'a Queue,
-    number: u64,
+    spot: Spot,
+    took: bool,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut line = self.queue.line();
-        if let Some(index) = line.index_of(self.number) {
-            let called = line.waiters.remove(index).is_some_and(|waiter| waiter.called);
+        let was_first = line.head(self.spot.lane) == Some(self.spot);
+        if let Some(waiter) = self.queue.exit(&mut line, self.spot) {
             self.queue.waiting.fetch_sub(1, Ordering::SeqCst);
-            // Whoever comes after it is first now, or has the chance that it did not take.
-            if index == 0 || called {
-                line.call(index);
+            // Whoever comes after it is first now, or has the chance that it did not take, or
+            // another place that came free meanwhile.
+            if was_first || waiter.called || self.took {
+                line.call_after(self.spot);
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::{Cell, RefCell};
-    use std::pin::pin;
-    use std::task::Context;
-
-    use super::*;
-
-    #[test]
-    fn first_come_first_served() {
-        let queue = Queue::new(2);
-        let (free, order) = (Cell::new(0), RefCell::new(Vec::new()));
-        let take = |name: &'static str| {
-            let (free, order) = (&free, &order);
-            move || {
-                (free.get() > 0).then(|| {
-                    free.set(free.get() - 1);
-                    order.borrow_mut().push(name);
-                })
-            }
-        };
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut first = pin!(queue.wait(false, take("first")));
-        let mut second = pin!(queue.wait(false, take("second")));
-        assert!(first.as_mut().poll(&mut cx).is_pending());
-        assert!(second.as_mut().poll(&mut cx).is_pending());
-        assert_eq!(
-            pin!(queue.wait(false, take("third"))).poll(&mut cx),
-            Poll::Ready(Err(QueueFull))
-        );
-        free.set(1);
-        queue.wake();
-        assert!(second.as_mut().poll(&mut cx).is_pending(), "it is not its turn");
-        assert!(first.as_mut().poll(&mut cx).is_ready());
-        assert_eq!(queue.len(), 1);
-        free.set(1);
-        queue.wake();
-        assert!(second.as_mut().poll(&mut cx).is_ready());
-        assert_eq!(*order.borrow(), ["first", "second"]);
-        assert_eq!(queue.len(), 0);
-    }
-
-    #[test]
-    fn who_cannot_use_a_place_holds_nobody_up() {
-        let queue = Queue::new(9);
-        let free = Cell::new(false);
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut picky = pin!(queue.wait(true, || None::<()>));
-        let mut other = pin!(queue.wait(false, || free.get().then_some(())));
-        assert!(picky.as_mut().poll(&mut cx).is_pending());
-        assert!(other.as_mut().poll(&mut cx).is_pending());
-        free.set(true);
-        queue.wake();
-        assert!(picky.as_mut().poll(&mut cx).is_pending());
-        assert!(other.as_mut().poll(&mut cx).is_ready());
-    }
-
-    #[test]
-    fn who_leaves_passes_its_turn_on() {
-        let queue = Queue::new(9);
-        let mut cx = Context::from_waker(Waker::noop());
-        let free = Cell::new(false);
-        let mut second = pin!(queue.wait(false, || free.get().then_some(())));
-        {
-            let mut first = pin!(queue.wait(true, || None::<()>));
-            assert!(first.as_mut().poll(&mut cx).is_pending());
-            assert!(second.as_mut().poll(&mut cx).is_pending());
-            free.set(true);
-            queue.wake();
-        }
-        assert!(second.as_mut().poll(&mut cx).is_ready());
-    }
-
-    #[test]
-    fn nothing_is_lost_between_threads() {
-        let queue = std::sync::Arc::new(Queue::new(1000));
-        let places = std::sync::Arc::new(AtomicUsize::new(3));
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                let (queue, places) = (queue.clone(), places.clone());
-                std::thread::spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread();
-                    let runtime = { runtime }.build().unwrap();
-                    runtime.block_on(async {
-                        for _ in 0..2000 {
-                            let take = || {
-                                places
-                                    .try_update(Ordering::SeqCst, Ordering::SeqCst, |free| {
-                                        free.checked_sub(1)
-                                    })
-                                    .ok()
-                            };
-                            queue.wait(false, take).await.unwrap();
-                            tokio::task::yield_now().await;
-                            places.fetch_add(1, Ordering::SeqCst);
-                            queue.wake();
-                        }
-                    });
-                })
-            })
-            .collect();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        assert_eq!(places.load(Ordering::SeqCst), 3);
-        assert_eq!(queue.len(), 0);
-    }
-}
+mod tests;

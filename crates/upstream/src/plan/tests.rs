@@ -1,5 +1,8 @@
+use std::future::poll_fn;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 
 use net::watchdog::Watchdog;
 
@@ -195,6 +198,64 @@ fn on_a_core(plan: &Arc<ClusterPlan>) -> Rc<Cluster> {
 
 fn ask(tried: &Tried) -> Ask<'_> {
     Ask { hash: None, pinned: None, tried }
+}
+
+async fn look<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+#[test]
+fn who_waits_for_its_own_server_holds_nobody_up() {
+    net::run_local(async {
+        let registry = Registry::new([7; 32]);
+        let plan = plan(
+            &registry,
+            "server \"http://192.0.2.1\" \"http://192.0.2.2\"; sticky cookie=\"b\"; \
+             max-connections 1 queue=4 queue-timeout=\"60s\"",
+        );
+        let cluster = on_a_core(&plan);
+        let cookie = plan.members().list[0].cookie.clone();
+        let tried = Tried::default();
+        let own = Ask { pinned: Some(cookie.as_bytes()), ..ask(&tried) };
+        let has = cluster.lease(&own).await.unwrap();
+        let mut second = pin!(cluster.lease(&own));
+        let mut third = pin!(cluster.lease(&own));
+        assert!(look(second.as_mut()).await.is_pending());
+        assert!(look(third.as_mut()).await.is_pending());
+        let Poll::Ready(free) = look(pin!(cluster.lease(&ask(&tried)))).await else {
+            panic!("a server is idle");
+        };
+        assert_ne!(free.unwrap().member().address(), has.member().address());
+        let Poll::Ready(elsewhere) = look(pin!(cluster.lease(&own))).await else {
+            panic!("half of the line waits for one server already");
+        };
+        assert_ne!(elsewhere.unwrap().member().address(), has.member().address());
+        drop(has);
+        assert!(look(second.as_mut()).await.is_ready());
+    });
+}
+
+#[test]
+fn a_cookie_that_names_no_server_asks_for_none() {
+    net::run_local(async {
+        let registry = Registry::new([7; 32]);
+        let plan = plan(
+            &registry,
+            "server \"http://192.0.2.1\"; sticky cookie=\"b\"; \
+             max-connections 1 queue=2 queue-timeout=\"60s\"",
+        );
+        let cluster = on_a_core(&plan);
+        let tried = Tried::default();
+        let forged = Ask { pinned: Some(b"forged"), ..ask(&tried) };
+        let _has = cluster.lease(&forged).await.unwrap();
+        let mut first = pin!(cluster.lease(&forged));
+        let mut second = pin!(cluster.lease(&forged));
+        assert!(look(first.as_mut()).await.is_pending());
+        assert!(look(second.as_mut()).await.is_pending(), "it may use the whole line");
+        assert!(plan.queue.as_ref().unwrap().is_contended());
+        let third = look(pin!(cluster.lease(&forged))).await;
+        assert!(matches!(third, Poll::Ready(Err(Unavailable::QueueFull))));
+    });
 }
 
 #[test]
