@@ -100,9 +100,6 @@ impl Changes {
         change: Change,
         known: impl Fn(&str) -> bool,
     ) -> Result<(), ChangeError> {
-        if self.servers.len() + self.added.len() >= MAX_CHANGES {
-            return Err(ChangeError::TooMany);
-        }
         if let Change::Add { url } = change {
             let server = server_of(&url)?;
             let text = server_text(&server);
@@ -118,6 +115,7 @@ impl Changes {
             if known(&text) {
                 return Err(ChangeError::Exists);
             }
+            self.room()?;
             self.added.push(server);
             return Ok(());
         }
@@ -130,10 +128,16 @@ impl Changes {
             self.servers.retain(|(said, _)| said != name);
             return Ok(());
         }
-        let at = self.servers.iter().position(|(said, _)| said == name).unwrap_or_else(|| {
-            self.servers.push((name.to_owned(), Altered::default()));
-            self.servers.len() - 1
-        });
+        let at = match self.servers.iter().position(|(said, _)| said == name) {
+            Some(at) => at,
+            // There is nothing to undo.
+            None if matches!(change, Change::Undrain | Change::Reset) => return Ok(()),
+            None => {
+                self.room()?;
+                self.servers.push((name.to_owned(), Altered::default()));
+                self.servers.len() - 1
+            }
+        };
         let altered = &mut self.servers[at].1;
         match change {
             Change::Drain => altered.draining = true,
@@ -145,6 +149,12 @@ impl Changes {
         }
         self.servers.retain(|(_, altered)| *altered != Altered::default());
         Ok(())
+    }
+
+    /// Whether one more can be remembered.
+    fn room(&self) -> Result<(), ChangeError> {
+        let full = self.servers.len() + self.added.len() >= MAX_CHANGES;
+        if full { Err(ChangeError::TooMany) } else { Ok(()) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -222,6 +232,22 @@ mod tests {
         changes.make("192.0.2.9:80", Change::Drain, |_| true).unwrap();
         changes.make("192.0.2.9:80", Change::Remove, |_| true).unwrap();
         assert!(changes.is_empty());
+    }
+
+    #[test]
+    fn what_is_full_can_be_undone() {
+        let mut changes = Changes::default();
+        for number in 0..MAX_CHANGES {
+            changes.make(&number.to_string(), Change::Drain, |_| true).unwrap();
+        }
+        let more = changes.make("more", Change::Drain, |_| true);
+        assert_eq!(more, Err(ChangeError::TooMany));
+        let url = "http://192.0.2.9".to_owned();
+        assert_eq!(changes.make("", Change::Add { url }, |_| false), more);
+        changes.make("7", Change::Weight(3), |_| true).unwrap();
+        changes.make("more", Change::Undrain, |_| true).unwrap();
+        changes.make("8", Change::Undrain, |_| true).unwrap();
+        changes.make("more", Change::Drain, |_| true).unwrap();
     }
 
     #[test]
