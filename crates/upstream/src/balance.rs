@@ -35,8 +35,6 @@ pub(crate) struct Candidate {
     pub(crate) in_flight: u32,
     /// So many it may have.
     pub(crate) limit: u32,
-    /// How soon it answers, in microseconds; 0: not known.
-    pub(crate) latency: u32,
     /// How it is.
     pub(crate) condition: Condition,
     /// This request has been there.
@@ -180,7 +178,12 @@ pub(crate) fn random(candidates: &[Candidate], random: u64) -> Option<usize> {
 
 /// Of two at random the one that answers sooner: its latency times the requests it would have.
 /// Where the latency of one is not known, the requests decide.
-pub(crate) fn peak_ewma(candidates: &[Candidate], random: u64) -> Option<usize> {
+/// `latency` says how soon one answers, in microseconds (0: not known); it is asked for the two.
+pub(crate) fn peak_ewma(
+    candidates: &[Candidate],
+    random: u64,
+    latency: impl Fn(usize) -> u32,
+) -> Option<usize> {
     let count = listed(candidates).count() as u64;
     let first = random.checked_rem(count)?;
     let nth = |nth: u64| listed(candidates).nth(nth as usize).map(|(index, _)| index);
@@ -191,13 +194,14 @@ pub(crate) fn peak_ewma(candidates: &[Candidate], random: u64) -> Option<usize> 
     let second = (first + 1 + (random >> 32) % (count - 1)) % count;
     let (first, second) = (nth(first)?, nth(second)?);
     let (one, other) = (&candidates[first], &candidates[second]);
-    let first_wins = if one.latency == 0 || other.latency == 0 {
+    let (soon, later) = (latency(first), latency(second));
+    let first_wins = if soon == 0 || later == 0 {
         !is_less_loaded(other, one)
     } else {
-        let cost = |of: &Candidate| {
-            f64::from(of.latency) * (f64::from(of.in_flight) + 1.0) / f64::from(of.weight)
+        let cost = |of: &Candidate, latency| {
+            f64::from(latency) * (f64::from(of.in_flight) + 1.0) / f64::from(of.weight)
         };
-        cost(one) <= cost(other)
+        cost(one, soon) <= cost(other, later)
     };
     Some(if first_wins { first } else { second })
 }

@@ -179,7 +179,8 @@ impl Cluster {
     /// See [`Unavailable`].
     pub async fn lease(self: &Rc<Self>, ask: &Ask<'_>) -> Result<Lease, Unavailable> {
         let now = self.clock.now_ms();
-        if ask.tried.count == 0 {
+        // One counter for all cores: only where somebody asks how many there were.
+        if ask.tried.count == 0 && self.plan.config().retry.attempts > 0 {
             self.plan.budget.request(now);
         }
         let admitted = Admitted::by(self, now).ok_or(Unavailable::CircuitOpen)?;
@@ -333,7 +334,6 @@ impl Cluster {
     fn gather(&self, view: &mut View, tried: &Tried, now: u64) {
         let config = self.plan.config();
         let limit = self.limit();
-        let wants_latency = config.balance == Balance::PeakEwma;
         view.facts.clear();
         view.facts.extend(view.slots.iter().map(|slot| {
             let member = &*slot.member;
@@ -348,7 +348,6 @@ impl Cluster {
                 tier: member.tier,
                 in_flight: member.endpoint.in_flight(),
                 limit,
-                latency: if wants_latency { member.endpoint.peak_latency(now) } else { 0 },
                 condition: condition(member, now),
                 tried: tried.has(member.id),
                 listed: false,
@@ -364,7 +363,11 @@ impl Cluster {
                 self.turn.set(turn.wrapping_add(1));
                 balance::least_requests(&view.facts, turn)
             }
-            Balance::PeakEwma => balance::peak_ewma(&view.facts, self.next_random()),
+            Balance::PeakEwma => {
+                let now = self.clock.now_ms();
+                let latency = |index: usize| view.slots[index].member.endpoint.peak_latency(now);
+                balance::peak_ewma(&view.facts, self.next_random(), latency)
+            }
             Balance::Random => balance::random(&view.facts, self.next_random()),
             Balance::Hash { bound, .. } => match ask.hash {
                 Some(key) => balance::consistent(&view.facts, key, *bound),
