@@ -79,20 +79,18 @@ pub(crate) fn may_eject(out: usize, all: usize, percent: u8) -> bool {
     out < (all * usize::from(percent) / 100).max(1)
 }
 
-/// Whether a mean latency (microseconds) is more than `percent` of the median of the others.
-/// `others` is sorted by this.
-pub(crate) fn is_slow(mean: u32, others: &mut [u32], percent: u32) -> bool {
-    if others.is_empty() {
+/// Whether one of the mean latencies (microseconds, sorted) is more than `percent` of the median
+/// of the others.
+pub(crate) fn is_slow(sorted: &[u32], index: usize, percent: u32) -> bool {
+    let others = sorted.len().saturating_sub(1);
+    if others == 0 {
         return false;
     }
-    others.sort_unstable();
-    let middle = others.len() / 2;
-    let median = if others.len() % 2 == 1 {
-        u64::from(others[middle])
-    } else {
-        (u64::from(others[middle - 1]) + u64::from(others[middle])) / 2
-    };
-    let mean = u64::from(mean);
+    let other = |nth: usize| u64::from(sorted[nth + usize::from(nth >= index)]);
+    let middle = others / 2;
+    let median =
+        if others % 2 == 1 { other(middle) } else { (other(middle - 1) + other(middle)) / 2 };
+    let mean = u64::from(sorted[index]);
     mean * 100 > median * u64::from(percent) && mean > median + LEAST_DIFFERENCE
 }
 
@@ -139,10 +137,13 @@ mod tests {
 
     #[test]
     fn slow_against_the_median_of_the_others() {
-        assert!(is_slow(40_000, &mut [10_000, 12_000, 90_000], 300));
-        assert!(!is_slow(36_000, &mut [10_000, 12_000, 90_000], 300));
-        assert!(is_slow(31_000, &mut [10_000, 10_000], 300));
-        assert!(!is_slow(4000, &mut [100, 100], 300), "nobody would notice");
-        assert!(!is_slow(40_000, &mut [], 300));
+        assert!(is_slow(&[10_000, 12_000, 40_000, 90_000], 2, 300));
+        assert!(!is_slow(&[10_000, 12_000, 36_000, 90_000], 2, 300));
+        assert!(is_slow(&[10_000, 10_000, 31_000], 2, 300));
+        assert!(!is_slow(&[10_000, 10_000, 31_000], 0, 300));
+        assert!(!is_slow(&[20_000, 61_000, 100_000], 1, 110), "60 is the median of the others");
+        assert!(is_slow(&[20_000, 67_000, 100_000], 1, 110));
+        assert!(!is_slow(&[100, 100, 4000], 2, 300), "nobody would notice");
+        assert!(!is_slow(&[40_000], 0, 300));
     }
 }

@@ -412,33 +412,37 @@ impl ClusterPlan {
             return;
         }
         let members = self.members();
-        let known: Vec<_> = members
+        let mut known: Vec<_> = members
             .list
             .iter()
             .filter(|member| !member.endpoint.ejection.is_out(now))
             .filter_map(|member| {
                 let (mean, responses) = member.endpoint.mean_latency();
-                (responses >= ENOUGH_RESPONSES).then_some((member, mean))
+                (responses >= ENOUGH_RESPONSES).then_some((mean, member))
             })
             .collect();
-        for (index, (member, mean)) in known.iter().enumerate() {
-            let others = known.iter().enumerate().filter(|(other, _)| *other != index);
-            let mut others: Vec<u32> = others.map(|(_, (_, mean))| *mean).collect();
-            if is_slow(*mean, &mut others, percent) {
-                self.eject(&member.endpoint, now, outlier, "latency");
-                // It is judged by what it does when it is back.
-                member.endpoint.forget_latency();
+        known.sort_unstable_by_key(|(mean, _)| *mean);
+        let means: Vec<u32> = known.iter().map(|(mean, _)| *mean).collect();
+        // From the slowest on, to the first that is not too slow or that has to stay.
+        for (index, (_, member)) in known.iter().enumerate().rev() {
+            if !is_slow(&means, index, percent)
+                || !self.eject(&member.endpoint, now, outlier, "latency")
+            {
+                break;
             }
+            // It is judged by what it does when it is back.
+            member.endpoint.forget_latency();
         }
     }
 
-    fn eject(&self, endpoint: &Endpoint, now: u64, outlier: &config::Outlier, why: &str) {
+    /// Leaves a server out, unless it is already, or too many are.
+    fn eject(&self, endpoint: &Endpoint, now: u64, outlier: &config::Outlier, why: &str) -> bool {
         let _one = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members();
         let out = members.list.iter().filter(|one| one.endpoint.ejection.is_out(now)).count();
         if endpoint.ejection.is_out(now) || !may_eject(out, members.list.len(), outlier.max_ejected)
         {
-            return;
+            return false;
         }
         let span = endpoint.ejection.eject(now, outlier.eject);
         tracing::warn!(
@@ -448,6 +452,7 @@ impl ClusterPlan {
             seconds = span.as_secs(),
             "server left out"
         );
+        true
     }
 
     /// The servers that have no address: as written, and why.
