@@ -297,6 +297,7 @@ impl Endpoint {
         if let Some(found) =
             known.iter().filter_map(Weak::upgrade).find(|known| known.is_same_check(&new))
         {
+            found.follow(new);
             return (found, false);
         }
         let new = Arc::new(new);

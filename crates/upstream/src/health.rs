@@ -8,8 +8,8 @@ use tls::ClientTls;
 
 use crate::endpoint::Endpoint;
 
-/// One check of one real server, made once however many groups ask for it. The group that asked
-/// first lends its TLS.
+/// One check of one real server, made once however many groups ask for it. The group that was
+/// made last lends its TLS: it has read the files last.
 #[derive(Debug)]
 pub struct Health {
     pub(crate) endpoint: std::sync::Weak<Endpoint>,
@@ -19,7 +19,7 @@ pub struct Health {
     pub(crate) authority: String,
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) tls: Option<ClientTls>,
+    tls: Mutex<Lent>,
     /// HTTP/2 is spoken.
     pub(crate) http2: bool,
     /// The header that its connections begin with.
@@ -30,6 +30,13 @@ pub struct Health {
     /// Checks in a row that say the contrary of `ill`.
     streak: AtomicU32,
     why: Mutex<Option<String>>,
+}
+
+/// TLS, and which plan it is from.
+#[derive(Debug)]
+struct Lent {
+    tls: Option<ClientTls>,
+    made: u64,
 }
 
 /// What a check has changed.
@@ -49,6 +56,8 @@ pub(crate) struct Subject {
     pub(crate) authority: String,
     pub(crate) host: String,
     pub(crate) tls: Option<ClientTls>,
+    /// The plan that asks; later ones have higher numbers.
+    pub(crate) made: u64,
     pub(crate) http2: bool,
     pub(crate) introduction: Option<ProxyVersion>,
 }
@@ -62,7 +71,7 @@ impl Health {
             check,
             authority: subject.authority,
             host: subject.host,
-            tls: subject.tls,
+            tls: Mutex::new(Lent { tls: subject.tls, made: subject.made }),
             http2: subject.http2,
             introduction: subject.introduction,
             ill: AtomicBool::new(false),
@@ -79,6 +88,21 @@ impl Health {
             && self.host == other.host
             && self.http2 == other.http2
             && self.introduction == other.introduction
+    }
+
+    /// How TLS is done.
+    pub(crate) fn tls(&self) -> Option<ClientTls> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).tls.clone()
+    }
+
+    /// Does TLS as the other one would, if that is from a later plan: certificates may have
+    /// changed in their files.
+    pub(crate) fn follow(&self, other: Self) {
+        let new = other.tls.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut lent = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if new.made >= lent.made {
+            *lent = new;
+        }
     }
 
     /// Whether its checks fail.
@@ -161,6 +185,7 @@ pub(crate) mod tests {
             authority: "a".into(),
             host: "a".into(),
             tls: None,
+            made: 0,
             http2: false,
             introduction: None,
         }
@@ -215,6 +240,29 @@ pub(crate) mod tests {
         assert_eq!(health.note(bad()), Turn::Ill);
         assert_eq!(health.note(Ok(())), Turn::Well);
         assert_eq!(health.note(bad()), Turn::Same, "it has credit now");
+    }
+
+    #[test]
+    fn the_plan_that_was_made_last_lends_its_tls() {
+        let endpoint = endpoint();
+        let check = HealthCheck {
+            probe: Probe::Tcp,
+            every: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            fall: 3,
+            rise: 2,
+            port: None,
+            span: (7, 7).into(),
+        };
+        let of = |made, tls| Health::new(&endpoint, &check, Subject { made, tls, ..subject() });
+        let tls = ClientTls::build(&Default::default(), &tls::Roots::system(), &[]).unwrap();
+        let (kept, _) = endpoint.health(of(1, None));
+        endpoint.health(of(2, Some(tls)));
+        assert!(kept.tls().is_some());
+        endpoint.health(of(1, None));
+        assert!(kept.tls().is_some(), "the earlier plan is still there");
+        endpoint.health(of(3, None));
+        assert!(kept.tls().is_none());
     }
 
     #[test]

@@ -35,6 +35,8 @@ const ENOUGH_RESPONSES: u32 = 20;
 pub struct ClusterPlan {
     config: Upstream,
     connect_timeout: Duration,
+    /// Later plans have higher ones.
+    made: u64,
     registry: Weak<Registry>,
     /// It was made before the process began to serve.
     initial: bool,
@@ -134,6 +136,7 @@ impl ClusterPlan {
         let plan = Arc::new(Self {
             config: config.clone(),
             connect_timeout,
+            made: registry.next_plan(),
             registry: Arc::downgrade(registry),
             initial: !registry.is_started(),
             secure: Mutex::new(secure),
@@ -203,8 +206,9 @@ impl ClusterPlan {
     /// Brings the servers in line with the configuration and with what was changed at run time,
     /// and publishes them to all cores.
     pub(crate) fn update(self: &Arc<Self>, registry: &Arc<Registry>) {
-        let changes = registry.changes(self.name());
         let mut state = self.lock();
+        // Read under the lock: else an earlier state of them could be published last.
+        let changes = registry.changes(self.name());
         let configured = self.config.servers.iter().map(|server| (server, self.initial));
         let added = changes.added().map(|server| (server, false));
         for (server, initial) in configured.chain(added) {
@@ -269,7 +273,6 @@ impl ClusterPlan {
         outcome: Result<Vec<Found>, DnsError>,
     ) -> bool {
         let Some(registry) = self.registry.upgrade() else { return false };
-        let changes = registry.changes(self.name());
         let mut state = self.lock();
         let Some(entry) = state.servers.iter_mut().find(|entry| entry.number == number) else {
             return false;
@@ -295,6 +298,7 @@ impl ClusterPlan {
             }
         };
         if first || changed {
+            let changes = registry.changes(self.name());
             self.publish(&mut state, &changes, &registry);
         }
         true
@@ -378,6 +382,7 @@ impl ClusterPlan {
             authority: authority.to_owned(),
             host: host.to_owned(),
             tls: if secure { self.secure(offer) } else { None },
+            made: self.made,
             http2,
             // Another port need not speak what that of the traffic does.
             introduction: self.config.proxy_protocol.filter(|_| check.port.is_none()),

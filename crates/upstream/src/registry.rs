@@ -1,9 +1,10 @@
 //! What the process knows of all servers, whichever configuration names them. It outlives every
 //! configuration: endpoints are found again by what they are, and keep their state.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::changes::{Change, ChangeError, Changes, names};
@@ -21,8 +22,9 @@ pub struct Registry {
     /// What sticky cookies are made with, unless the configuration has a secret.
     secret: [u8; 32],
     endpoints: Mutex<HashMap<EndpointKey, Weak<Endpoint>>>,
-    /// In the order they were made.
-    plans: Mutex<Vec<Weak<ClusterPlan>>>,
+    /// By name, in the order they were made: a configuration can have thousands.
+    plans: Mutex<HashMap<String, Vec<Weak<ClusterPlan>>>>,
+    plans_made: AtomicU64,
     changes: Mutex<HashMap<String, Changes>>,
     /// The last good addresses of servers with names, by how they are written.
     found: Mutex<HashMap<Arc<str>, Vec<Found>>>,
@@ -46,6 +48,7 @@ impl Registry {
             secret,
             endpoints: Mutex::default(),
             plans: Mutex::default(),
+            plans_made: AtomicU64::new(0),
             changes: Mutex::default(),
             found: Mutex::default(),
             keeper: Mutex::default(),
@@ -91,6 +94,21 @@ impl Registry {
     ) -> Result<(), ChangeError> {
         let plans = self.plans_named(upstream);
         let Some(newest) = plans.last() else { return Err(ChangeError::NoUpstream) };
+        self.note_change(newest, server, change)?;
+        // Requests that still run on an earlier configuration see it as well.
+        for plan in &plans {
+            plan.update(self);
+        }
+        Ok(())
+    }
+
+    /// Remembers a change; the plans are told of it by others.
+    pub(crate) fn note_change(
+        &self,
+        newest: &ClusterPlan,
+        server: &str,
+        change: Change,
+    ) -> Result<(), ChangeError> {
         let members = newest.members();
         let known = |name: &str| {
             let configured = &newest.config().servers;
@@ -100,35 +118,27 @@ impl Registry {
                         || name == member.address().to_string()
                 })
         };
-        {
-            let mut all = lock(&self.changes);
-            let changes = all.entry(upstream.to_owned()).or_default();
-            let outcome = changes.make(server, change, known);
-            if changes.is_empty() {
-                all.remove(upstream);
-            }
-            outcome?;
+        let mut all = lock(&self.changes);
+        let changes = all.entry(newest.name().to_owned()).or_default();
+        let outcome = changes.make(server, change, known);
+        if changes.is_empty() {
+            all.remove(newest.name());
         }
-        // Requests that still run on an earlier configuration see it as well.
-        for plan in &plans {
-            plan.update(self);
-        }
-        Ok(())
+        outcome
     }
 
     /// All groups of the newest configuration that has them, and how their servers are.
     #[must_use]
     pub fn status(&self) -> Vec<UpstreamStatus> {
-        let plans = self.plans();
-        let newest = |(index, plan): &(usize, &Arc<ClusterPlan>)| {
-            !plans[index + 1..].iter().any(|later| later.name() == plan.name())
-        };
-        let mut all: Vec<_> = plans
-            .iter()
-            .enumerate()
-            .filter(newest)
-            .map(|(_, plan)| status_of(plan, &plans))
-            .collect();
+        // Plans are let go without the lock: the last one calls back.
+        let plans: Vec<Vec<Arc<ClusterPlan>>> =
+            lock(&self.plans).values().map(|plans| alive(plans)).collect();
+        let members: Vec<_> = plans.iter().flatten().map(|plan| plan.members()).collect();
+        let takers = members.iter().flat_map(|members| &members.list);
+        let in_use: HashSet<_> =
+            takers.filter(|member| !member.draining).map(|member| member.endpoint.id()).collect();
+        let newest = plans.iter().filter_map(|plans| plans.last());
+        let mut all: Vec<_> = newest.map(|plan| status_of(plan, &in_use)).collect();
         all.sort_by(|left, right| left.name.cmp(&right.name));
         all
     }
@@ -139,26 +149,30 @@ impl Registry {
 
     pub(crate) fn adopt(&self, plan: &Arc<ClusterPlan>) {
         let mut plans = lock(&self.plans);
-        plans.retain(|known| known.strong_count() > 0);
-        plans.push(Arc::downgrade(plan));
+        let namesakes = plans.entry(plan.name().to_owned()).or_default();
+        namesakes.retain(|known| known.strong_count() > 0);
+        namesakes.push(Arc::downgrade(plan));
     }
 
     /// A plan of this name is gone: with the last one, what was changed of it.
     pub(crate) fn forget(&self, name: &str) {
-        if self.plans_named(name).is_empty() {
+        let mut plans = lock(&self.plans);
+        let Some(namesakes) = plans.get_mut(name) else { return };
+        namesakes.retain(|known| known.strong_count() > 0);
+        if namesakes.is_empty() {
+            plans.remove(name);
             lock(&self.changes).remove(name);
         }
     }
 
-    fn plans(&self) -> Vec<Arc<ClusterPlan>> {
-        // Plans are let go without the lock: the last one calls back.
-        lock(&self.plans).iter().filter_map(Weak::upgrade).collect()
+    /// The plans of a group, the newest last.
+    fn plans_named(&self, name: &str) -> Vec<Arc<ClusterPlan>> {
+        lock(&self.plans).get(name).map(|plans| alive(plans)).unwrap_or_default()
     }
 
-    fn plans_named(&self, name: &str) -> Vec<Arc<ClusterPlan>> {
-        let mut plans = self.plans();
-        plans.retain(|plan| plan.name() == name);
-        plans
+    /// The number of the next plan: later ones have higher numbers.
+    pub(crate) fn next_plan(&self) -> u64 {
+        self.plans_made.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn changes(&self, upstream: &str) -> Changes {
@@ -220,6 +234,10 @@ impl std::fmt::Debug for Registry {
         let endpoints = lock(&self.endpoints).len();
         f.debug_struct("Registry").field("endpoints", &endpoints).finish_non_exhaustive()
     }
+}
+
+fn alive<T>(all: &[Weak<T>]) -> Vec<Arc<T>> {
+    all.iter().filter_map(Weak::upgrade).collect()
 }
 
 /// What is locked here is whole between any two steps.

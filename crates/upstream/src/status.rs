@@ -1,5 +1,6 @@
 //! Groups and their servers as an operator sees them.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use net::watchdog::process_ms;
 
 use crate::balance::Condition;
-use crate::endpoint::Endpoint;
 use crate::member::{BACKUP, Member};
 use crate::plan::ClusterPlan;
 
@@ -100,11 +100,12 @@ pub(crate) fn condition(member: &Member, now: u64) -> Condition {
     }
 }
 
-/// How a group is; `all` are those that may use the same servers.
-pub(crate) fn status_of(plan: &Arc<ClusterPlan>, all: &[Arc<ClusterPlan>]) -> UpstreamStatus {
+/// How a group is; `in_use` are the servers ([`crate::Endpoint::id`]) that some group sends new
+/// requests to.
+pub(crate) fn status_of(plan: &Arc<ClusterPlan>, in_use: &HashSet<usize>) -> UpstreamStatus {
     let now = process_ms();
     let members = plan.members();
-    let resolved = members.list.iter().map(|member| server(member, now, all));
+    let resolved = members.list.iter().map(|member| server(member, now, in_use));
     let missing = plan.unresolved().into_iter().map(|(text, why)| ServerStatus {
         server: text.to_string(),
         address: None,
@@ -128,7 +129,7 @@ pub(crate) fn status_of(plan: &Arc<ClusterPlan>, all: &[Arc<ClusterPlan>]) -> Up
     }
 }
 
-fn server(member: &Member, now: u64, all: &[Arc<ClusterPlan>]) -> ServerStatus {
+fn server(member: &Member, now: u64, in_use: &HashSet<usize>) -> ServerStatus {
     let endpoint = &member.endpoint;
     let (requests, failures) = endpoint.totals();
     let state = match condition(member, now) {
@@ -151,17 +152,6 @@ fn server(member: &Member, now: u64, all: &[Arc<ClusterPlan>]) -> ServerStatus {
         requests,
         failures,
         latency: endpoint.latency(),
-        safe_to_stop: is_safe_to_stop(endpoint, all),
+        safe_to_stop: endpoint.in_flight() == 0 && !in_use.contains(&endpoint.id()),
     }
-}
-
-/// Whether no group sends anything new to it, and nothing runs on it.
-fn is_safe_to_stop(endpoint: &Arc<Endpoint>, all: &[Arc<ClusterPlan>]) -> bool {
-    let is_used = |plan: &Arc<ClusterPlan>| {
-        plan.members()
-            .list
-            .iter()
-            .any(|member| Arc::ptr_eq(&member.endpoint, endpoint) && !member.draining)
-    };
-    endpoint.in_flight() == 0 && !all.iter().any(is_used)
 }

@@ -100,7 +100,8 @@ async fn check(health: &Health) -> Result<(), String> {
         Some(ProxyVersion::V2) => &LOCAL_V2,
     };
     io.write_all(introduction).await.map_err(|error| error.to_string())?;
-    if let Some(tls) = &health.tls {
+    let tls = health.tls();
+    if let Some(tls) = &tls {
         io = tls.connect(io, &health.host).await.map_err(|error| error.to_string())?;
     }
     match &health.check.probe {
@@ -109,15 +110,13 @@ async fn check(health: &Health) -> Result<(), String> {
             let ask = http::Ask {
                 target,
                 host: host.as_deref().unwrap_or(&health.authority),
-                secure: health.tls.is_some(),
+                secure: tls.is_some(),
                 statuses,
                 text: body.as_deref(),
             };
             if health.http2 { http::ask_http2(io, &ask).await } else { http::ask(io, &ask).await }
         }
-        Probe::Grpc { service } => {
-            grpc::ask(io, &health.authority, health.tls.is_some(), service).await
-        }
+        Probe::Grpc { service } => grpc::ask(io, &health.authority, tls.is_some(), service).await,
     }
 }
 

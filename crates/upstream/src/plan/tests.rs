@@ -178,6 +178,53 @@ fn who_is_much_slower_than_the_others_is_left_out() {
 }
 
 #[test]
+fn who_is_slow_but_has_to_stay_keeps_its_latency() {
+    let registry = Registry::new([7; 32]);
+    let plan = plan(
+        &registry,
+        "server \"http://192.0.2.1\" \"http://192.0.2.2\" \"http://192.0.2.3\" \
+         \"http://192.0.2.4\" \"http://192.0.2.5\"; \
+         outlier failures=5 within=\"10s\" eject=\"30s\" latency=\"300%\" max-ejected=\"20%\"",
+    );
+    let members = plan.members();
+    for (member, millis) in members.list.iter().zip([10, 80, 12, 90, 11]) {
+        for _ in 0..ENOUGH_RESPONSES {
+            member.endpoint.answered(1000, Duration::from_millis(millis));
+        }
+    }
+    plan.compare_latencies(1000);
+    let out: Vec<_> = members.list.iter().map(|one| one.endpoint.ejection.is_out(1000)).collect();
+    assert_eq!(out, [false, false, false, true, false], "the slowest");
+    let responses: Vec<_> = members.list.iter().map(|one| one.endpoint.mean_latency().1).collect();
+    assert_eq!(responses, [20, 20, 20, 0, 20]);
+}
+
+#[test]
+fn a_change_is_not_undone_by_a_look_up() {
+    let registry = Registry::new([7; 32]);
+    let plan = plan(&registry, "server \"http://app.test\"");
+    let sets = [at("app.test", &["192.0.2.1"]), at("app.test", &["192.0.2.1", "192.0.2.2"])];
+    plan.looked_up(0, Ok(sets[0].clone()));
+    for round in 0..50 {
+        std::thread::scope(|scope| {
+            let mut state = plan.lock();
+            let set = sets[(round + 1) % 2].clone();
+            let look_up = scope.spawn(|| plan.looked_up(0, Ok(set)));
+            // Most times it comes to the lock meanwhile.
+            for _ in 0..100 {
+                std::thread::yield_now();
+            }
+            registry.note_change(&plan, "http://app.test", Change::Drain).unwrap();
+            plan.publish(&mut state, &registry.changes("app"), &registry);
+            drop(state);
+            assert!(look_up.join().unwrap());
+        });
+        assert!(plan.members().list.iter().all(|member| member.draining), "round {round}");
+        registry.change("app", "http://app.test", Change::Undrain).unwrap();
+    }
+}
+
+#[test]
 fn a_dropped_plan_ends_the_work_for_it() {
     let registry = Registry::new([7; 32]);
     let plan = plan(&registry, "server \"http://app.test\"; health \"/\"");
