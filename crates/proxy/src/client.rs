@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use policy::TrustedPeers;
+
 /// The client of one connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
@@ -17,6 +19,11 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(peer: SocketAddr, trusted: bool) -> Self {
         Self { address: peer.ip().to_canonical(), port: peer.port(), trusted, secure: false }
+    }
+
+    /// The same, believed or not as a configuration says.
+    pub(crate) fn under(self, trusted: &TrustedPeers) -> Self {
+        Self { trusted: trusted.trusts(self.address), ..self }
     }
 
     pub(crate) fn scheme(&self) -> &'static str {

@@ -180,7 +180,7 @@ impl Connection {
             core,
             view: &serving.view,
             listener: serving.listener(),
-            client: self.accepted.client,
+            client: self.accepted.client.under(&serving.view.snapshot.trusted),
             destination: self.accepted.destination.as_deref(),
             tls_site: self.accepted.tls_site.as_deref(),
             down,

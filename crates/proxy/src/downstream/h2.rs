@@ -293,7 +293,7 @@ async fn serve_stream(
         core,
         view: &serving.view,
         listener,
-        client: accepted.client,
+        client: accepted.client.under(&serving.view.snapshot.trusted),
         destination: accepted.destination.as_deref(),
         tls_site: accepted.tls_site.as_deref(),
         down: &mut down,
