@@ -23,7 +23,7 @@ pub mod target;
 pub mod trailer;
 
 pub use authority::{Authority, AuthorityError, Host};
-pub use block::{Block, Field};
+pub use block::{Block, Field, is_alias};
 pub use field::FieldId;
 pub use head::{RequestHead, ResponseHead, Version};
 pub use method::Method;

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use message::target::Target;
-use message::{Block, FieldId, ResponseHead};
+use message::{Block, FieldId, ResponseHead, is_alias};
 use policy::freshness;
 
 use crate::client::AddressText;
@@ -182,11 +182,10 @@ impl Question {
         x: &mut Exchange<'_>,
         shown: &Block,
     ) -> Result<(Decision, Duration), Failure> {
-        let asked = fetch(x, self.upstream, Get { target: &self.target, fields: shown });
-        let reply = match tokio::time::timeout(self.timeout, asked).await {
-            Ok(reply) => reply.map_err(|failure| undecided(failure.kind))?,
-            Err(_) => return Err(undecided(Kind::ResponseTimeout)),
-        };
+        let get = Get { target: &self.target, fields: shown };
+        let until = tokio::time::Instant::now() + self.timeout;
+        let reply = fetch(x, self.upstream, get, until).await;
+        let reply = reply.map_err(|failure| undecided(failure.kind))?;
         let fresh = fresh_for(&reply.head);
         let decision = match reply.head.status {
             200..=299 => Decision::Grant(self.copied(&reply.head)),
@@ -291,11 +290,4 @@ fn host_and_target<'x>(x: &'x Exchange<'_>) -> (&'x [u8], [&'x [u8]; 2]) {
         }
         _ => (host, [received, b""]),
     }
-}
-
-/// Whether two names are the same once case and `_` for `-` are set aside, as programs behind a
-/// CGI-like gateway do.
-fn is_alias(left: &[u8], right: &[u8]) -> bool {
-    let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    left.len() == right.len() && left.iter().map(fold).eq(right.iter().map(fold))
 }

@@ -1,12 +1,12 @@
 //! One GET to a server of an upstream, and its whole response.
 
 use std::future::poll_fn;
-use std::time::Instant;
 
 use config::Scheme;
 use h1::{BodyEncoder, HeadLimits};
 use message::framing::BodyLength;
 use message::{Block, Method, ResponseHead, Version, hop};
+use tokio::time::{Instant, timeout_at};
 use upstream::{Ask, Connection, FailureClass, Lease, Link, Member, Outcome, Tried, Verdict, Wish};
 
 use crate::core::Core;
@@ -43,38 +43,41 @@ pub(super) struct Get<'a> {
 }
 
 /// Makes the request, on another server where one cannot be reached, and once more on a new
-/// connection where one that was kept was closed.
+/// connection where one that was kept was closed, or of the same server where it refused the
+/// stream. All of it is over by `until`.
 pub(super) async fn fetch(
     x: &Exchange<'_>,
     upstream: usize,
     get: Get<'_>,
+    until: Instant,
 ) -> Result<Reply, Failure> {
     let (core, view) = (x.core, x.view);
     let cluster = view.clusters.get(upstream).ok_or_else(|| Failure::internal("no upstream"))?;
     let counters = core.counters.upstream(view.snapshot.cluster_labels[upstream]);
     let mut tried = Tried::default();
-    let mut again: Option<Lease> = None;
+    let (mut again, mut fresh): (Option<Lease>, bool) = (None, false);
     let mut last = Failure::new(Kind::Unavailable);
     for _ in 0..MAX_ATTEMPTS {
-        let fresh = again.is_some();
         let lease = match again.take() {
             Some(lease) => lease,
             None => {
                 let ask = Ask { hash: None, pinned: None, tried: &tried };
-                match cluster.lease(&ask).await {
-                    Ok(lease) => lease,
-                    Err(upstream::Unavailable::AllTried) => break,
-                    Err(why) => return Err(Failure::of_unavailable(why)),
+                match timeout_at(until, cluster.lease(&ask)).await {
+                    Ok(Ok(lease)) => lease,
+                    Ok(Err(upstream::Unavailable::AllTried)) => break,
+                    Ok(Err(why)) => return Err(Failure::of_unavailable(why)),
+                    Err(_) => return Err(Failure::new(Kind::ResponseTimeout)),
                 }
             }
         };
         tried.add(&lease);
         counters.requests.inc();
-        match attempt(core, &lease, fresh, get).await {
+        match attempt(core, &lease, fresh, get, until).await {
             Ok(reply) => return Ok(reply),
             Err(failure) => {
                 counters.failures.inc();
-                again = (failure.retry == Retry::Stale).then_some(lease);
+                fresh = failure.retry == Retry::Stale;
+                again = matches!(failure.retry, Retry::Stale | Retry::Refused).then_some(lease);
                 last = failure;
                 if last.retry == Retry::Never {
                     break;
@@ -85,11 +88,18 @@ pub(super) async fn fetch(
     Err(last)
 }
 
-async fn attempt(core: &Core, lease: &Lease, fresh: bool, get: Get<'_>) -> Result<Reply, Failure> {
-    let opened = lease.open(Wish { fresh, ..Wish::default() }).await;
+async fn attempt(
+    core: &Core,
+    lease: &Lease,
+    fresh: bool,
+    get: Get<'_>,
+    until: Instant,
+) -> Result<Reply, Failure> {
+    let opened = timeout_at(until, lease.open(Wish { fresh, ..Wish::default() })).await;
+    let opened = opened.map_err(|_| Failure::new(Kind::ResponseTimeout))?;
     let link = opened.map_err(|error| Failure::of_connect(&error))?.link;
     let (server, reused, sent) = (link.server(), link.reused(), Instant::now());
-    let outcome = round_trip(core, lease.member(), link, get, reused).await;
+    let outcome = round_trip(core, lease.member(), link, get, reused, until).await;
     match outcome {
         Ok((reply, up)) => {
             let verdict = Verdict::Status(reply.head.status);
@@ -102,7 +112,11 @@ async fn attempt(core: &Core, lease: &Lease, fresh: bool, get: Get<'_>) -> Resul
         }
         Err(failure) => {
             if failure.retry == Retry::Never && failure.kind.side() == Side::Upstream {
-                let verdict = Verdict::Failure(FailureClass::Broken);
+                let class = match failure.kind {
+                    Kind::ResponseTimeout => FailureClass::Timeout,
+                    _ => FailureClass::Broken,
+                };
+                let verdict = Verdict::Failure(class);
                 lease.report(Outcome { latency: sent.elapsed(), verdict });
             }
             Err(failure)
@@ -117,21 +131,41 @@ async fn round_trip(
     link: Link,
     get: Get<'_>,
     reused: bool,
+    until: Instant,
 ) -> Result<(Reply, Option<UpPeer>), Failure> {
-    let mut up = send(core, member, link, get).await.map_err(|failure| match failure.retry {
+    let late = |_| Failure::new(Kind::ResponseTimeout);
+    let sent = timeout_at(until, send(core, member, link, get)).await.map_err(late)?;
+    let mut up = sent.map_err(|failure| match failure.retry {
         Retry::Stale if !reused => failure.retry(Retry::Never),
         _ => failure,
     })?;
-    let mut head = final_head(core, &mut up, reused).await?;
+    match timeout_at(until, receive(core, &mut up, reused)).await {
+        Ok(received) => {
+            let (reply, reusable) = received?;
+            Ok((reply, reusable.then_some(up)))
+        }
+        Err(elapsed) => {
+            // Others that ask over the same connection may wait in vain as well.
+            if let UpPeer::H2(up) = &up {
+                up.slot.distrust();
+            }
+            Err(late(elapsed))
+        }
+    }
+}
+
+/// The response, and whether its connection can carry another request.
+async fn receive(core: &Core, up: &mut UpPeer, reused: bool) -> Result<(Reply, bool), Failure> {
+    let mut head = final_head(core, up, reused).await?;
     let length = up
         .body_length(&head, Method::Get)
         .map_err(|error| Failure::with(Kind::ProtocolError, error.as_str()))?;
     let said = hop::strip(&mut head.fields);
     up.expect(length, HEADS);
-    let body = receive_body(core, &mut up, length).await?;
+    let body = receive_body(core, up, length).await?;
     let ends = length != BodyLength::UntilClose && head.version >= Version::Http11;
     let reusable = ends && !said.close && body.is_some();
-    Ok((Reply { head, body }, reusable.then_some(up)))
+    Ok((Reply { head, body }, reusable))
 }
 
 async fn send(core: &Core, member: &Member, link: Link, get: Get<'_>) -> Result<UpPeer, Failure> {
