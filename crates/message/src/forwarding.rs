@@ -31,7 +31,8 @@ const X_FORWARDED: [FieldId; 5] = [
 ];
 
 /// Names that only a proxy makes; whatever a client calls by them is not believed.
-const OWNED: [&[u8]; 6] = [
+pub(crate) const OWNED: [&[u8]; 7] = [
+    b"forwarded",
     b"x-forwarded-for",
     b"x-forwarded-proto",
     b"x-forwarded-host",

@@ -1,6 +1,7 @@
 //! What may stand behind a body (RFC 9110 §6.5).
 
 use crate::block::is_alias;
+use crate::forwarding::OWNED;
 use crate::{Block, FieldId};
 
 /// Names without a number that tell how a message is to be framed, routed, understood or
@@ -20,16 +21,6 @@ const NOT_BEHIND: [&[u8]; 12] = [
     b"www-authenticate",
 ];
 
-/// Names that only a proxy makes; the ones with a number are gone anyway, their aliases are not.
-const OWNED: [&[u8]; 6] = [
-    b"forwarded",
-    b"proxy-authorization",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-proto",
-    b"x-real-ip",
-];
-
 /// Removes the fields that have no business in a trailer section (RFC 9110 §6.5.1): a recipient
 /// that merges it into the head would take them for what the head had said. All names that we
 /// act upon are among them, for what is done with those in a head is not done here.
@@ -37,6 +28,7 @@ pub fn strip(fields: &mut Block) {
     fields.remove_where(|id, name| {
         id != FieldId::Other
             || NOT_BEHIND.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+            // Those of them with a number are gone anyway, their aliases are not.
             || OWNED.iter().any(|owned| is_alias(name, owned))
     });
 }
@@ -54,6 +46,7 @@ mod tests {
             "Host",
             "X-Sum",
             "X_Forwarded_For",
+            "X_Forwarded-Port",
             "Cookie",
             "Server-Timing",
             "Set-Cookie",

@@ -9,11 +9,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use config::{LimitKey, RateLimit, RateUnit};
+use message::Block;
 use policy::{ClientRules, Limiter, Pacer, RateKey, Standing};
 
 use crate::auth::Question;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
+use crate::rules::FieldRules;
 use crate::site::{Route, Site};
 
 mod basic;
@@ -120,6 +122,30 @@ impl Gate {
             basic: gate.basic.as_ref().map(Basic::build),
             auth: gate.forward_auth.as_ref().map(Question::build),
         }))
+    }
+}
+
+/// What a request may not say behind its body: names that its route's rules give out and fields
+/// that a server which is asked vouches for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reserved<'a> {
+    auth: Option<&'a Question>,
+    rules: &'a FieldRules,
+}
+
+impl<'a> Reserved<'a> {
+    pub(crate) fn of(site: &'a Site, route: &'a Route) -> Self {
+        let gates = [route.gate.as_deref(), site.gate.as_deref()];
+        let auth = gates.into_iter().flatten().find_map(|gate| gate.auth.as_ref());
+        Self { auth, rules: &route.request_rules }
+    }
+
+    /// Takes them out of the trailers of a request.
+    pub(crate) fn clear(&self, trailers: &mut Block) {
+        if let Some(auth) = self.auth {
+            auth.drop_claims(trailers);
+        }
+        self.rules.clear(trailers);
     }
 }
 

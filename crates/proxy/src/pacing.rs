@@ -23,7 +23,7 @@ pub(crate) struct Pacing {
 
 impl Pacing {
     /// Takes a body in hand.
-    pub(crate) fn new(pacer: Pacer, pump: &mut Pump) -> Self {
+    pub(crate) fn new(pacer: Pacer, pump: &mut Pump<'_>) -> Self {
         pump.allowed = 0;
         Self { pacer, wait: None }
     }
@@ -33,7 +33,7 @@ impl Pacing {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        pump: &mut Pump,
+        pump: &mut Pump<'_>,
         source: &mut impl Peer,
         sink: &mut impl Peer,
         pool: &BlockPool,

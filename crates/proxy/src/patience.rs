@@ -42,7 +42,7 @@ pub(crate) enum Stage<'a> {
     /// It waits for the head of the response.
     Waiting,
     /// The response is coming.
-    Responding(&'a Pump),
+    Responding(&'a Pump<'a>),
     /// The response goes from socket to socket.
     Splicing {
         /// Bytes of it moved so far.
@@ -81,7 +81,7 @@ impl<'a> Patience<'a> {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        upload: &Pump,
+        upload: &Pump<'_>,
         stage: Stage<'_>,
     ) -> Poll<Failure> {
         if !self.armed {
@@ -97,7 +97,12 @@ impl<'a> Patience<'a> {
         Poll::Pending
     }
 
-    fn look(&mut self, cx: &mut Context<'_>, upload: &Pump, stage: &Stage<'_>) -> Option<Failure> {
+    fn look(
+        &mut self,
+        cx: &mut Context<'_>,
+        upload: &Pump<'_>,
+        stage: &Stage<'_>,
+    ) -> Option<Failure> {
         let now = self.guard.watchdog().now_ms();
         let passed = now - self.looked;
         self.looked = now;

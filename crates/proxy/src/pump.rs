@@ -4,11 +4,12 @@ use std::task::{Context, Poll, ready};
 
 use message::BlockPool;
 
+use crate::gate::Reserved;
 use crate::peer::{Peer, PeerError};
 
 /// A body on its way.
 #[derive(Debug)]
-pub(crate) struct Pump {
+pub(crate) struct Pump<'a> {
     /// Bytes of the body moved so far.
     pub(crate) moved: u64,
     /// More than this is too much.
@@ -18,6 +19,8 @@ pub(crate) struct Pump {
     /// So many bytes may be moved before somebody allows more.
     pub(crate) allowed: u64,
     finished: bool,
+    /// What is taken out of the trailers.
+    reserved: Option<Reserved<'a>>,
 }
 
 /// What a pump waits for.
@@ -42,9 +45,21 @@ pub(crate) enum PumpError {
     TooLarge,
 }
 
-impl Pump {
+impl<'a> Pump<'a> {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { moved: 0, limit, waiting: Waiting::Nobody, allowed: u64::MAX, finished: false }
+        Self {
+            moved: 0,
+            limit,
+            waiting: Waiting::Nobody,
+            allowed: u64::MAX,
+            finished: false,
+            reserved: None,
+        }
+    }
+
+    /// That of a request body.
+    pub(crate) fn upload(limit: u64, reserved: Option<Reserved<'a>>) -> Self {
+        Self { reserved, ..Self::new(limit) }
     }
 
     /// Whether the whole body was taken and sent.
@@ -84,7 +99,10 @@ impl Pump {
                     continue;
                 }
                 if source.is_done() {
-                    let trailers = source.trailers().map_err(PumpError::Source)?;
+                    let mut trailers = source.trailers().map_err(PumpError::Source)?;
+                    if let (Some(reserved), Some(trailers)) = (&self.reserved, &mut trailers) {
+                        reserved.clear(trailers);
+                    }
                     sink.finish(trailers.as_ref());
                     self.finished = true;
                 }

@@ -9,7 +9,7 @@ use telemetry::{AccessRecord, AccessTls};
 
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
-use crate::gate::Noted;
+use crate::gate::{Noted, Reserved};
 use crate::respond::ErrorPages;
 use crate::snapshot::{Face, Listener};
 
@@ -95,6 +95,13 @@ impl Record {
         if self.first_byte.is_none() {
             self.first_byte = Some(self.started.elapsed());
         }
+    }
+
+    /// What the request may not say behind its body.
+    pub(crate) fn reserved<'a>(&self, listener: &'a Listener) -> Option<Reserved<'a>> {
+        let Face::Reverse(face) = &listener.face else { return None };
+        let site = face.table.sites.get(self.site?)?;
+        Some(Reserved::of(site, site.routes.routes.get(self.route?)?))
     }
 
     /// The error pages of where the request got to.

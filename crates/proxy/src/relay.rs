@@ -71,7 +71,7 @@ pub(crate) async fn run(
     terms: &Terms<'_>,
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
-    let mut upload = Pump::new(terms.max_body);
+    let mut upload = Pump::upload(terms.max_body, x.record.reserved(x.listener));
     let mut patience = Patience::new(x.guard, terms.limits, terms.head);
     let outcome = exchange(x, up, terms, &mut upload, &mut patience, edit).await;
     x.record.bytes_in += upload.moved;
@@ -82,7 +82,7 @@ async fn exchange(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     terms: &Terms<'_>,
-    upload: &mut Pump,
+    upload: &mut Pump<'_>,
     patience: &mut Patience<'_>,
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
 ) -> Result<Outcome, Failure> {
@@ -129,7 +129,7 @@ async fn final_head(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     terms: &Terms<'_>,
-    upload: &mut Pump,
+    upload: &mut Pump<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<ResponseHead, Failure> {
     for _ in 0..=MAX_INTERIM {
@@ -147,7 +147,7 @@ async fn next_head(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     terms: &Terms<'_>,
-    upload: &mut Pump,
+    upload: &mut Pump<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<ResponseHead, Failure> {
     let pool = &x.core.blocks;
@@ -291,7 +291,7 @@ async fn switch(
 /// Puts the head of the response into the output, in the framing that suits the client.
 fn begin_response(
     x: &mut Exchange<'_>,
-    upload: &Pump,
+    upload: &Pump<'_>,
     mut head: ResponseHead,
     length: BodyLength,
 ) -> Result<(), Failure> {
@@ -319,7 +319,7 @@ const OF_THE_BODY: [&[u8]; 8] = [
 /// Sends the response with a page of ours in place of its body.
 async fn send_page(
     x: &mut Exchange<'_>,
-    upload: &Pump,
+    upload: &Pump<'_>,
     mut head: ResponseHead,
     (content_type, body): (&str, &[u8]),
 ) -> Result<(), Failure> {
@@ -345,7 +345,7 @@ async fn send_page(
 async fn download(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
-    upload: &mut Pump,
+    upload: &mut Pump<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<(), Failure> {
     let mut pump = Pump::new(u64::MAX);
@@ -375,8 +375,8 @@ enum Step {
 async fn pump_both(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
-    upload: &mut Pump,
-    pump: &mut Pump,
+    upload: &mut Pump<'_>,
+    pump: &mut Pump<'_>,
     mut pacing: Option<&mut Pacing>,
     patience: &mut Patience<'_>,
 ) -> Result<Step, Failure> {
@@ -437,7 +437,7 @@ async fn splice(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     length: u64,
-    pump: &mut Pump,
+    pump: &mut Pump<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<(), Failure> {
     let progress = Cell::new(0);

@@ -1,7 +1,7 @@
 //! Rules for fields, compiled once.
 
 use config::FieldRule;
-use message::{Block, FieldId};
+use message::{Block, FieldId, is_alias};
 
 /// Rules in the order of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -49,14 +49,28 @@ impl FieldRules {
                 }
                 Rule::Add { name, value } => fields.push(&name.text, &[value]),
                 Rule::Remove(name) => name.remove_from(fields),
-                Rule::RemovePrefix(prefix) => fields.remove_where(|_, found| {
-                    found
-                        .get(..prefix.len())
-                        .is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
-                }),
+                Rule::RemovePrefix(prefix) => remove_prefix(fields, prefix),
             }
         }
     }
+
+    /// Takes out what they set or remove in a head, where it stands behind a body: a recipient
+    /// may merge the two.
+    pub(crate) fn clear(&self, trailers: &mut Block) {
+        for rule in &self.rules {
+            match rule {
+                Rule::Set { name, .. } | Rule::Remove(name) => name.remove_from(trailers),
+                Rule::RemovePrefix(prefix) => remove_prefix(trailers, prefix),
+                Rule::Add { .. } => {}
+            }
+        }
+    }
+}
+
+fn remove_prefix(fields: &mut Block, prefix: &[u8]) {
+    fields.remove_where(|_, found| {
+        found.get(..prefix.len()).is_some_and(|begin| is_alias(begin, prefix))
+    });
 }
 
 impl Rule {

@@ -394,3 +394,80 @@ fn a_reload_asks_anew() {
     assert_eq!([0; 2].map(|_| ask(&mut client, "/", "").status()), [200, 200]);
     assert_eq!(auth.requests().len(), 2);
 }
+
+#[test]
+fn what_it_vouches_for_does_not_come_behind_a_body() {
+    let origin = Origin::start();
+    let auth = always("");
+    let proxy = Proxy::start(&format!(
+        "site \"http://127.0.0.1:0\" {{\n\
+           forward-auth \"{}\" {{ copy \"Remote-User\" \"Remote-Mail\" }}\n\
+           request-header {{ set \"X-Tenant\" \"a\"; remove \"X-Secret\"; remove \"X-Debug-*\" }}\n\
+           to \"{}\"\n\
+         }}",
+        auth.url(),
+        origin.url()
+    ));
+    let mut client = proxy.client();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\
+         X-Sum: 1\r\nRemote-User: admin\r\nRemote_User: admin\r\nremote-mail: admin\r\n\
+         X-Tenant: b\r\nX_Tenant: b\r\nX-Secret: b\r\nX-Debug-All: b\r\nX_Debug_All: b\r\n\r\n",
+    );
+    let mut request = origin.accept();
+    assert_eq!(request.recv_head().all("Remote-User"), ["alice"]);
+    let (_, trailers) = request.recv_chunked();
+    assert_eq!(trailers, "X-Sum: 1\r\n");
+    request.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.recv_response().status(), 200);
+}
+
+#[test]
+fn a_stream_that_is_refused_is_asked_again() {
+    use testkit::h2::Origin as H2Origin;
+    let origin = mirror();
+    let auth = H2Origin::start();
+    let proxy = proxy(&origin, &format!("h2c://{}/", auth.address()), "", "");
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut server = auth.accept();
+    let refused = server.recv_head().stream;
+    // REFUSED_STREAM (RFC 9113 §8.7): it has not been looked at.
+    server.send(&testkit::h2::Frame::reset(refused, 7));
+    let asked = server.recv_head().stream;
+    server.respond(asked, 200, &[], b"");
+    assert_eq!(client.recv_response().status(), 200);
+}
+
+#[test]
+fn a_silent_connection_is_not_asked_over_again() {
+    use testkit::h2::Origin as H2Origin;
+    let origin = mirror();
+    let auth = H2Origin::start();
+    let proxy = proxy(&origin, &format!("h2c://{}/", auth.address()), "timeout=\"300ms\"", "");
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut silent = auth.accept();
+    silent.recv_head();
+    assert_eq!(client.recv_response().status(), 504);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut server = auth.accept();
+    let asked = server.recv_head().stream;
+    server.respond(asked, 200, &[], b"");
+    assert_eq!(client.recv_response().status(), 200);
+}
+
+#[test]
+fn a_reload_changes_whom_to_believe() {
+    let origin = mirror();
+    let config =
+        |more: &str| format!("{more}\nsite \"http://127.0.0.1:0\" {{ to \"{}\" }}", origin.url());
+    let proxy = Proxy::start(&config("trust \"127.0.0.1\""));
+    let mut client = proxy.client();
+    for (before, chain) in [("trust \"127.0.0.1\"", "9.9.9.9, 127.0.0.1"), ("", "127.0.0.1")] {
+        proxy.reload(&config(before));
+        assert_eq!(ask(&mut client, "/", "X-Forwarded-For: 9.9.9.9\r\n").status(), 200);
+        let request = origin.requests().pop().unwrap();
+        assert_eq!(request.get("X-Forwarded-For").as_deref(), Some(chain));
+    }
+}
