@@ -14,7 +14,8 @@ const RULE_PROPERTIES: &[Parameter] = &[
     any(
         "list",
         Kind::File,
-        "A file of domains, one a line, or in the form of a hosts file; read at the start.",
+        "A file of domains, one a line, or in the form of a hosts file; read again when it has \
+         changed.",
     ),
     any("port", Kind::Ports, "Only these ports: `443` or `8000-9999`. Default: all."),
 ];

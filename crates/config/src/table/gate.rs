@@ -144,8 +144,9 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         block: Some(Place::ForwardAuth),
         prose: "Asks a server about each request: a GET with the fields of `send`, and \
                 `X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri` and `-For`. With an answer of 2xx \
-                the request goes on, any other is the answer to the client. That of a route takes \
-                the place of the site's.",
+                the request goes on. 401, 403 and redirects with a `Location` are the answer to \
+                the client; with any other answer, or none, it gets 502, 503 or 504. That of a \
+                route takes the place of the site's.",
         example: "forward-auth \"http://127.0.0.1:9091/verify\" timeout=\"2s\" {\n    send \"Authorization\" \"Cookie\"\n    copy \"Remote-User\" \"Remote-Groups\"\n}",
         ..Directive::NEW
     },

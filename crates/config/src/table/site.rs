@@ -154,7 +154,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             optional(
                 "file",
                 Kind::File,
-                "A file with the page, instead of the text; read at the start.",
+                "A file with the page, instead of the text; read again when it has changed.",
             ),
             optional(
                 "content-type",

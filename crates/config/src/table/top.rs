@@ -30,8 +30,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
              JSON object.",
         )
         .default("\"combined\"")],
+        reloadable: false,
         prose: "One line for each request and each tunnel. Credentials are never in it, and \
-                control characters are escaped.",
+                control characters are escaped. A reload opens the file anew, so that it can be \
+                moved away before.",
         example: "access-log \"access.log\" format=\"json\"",
         ..Directive::NEW
     },
@@ -74,6 +76,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         name: "resolver",
         places: &[Place::Top],
         arguments: &[many("server", Kind::Socket, "DNS servers, asked in this order.")],
+        reloadable: false,
         prose: "DNS servers to ask instead of those of the system.",
         example: "resolver \"192.0.2.53:53\" \"[2001:db8::53]:53\"",
         ..Directive::NEW

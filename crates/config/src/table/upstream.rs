@@ -330,7 +330,9 @@ const RETRY: Directive = Directive {
     ],
     prose: "When a request is made again, at another server if there is one. Only a request that \
             can be made again is: with a safe or idempotent method or an `Idempotency-Key`, and \
-            with a body that is still there; a failure to connect hurts none.",
+            with a body that is still there. For it a connection that breaks before the \
+            response is a reason as well. A failure to connect or a stream that the server \
+            refused hurts no request, whatever its method.",
     example: "retry \"502\" \"503\" \"timeout\" attempts=2 attempt-timeout=\"2s\" budget=\"20%\"",
     ..Directive::NEW
 };
