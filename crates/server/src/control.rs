@@ -444,7 +444,7 @@ impl Server {
             admin: sockets.admin.as_ref(),
             secret: sockets.secret,
         };
-        let (process, left) = estate.hand_to(program)?;
+        let (process, left) = estate.hand_to(program, &self.inner.draining)?;
         self.inner.draining.store(true, Ordering::Relaxed);
         sockets.groups.clear();
         sockets.admin = None;
@@ -459,9 +459,9 @@ impl Server {
     /// deadline has passed. `true`: everything was finished.
     pub fn stop(&self, deadline: Duration) -> bool {
         {
-            // A reload that runs is waited for.
-            let mut sockets = self.inner.lock_sockets();
+            // A handover that runs gives up when it sees this; a reload is waited for.
             self.inner.draining.store(true, Ordering::Relaxed);
+            let mut sockets = self.inner.lock_sockets();
             // The cores' copies are the last ones then, and closing them ends the listening.
             sockets.groups.clear();
             sockets.admin = None;

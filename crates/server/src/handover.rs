@@ -13,7 +13,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -31,6 +32,9 @@ const VERSION: u32 = 1;
 
 /// How long a new process may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether this process is to stop meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Sockets in one message; the kernel takes no more than 253.
 const AT_ONCE: usize = 64;
@@ -150,8 +154,13 @@ impl Estate<'_> {
     /// number, and the addresses that it does not listen on.
     ///
     /// # Errors
-    /// Why it does not serve. Then it is gone.
-    pub(crate) fn hand_to(&self, command: &mut Command) -> Result<(u32, Vec<SocketAddr>), String> {
+    /// Why it does not serve. Then it is gone. So it is when this process is told to stop
+    /// meanwhile.
+    pub(crate) fn hand_to(
+        &self,
+        command: &mut Command,
+        stopping: &AtomicBool,
+    ) -> Result<(u32, Vec<SocketAddr>), String> {
         let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
         let mut child = command
             .env(VARIABLE, "stdin")
@@ -160,14 +169,13 @@ impl Estate<'_> {
             .map_err(|error| format!("cannot start the program: {error}"))?;
         // It had the only other end: when it ends, so does the channel.
         command.stdin(Stdio::null());
-        match self.give(ours) {
+        match self.give(ours, stopping) {
             Ok(ready) => Ok((child.id(), ready.left)),
             Err(error) => Err(end(&mut child, &error)),
         }
     }
 
-    fn give(&self, mut channel: UnixStream) -> io::Result<Ready> {
-        channel.set_read_timeout(Some(PATIENCE))?;
+    fn give(&self, mut channel: UnixStream, stopping: &AtomicBool) -> io::Result<Ready> {
         channel.set_write_timeout(Some(PATIENCE))?;
         let header = serde_json::to_vec(&Header {
             version: VERSION,
@@ -186,12 +194,31 @@ impl Estate<'_> {
             rights.push(SendAncillaryMessage::ScmRights(some));
             sendmsg(&channel, &[IoSlice::new(b"s")], &mut rights, SendFlags::NOSIGNAL)?;
         }
-        let mut line = String::new();
-        BufReader::new(channel).read_line(&mut line)?;
+        let line = await_line(channel, stopping)?;
         if line.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(serde_json::from_str(&line)?)
+        Ok(serde_json::from_slice(&line)?)
+    }
+}
+
+/// The line that comes within [`PATIENCE`], unless this process is told to stop.
+fn await_line(channel: UnixStream, stopping: &AtomicBool) -> io::Result<Vec<u8>> {
+    channel.set_read_timeout(Some(LOOK))?;
+    let until = Instant::now() + PATIENCE;
+    let (mut channel, mut line) = (BufReader::new(channel), Vec::new());
+    loop {
+        let outcome = channel.read_until(b'\n', &mut line);
+        if stopping.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        match outcome {
+            Ok(_) => return Ok(line),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if Instant::now() < until => {}
+                _ => return Err(error),
+            },
+        }
     }
 }
 
@@ -209,6 +236,7 @@ fn end(child: &mut Child, error: &io::Error) -> String {
         (_, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             format!("the new process did not serve within {} s", PATIENCE.as_secs())
         }
+        (_, io::ErrorKind::ConnectionAborted) => "the server is stopping".to_owned(),
         _ => format!("the new process could not be given the sockets: {error}"),
     }
 }

@@ -133,6 +133,29 @@ fn who_never_said_anything_does_not_hold_up_a_stop() {
     drop(silent);
 }
 
+#[test]
+fn a_stop_ends_a_handover_that_waits() {
+    use std::process::{Command, Stdio};
+    let proxy = Proxy::start("site \"http://127.0.0.1:0\" { respond 200 \"x\" }");
+    // What is started says that it runs, and never that it serves.
+    let (mut said, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut program = Command::new("sh");
+    program.args(["-c", "echo started; exec sleep 1000"]);
+    program.stdout(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
+    std::thread::scope(|scope| {
+        let handed = scope.spawn(|| {
+            let mut program = program;
+            proxy.server().hand_over(&mut program)
+        });
+        let mut line = [0; 8];
+        std::io::Read::read_exact(&mut said, &mut line).unwrap();
+        assert!(proxy.server().stop(DEADLINE));
+        assert_eq!(handed.join().unwrap(), Err("the server is stopping".to_owned()));
+    });
+    // It was ended: nobody holds the other end.
+    assert_eq!(std::io::Read::read(&mut said, &mut [0]).unwrap(), 0);
+}
+
 /// Resident memory of this process, in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
