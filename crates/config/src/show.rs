@@ -297,8 +297,7 @@ pub fn sticky(sticky: &Sticky) -> String {
 
 /// A server that is asked about each request.
 #[must_use]
-pub fn forward_auth(auth: &ForwardAuth, config: &Config) -> String {
-    let upstream = config.upstreams.get(auth.upstream);
+pub fn forward_auth(auth: &ForwardAuth, upstream: Option<&Upstream>) -> String {
     let asked =
         upstream.and_then(|upstream| upstream.servers.first()).map_or_else(String::new, server);
     let mut text = format!("{asked}{}, send {}", auth.target, list(&auth.send));

@@ -280,7 +280,8 @@ fn gate(gate: &Gate, config: &Config, facts: &mut Facts) {
             format!("users {users}, realm {:?}", basic.realm)
         }),
     );
-    let auth = gate.forward_auth.as_ref().map(|auth| show::forward_auth(auth, config));
+    let upstream = |auth: &ForwardAuth| config.upstreams.get(auth.upstream);
+    let auth = gate.forward_auth.as_ref().map(|auth| show::forward_auth(auth, upstream(auth)));
     facts.maybe("forward-auth", auth);
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use config::{Config, LimitKey, RateLimit, show};
+use config::{LimitKey, RateLimit, show};
 use message::{Block, FieldId};
 use policy::ClientRules;
 
@@ -11,12 +11,13 @@ use crate::auth;
 use crate::failure::{Failure, Kind};
 use crate::gate::take_credentials;
 use crate::site::{Route, Site};
+use crate::snapshot::Snapshot;
 
 /// Tells what the gates of a site and a route say of a request, and takes the fields away that
 /// they take.
 pub(super) fn tell(
     told: &mut Told,
-    config: &Config,
+    snapshot: &Snapshot,
     site: &Site,
     route: Option<&Route>,
     client: IpAddr,
@@ -43,7 +44,7 @@ pub(super) fn tell(
     let inner = || of_route.into_iter().chain([&site.config.gate]);
     let mut says = Vec::new();
     if let Some(basic) = inner().find_map(|gate| gate.basic.as_ref()) {
-        let users = config.users.get(basic.users).map_or("", |set| &set.name);
+        let users = snapshot.config.users.get(basic.users).map_or("", |set| &set.name);
         says.push(format!("basic-auth of `{users}`"));
         match take_credentials(fields, FieldId::Authorization, b"authorization") {
             Ok(shown) => told.note(format!(
@@ -58,7 +59,8 @@ pub(super) fn tell(
     }
     if let (Some(asked), Some(_)) = (inner().find_map(|gate| gate.forward_auth.as_ref()), route) {
         says.push("forward-auth".to_owned());
-        told.note(format!("forward-auth asks {}", show::forward_auth(asked, config)));
+        let upstream = snapshot.clusters.get(asked.upstream).map(|plan| plan.config());
+        told.note(format!("forward-auth asks {}", show::forward_auth(asked, upstream)));
         auth::Question::build(asked).drop_claims(fields);
         for name in &asked.copy {
             told.note(format!("{name} is what that server answers, and never what a client sends"));

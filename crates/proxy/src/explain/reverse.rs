@@ -43,7 +43,7 @@ impl<'a> Asked<'a> {
         let found = self.route(told, site, &head, path);
         let route = found.as_ref().ok().map(|index| &*site.routes.routes[*index]);
         let (config, client) = (&self.snapshot.config, self.client.address);
-        gate::tell(told, config, site, route, client, &mut head.fields);
+        gate::tell(told, self.snapshot, site, route, client, &mut head.fields);
         let index = found.map_err(|failure| refused(&failure))?;
         let route = &site.routes.routes[index];
         match &route.config.action {
