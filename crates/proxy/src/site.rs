@@ -161,7 +161,7 @@ impl Site {
                 }
                 _ => match Route::build(written_route, bare_route, written) {
                     Ok(route) => routes.push(Arc::new(route)),
-                    Err(more) => errors.extend(more),
+                    Err(more) => add_new(&mut errors, more),
                 },
             }
         }
@@ -179,7 +179,7 @@ impl Site {
             }),
             Ok(_) => Err(errors),
             Err(more) => {
-                errors.extend(more);
+                add_new(&mut errors, more);
                 Err(errors)
             }
         }
@@ -309,6 +309,15 @@ impl Paths {
             map.entry(path.as_bytes().into()).or_default().push(index);
         }
         paths
+    }
+}
+
+/// What a site says holds for each of its routes: what is wrong with it is said once.
+fn add_new(errors: &mut Vec<ConfigError>, more: Vec<ConfigError>) {
+    for error in more {
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
     }
 }
 
