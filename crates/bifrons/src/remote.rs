@@ -170,18 +170,19 @@ impl Admin {
     /// The one that the configuration names.
     pub(crate) fn of(remote: &Remote) -> Result<Self, Report> {
         let path = &remote.config;
-        if let (Some(address), false) = (remote.admin, path.exists()) {
-            return Ok(Self { address, token: None });
-        }
         let name = path.display().to_string();
-        let config = config::parse(&name, &read(path)?, folder(path))?;
-        let (listen, token) = match config.admin {
-            Some(admin) => (Some(admin.listen), admin.token),
-            None => (None, None),
+        let parsed = || Ok(config::parse(&name, &read(path)?, folder(path))?);
+        if let Some(address) = remote.admin {
+            // Without a file that can be read there is no token, and the server says what it lacks.
+            let config: Result<config::Config, Report> = parsed();
+            let token = config.ok().and_then(|config| config.admin?.token);
+            return Ok(Self { address, token });
+        }
+        let config: config::Config = parsed()?;
+        let Some(config::Admin { listen: address, token, .. }) = config.admin else {
+            let help = "add `admin \"127.0.0.1:9901\"`";
+            return Err(miette!(help = help, "{name} has no admin listener"));
         };
-        let address = remote.admin.or(listen).ok_or_else(|| {
-            miette!(help = "add `admin \"127.0.0.1:9901\"`", "{name} has no admin listener")
-        })?;
         if address.port() == 0 {
             return Err(miette!("the admin listener of {name} has any port: name it with --admin"));
         }

@@ -29,9 +29,10 @@ pub(crate) fn check(path: &Path) -> Result<ExitCode, Report> {
     let config = config::parse(&name, &text, folder(path))?;
     server::check(&config).map_err(|errors| Errors::new(&name, &text, errors))?;
     println!(
-        "{name}: fine ({} sites, {} forward listeners)",
+        "{name}: fine ({} sites, {} forward listeners, {} tunnels)",
         config.sites.len(),
-        config.forwards.len()
+        config.forwards.len(),
+        config.tunnels.len()
     );
     Ok(ExitCode::SUCCESS)
 }

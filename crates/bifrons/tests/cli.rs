@@ -63,11 +63,24 @@ fn check_looks_at_the_files_that_are_named() {
 }
 
 #[test]
+fn what_is_wrong_with_a_site_is_said_once() {
+    let page =
+        "site \"http://a\" { error-page 404 file=\"none.html\"; to \"http://127.0.0.1:9\"; }";
+    let outcome = bifrons(&["check", write("page.kdl", page).path()]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("cannot read").count(), 1, "{}", outcome.stderr);
+}
+
+#[test]
 fn check_of_a_good_file_says_so() {
-    let good = write("good.kdl", "forward \"127.0.0.1:3128\"\n");
+    let good = write(
+        "good.kdl",
+        "forward \"127.0.0.1:3128\"\ntunnel \"127.0.0.1:3129\" { to \"tcp://127.0.0.1:9\" }\n",
+    );
     let outcome = bifrons(&["check", good.path()]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("good.kdl: fine"), "{}", outcome.stdout);
+    let counts = "good.kdl: fine (0 sites, 1 forward listeners, 1 tunnels)";
+    assert!(outcome.stdout.contains(counts), "{}", outcome.stdout);
 }
 
 #[test]

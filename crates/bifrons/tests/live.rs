@@ -50,7 +50,7 @@ fn the_configuration_is_read_again_by_signal_and_by_command() {
         assert!(outcome.stdout.contains(words), "{}", outcome.stdout);
     }
     assert!(get(address).ends_with("three"));
-    // An error of the text is found here, one of what it names there.
+    // An error of the text is found by the server as well, for its address is given.
     for (wrong, words) in [
         ("site \"http://127.0.0.1:0\" { respnd 200 }", "`respnd`"),
         (
@@ -62,6 +62,8 @@ fn the_configuration_is_read_again_by_signal_and_by_command() {
         let outcome = bifrons(&reload);
         assert_eq!(outcome.code, Some(1), "{}", outcome.stdout);
         assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+        let status = bifrons(&["status", "--config", file.path(), "--admin", &admin]);
+        assert_eq!(status.code, Some(0), "{}", status.stderr);
         server.signal("HUP");
         server.wait_for(|line| line.contains("the configuration is as it was").then_some(()));
         assert!(get(address).ends_with("three"));
