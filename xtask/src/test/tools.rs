@@ -29,6 +29,7 @@ const TOOLS: &[Tool] = &[
         package: "chromium",
     },
     Tool { variable: "BIFRONS_TEST_NGINX", programs: &["nginx"], package: "nginx" },
+    Tool { variable: "BIFRONS_TEST_HAPROXY", programs: &["haproxy"], package: "haproxy" },
     Tool { variable: "BIFRONS_TEST_NGHTTP", programs: &["nghttp"], package: "nghttp2-client" },
     Tool { variable: "BIFRONS_TEST_H2LOAD", programs: &["h2load"], package: "nghttp2-client" },
 ];
@@ -36,9 +37,10 @@ const TOOLS: &[Tool] = &[
 /// its own.
 const PYTHON: &str = "BIFRONS_TEST_PYTHON";
 /// What the clients in Python import, what it is for pip, and Debian's package of it.
-const IMPORTS: [Import; 4] = [
+const IMPORTS: [Import; 5] = [
     Import { module: "requests", pip: "requests[socks]", package: "python3-requests" },
     Import { module: "socks", pip: "PySocks", package: "python3-socks" },
+    Import { module: "pycurl", pip: "pycurl", package: "python3-pycurl" },
     Import { module: "grpc", pip: "grpcio", package: "python3-grpcio" },
     Import { module: "websockets", pip: "websockets", package: "python3-websockets" },
 ];
