@@ -39,8 +39,10 @@ pub(crate) struct Gate {
 struct Limit {
     config: RateLimit,
     place: Arc<str>,
-    /// What the client knows it by.
+    /// What the client knows it by: a string as fields have it.
     name: String,
+    /// Its member of `RateLimit-Policy`.
+    policy: String,
     /// Looked up when the first request comes, so that building a configuration needs nothing
     /// of the process that will use it.
     limiter: OnceLock<Arc<Limiter>>,
@@ -106,10 +108,11 @@ impl Gate {
             };
             // The same limit twice would count everything twice.
             if !list.iter().any(|other| other.says_the_same(limit)) {
-                let name = limit_name(kind, &limit.key, list);
+                let name = format!("\"{}\"", limit_name(kind, &limit.key, list));
                 list.push(Limit {
                     config: limit.clone(),
                     place: Arc::clone(&place),
+                    policy: policy_member(&name, limit),
                     name,
                     limiter: OnceLock::new(),
                 });
@@ -222,34 +225,35 @@ fn admit_client(x: &Exchange<'_>, gates: [Option<&Gate>; 2]) -> Result<(), Failu
 /// All limits must have room: a request that one of them refuses counts for none.
 fn admit_rate(x: &mut Exchange<'_>, gates: [Option<&Gate>; 2]) -> Result<(), Failure> {
     let now = Instant::now();
-    let found = |limits: fn(&Gate) -> &Vec<Limit>, x: &Exchange<'_>| -> Vec<_> {
-        let limits = gates.into_iter().flatten().flat_map(limits);
-        limits.map(|limit| (limit, limit.of(x, now))).collect()
-    };
-    let bytes = found(|gate| &gate.bytes, x).into_iter();
-    x.record.noted.pacer =
-        Pacer::new(bytes.map(|(_, (limiter, key))| (Arc::clone(limiter), key)).collect());
-    let limits = found(|gate| &gate.requests, x);
+    let gates = gates.into_iter().flatten();
+    let bytes = gates.clone().flat_map(|gate| &gate.bytes).map(|limit| limit.of(x, now));
+    let bytes = bytes.map(|(limiter, key)| (Arc::clone(limiter), key)).collect();
+    x.record.noted.pacer = Pacer::new(bytes);
+    let requests = gates.flat_map(|gate| &gate.requests);
+    let mut limits: Vec<_> = requests
+        .map(|limit| {
+            let (limiter, key) = limit.of(x, now);
+            (limit, limiter, key, limiter.peek(key, now))
+        })
+        .collect();
     if limits.is_empty() {
         return Ok(());
     }
-    let mut standings: Vec<Standing> =
-        limits.iter().map(|(_, (limiter, key))| limiter.peek(*key, now)).collect();
-    let mut admitted = standings.iter().all(|standing| standing.admitted);
-    for (standing, (_, (limiter, key))) in standings.iter_mut().zip(&limits) {
+    let mut admitted = limits.iter().all(|(.., standing)| standing.admitted);
+    for (_, limiter, key, standing) in &mut limits {
         if admitted {
             // Another core may have come between: then those before have counted in vain.
             *standing = limiter.admit(*key, now);
             admitted = standing.admitted;
         }
     }
-    let said = limits.iter().map(|(limit, _)| *limit).zip(standings.iter().copied());
+    let said = limits.iter().map(|(limit, .., standing)| (*limit, *standing));
     tell_limits(&mut x.record.noted, said);
     if admitted {
         return Ok(());
     }
-    let refused = standings.iter().filter(|standing| !standing.admitted);
-    let wait = refused.map(|standing| standing.retry_after).max().unwrap_or_default();
+    let refused = limits.iter().filter(|(.., standing)| !standing.admitted);
+    let wait = refused.map(|(.., standing)| standing.retry_after).max().unwrap_or_default();
     x.record.noted.field("Retry-After", seconds(wait).max(1).to_string());
     Err(Failure::new(Kind::RateLimited))
 }
@@ -260,26 +264,28 @@ const MAX_INTEGER: u128 = 999_999_999_999_999;
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11): for each limit
 /// what it is, how many requests are left, and for how long that is so.
 fn tell_limits<'l>(noted: &mut Noted, limits: impl Iterator<Item = (&'l Limit, Standing)>) {
-    let (mut policy, mut state) = (String::new(), String::new());
+    let (mut policy, mut state) = (String::with_capacity(64), String::with_capacity(64));
     for (limit, standing) in limits {
-        let RateLimit { amount, per, .. } = limit.config;
-        // Whole seconds are all that can be said.
-        let window = seconds(per).max(1);
-        let nanoseconds = u128::from(window) * 1_000_000_000;
-        let quota = u128::from(amount).saturating_mul(nanoseconds) / per.as_nanos().max(1);
         let remaining = u128::from(standing.remaining).min(MAX_INTEGER);
         // With nothing left the window ends when there is something again.
         let until = if remaining == 0 { standing.retry_after } else { standing.full_in };
-        for text in [&mut policy, &mut state] {
-            let comma = if text.is_empty() { "" } else { ", " };
-            // Writing to a string does not fail.
-            let _ = write!(text, "{comma}\"{}\"", limit.name);
-        }
-        let _ = write!(policy, ";q={};w={window}", quota.min(MAX_INTEGER));
-        let _ = write!(state, ";r={remaining};t={}", seconds(until));
+        let comma = if policy.is_empty() { "" } else { ", " };
+        policy.push_str(comma);
+        policy.push_str(&limit.policy);
+        // Writing to a string does not fail.
+        let _ = write!(state, "{comma}{};r={remaining};t={}", limit.name, seconds(until));
     }
     noted.field("RateLimit-Policy", policy);
     noted.field("RateLimit", state);
+}
+
+/// How many requests in which time.
+fn policy_member(name: &str, limit: &RateLimit) -> String {
+    // Whole seconds are all that can be said.
+    let window = seconds(limit.per).max(1);
+    let nanoseconds = u128::from(window) * 1_000_000_000;
+    let quota = u128::from(limit.amount).saturating_mul(nanoseconds) / limit.per.as_nanos().max(1);
+    format!("{name};q={};w={window}", quota.min(MAX_INTEGER))
 }
 
 /// Rounded up.

@@ -27,7 +27,7 @@ fn limits_have_names_and_count_once() {
         RateLimit { unit: RateUnit::Bytes, ..limit(LimitKey::ClientIp, 10, second) },
     ]);
     let names: Vec<_> = gate.requests.iter().map(|limit| &*limit.name).collect();
-    assert_eq!(names, ["site-client", "site-client-2", "site-x-api-key", "site"]);
+    assert_eq!(names, ["\"site-client\"", "\"site-client-2\"", "\"site-x-api-key\"", "\"site\""]);
     assert_eq!(gate.bytes.len(), 1);
 }
 
