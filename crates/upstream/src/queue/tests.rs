@@ -154,6 +154,7 @@ fn room_that_nobody_tells_of_is_found() {
             tokio::spawn(async move { queue.wait(Want::Any, take).await })
         });
         // A look of the first finds nothing; the second never looks until it is called.
+        // sleep: it is the time itself that nothing may come of.
         sleep(LOOK_EVERY * 3 / 2).await;
         assert_eq!(queue.len(), 2);
         free.store(true, Ordering::SeqCst);
