@@ -251,7 +251,7 @@ pub(crate) fn mix(mut bits: u64) -> u64 {
 }
 
 /// A hash that is the same on every core, in every process and in every version: keys must find
-/// their server again after a restart (FNV-1a, then [`mix`]). That clients can choose keys for
+/// their server again after a restart (FNV-1a, then `mix`). That clients can choose keys for
 /// one server is what the bound is for.
 #[must_use]
 pub fn stable_hash(bytes: &[u8]) -> u64 {
