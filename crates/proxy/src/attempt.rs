@@ -63,8 +63,7 @@ impl<'a> Forwarding<'a, '_> {
             let counters = x.core.counters.upstream(x.view.snapshot.cluster_labels[upstream]);
             counters.requests.inc();
             let left = retries < config.retry.attempts && refusals < MAX_REFUSALS;
-            let elsewhere =
-                Elsewhere { cluster, lease: &lease, tried: &tried, since: Instant::now() };
+            let elsewhere = Elsewhere { cluster, lease: &lease, tried: &tried };
             let attempt = Attempt {
                 lease: &lease,
                 wish: Wish { fresh, http1: upgrade, preface: preface.as_deref() },
@@ -112,11 +111,11 @@ impl<'a> Forwarding<'a, '_> {
             pages: Some(&self.route.error_pages),
             elsewhere: elsewhere.filter(|_| is_replayable(x)),
         };
-        let sent = Instant::now();
+        let sent = lease.wants_latency().then(Instant::now);
+        let latency = || sent.map(|sent| sent.elapsed());
         let mut up = self.begin(x, member, link, upgrade).await?;
         let edit = |x: &mut Exchange<'_>, head: &mut message::ResponseHead| {
-            lease
-                .report(Outcome { latency: sent.elapsed(), verdict: Verdict::Status(head.status) });
+            lease.report(Outcome { latency: latency(), verdict: Verdict::Status(head.status) });
             self.edit_response(x, member, head);
             if let Some(cookie) = lease.sticky_cookie(x.client.secure) {
                 head.fields.push(b"Set-Cookie", &[cookie.as_bytes()]);
@@ -130,7 +129,7 @@ impl<'a> Forwarding<'a, '_> {
             ) {
                 up.distrust();
             }
-            report_failure(lease, failure, sent.elapsed());
+            report_failure(lease, failure, latency());
         })?;
         let idle = self.site.config.timeouts.tunnel_idle;
         match (outcome, up) {
@@ -190,7 +189,6 @@ pub(crate) struct Elsewhere<'a> {
     cluster: &'a Rc<Cluster>,
     lease: &'a Lease,
     tried: &'a Tried,
-    since: Instant,
 }
 
 impl Elsewhere<'_> {
@@ -202,7 +200,7 @@ impl Elsewhere<'_> {
             && self.cluster.may_retry();
         if better {
             let verdict = Verdict::Status(status);
-            self.lease.report(Outcome { latency: self.since.elapsed(), verdict });
+            self.lease.report(Outcome { latency: None, verdict });
         }
         better
     }
@@ -302,7 +300,7 @@ fn unavailable(x: &Exchange<'_>, why: Unavailable) -> Failure {
 }
 
 /// Tells the server's record of a failure that is its own.
-fn report_failure(lease: &Lease, failure: &Failure, latency: Duration) {
+fn report_failure(lease: &Lease, failure: &Failure, latency: Option<Duration>) {
     let class = match failure.kind {
         Kind::ResponseTimeout | Kind::ReadTimeout | Kind::WriteTimeout => FailureClass::Timeout,
         _ => FailureClass::Broken,

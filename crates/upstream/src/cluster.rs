@@ -36,6 +36,8 @@ pub struct Cluster {
     view: RefCell<View>,
     random: Cell<u64>,
     turn: Cell<usize>,
+    /// Counts requests, to look at some of them.
+    sample: Cell<u8>,
 }
 
 /// The servers as this core sees them.
@@ -151,6 +153,7 @@ impl Cluster {
             view: RefCell::default(),
             random: Cell::new(RandomState::new().hash_one(turn)),
             turn: Cell::new(turn),
+            sample: Cell::new(0),
             exit: Exit::default(),
             plan,
             clock,
@@ -374,6 +377,13 @@ impl Cluster {
                 None => balance::random(&view.facts, self.next_random()),
             },
         }
+    }
+
+    /// One request of sixteen.
+    pub(crate) fn is_sampled(&self) -> bool {
+        let count = self.sample.get();
+        self.sample.set(count.wrapping_add(1));
+        count % 16 == 0
     }
 
     fn next_random(&self) -> u64 {

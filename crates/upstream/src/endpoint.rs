@@ -186,14 +186,16 @@ impl Endpoint {
     }
 
     /// Takes note of a response that shows it is well, and of how long it took.
-    pub(crate) fn succeeded(&self, now: u64, latency: Duration) {
+    pub(crate) fn succeeded(&self, now: u64, latency: Option<Duration>) {
         if self.last_success.load(Ordering::Relaxed) < now {
             self.last_success.store(now, Ordering::Relaxed);
         }
         if self.avoid_until.load(Ordering::Relaxed) != 0 {
             self.connected(now);
         }
-        self.answered(now, latency);
+        if let Some(latency) = latency {
+            self.answered(now, latency);
+        }
     }
 
     /// Takes note of how long a response took, whatever it says.
@@ -367,7 +369,7 @@ mod tests {
         assert!(endpoint.begin_trial(now));
         assert!(endpoint.is_avoided(now), "one at a time");
         assert!(!endpoint.begin_trial(now));
-        endpoint.succeeded(now + 5, Duration::from_millis(1));
+        endpoint.succeeded(now + 5, Some(Duration::from_millis(1)));
         assert!(!endpoint.is_avoided(now + 5));
         assert_eq!(endpoint.well_since(now + 5), now + 5, "it comes back slowly");
         endpoint.unreachable(now + 10, false);
@@ -411,12 +413,12 @@ mod tests {
     fn traffic_proves_health_until_something_fails() {
         let (endpoint, time) = (endpoint(), Duration::from_secs(5));
         assert!(!endpoint.proved_well(1000, time));
-        endpoint.succeeded(1000, Duration::from_millis(1));
+        endpoint.succeeded(1000, Some(Duration::from_millis(1)));
         assert!(endpoint.proved_well(6000, time));
         assert!(!endpoint.proved_well(6001, time));
         endpoint.failed(2000);
         assert!(!endpoint.proved_well(2000, time));
-        endpoint.succeeded(2500, Duration::from_millis(1));
+        endpoint.succeeded(2500, Some(Duration::from_millis(1)));
         assert!(endpoint.proved_well(2500, time));
     }
 }

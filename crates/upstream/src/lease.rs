@@ -28,7 +28,7 @@ pub struct Lease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// From when the request was sent to the head of the response.
-    pub latency: Duration,
+    pub latency: Option<Duration>,
     /// What that says of the server.
     pub verdict: Verdict,
 }
@@ -130,6 +130,16 @@ impl Lease {
 
     fn cluster(&self) -> &Cluster {
         &self.admitted.cluster
+    }
+
+    /// Whether it is to be told how long the answer takes: always where servers are judged by it;
+    /// else one of sixteen tells an operator enough, and the others need not look at the clock.
+    #[must_use]
+    pub fn wants_latency(&self) -> bool {
+        let config = self.cluster().plan.config();
+        config.balance == config::Balance::PeakEwma
+            || config.outlier.as_ref().is_some_and(|outlier| outlier.latency.is_some())
+            || self.cluster().is_sampled()
     }
 
     /// When a request is made again.

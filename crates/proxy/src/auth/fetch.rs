@@ -103,7 +103,7 @@ async fn attempt(
     match outcome {
         Ok((reply, up)) => {
             let verdict = Verdict::Status(reply.head.status);
-            lease.report(Outcome { latency: sent.elapsed(), verdict });
+            lease.report(Outcome { latency: Some(sent.elapsed()), verdict });
             if let Some(UpPeer::H1(mut up)) = up {
                 up.release(&core.blocks);
                 lease.keep(Connection::used(up.wire, server));
@@ -117,7 +117,7 @@ async fn attempt(
                     _ => FailureClass::Broken,
                 };
                 let verdict = Verdict::Failure(class);
-                lease.report(Outcome { latency: sent.elapsed(), verdict });
+                lease.report(Outcome { latency: Some(sent.elapsed()), verdict });
             }
             Err(failure)
         }

@@ -208,7 +208,7 @@ impl Passage<'_> {
                     counters.connects.inc();
                     self.record.connect = Some(started.elapsed());
                     self.record.server = Some(connection.server);
-                    let latency = connecting.elapsed();
+                    let latency = Some(connecting.elapsed());
                     lease.report(Outcome { latency, verdict: Verdict::Success });
                     return Ok((lease, connection.wire));
                 }

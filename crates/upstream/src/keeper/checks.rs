@@ -155,12 +155,12 @@ mod tests {
         assert!(!may_spare(&health, 0), "it was never checked");
         health.note(Ok(()));
         assert!(!may_spare(&health, 0), "there is no traffic");
-        endpoint.succeeded(process_ms(), Duration::from_millis(1));
+        endpoint.succeeded(process_ms(), Some(Duration::from_millis(1)));
         assert!(may_spare(&health, 0) && may_spare(&health, 1));
         assert!(!may_spare(&health, 2));
         let (endpoint, health) = checked(Probe::Tcp, None);
         health.note(Ok(()));
-        endpoint.succeeded(process_ms(), Duration::from_millis(1));
+        endpoint.succeeded(process_ms(), Some(Duration::from_millis(1)));
         assert!(may_spare(&health, 1000), "a request says more than a connection");
     }
 
@@ -168,7 +168,7 @@ mod tests {
     fn nothing_is_spared_while_there_is_doubt() {
         let (endpoint, health) = checked(Probe::Tcp, None);
         health.note(Ok(()));
-        endpoint.succeeded(process_ms(), Duration::from_millis(1));
+        endpoint.succeeded(process_ms(), Some(Duration::from_millis(1)));
         health.note(Err("refused".to_owned()));
         assert!(!may_spare(&health, 0), "the last one failed");
         health.note(Ok(()));
@@ -177,7 +177,7 @@ mod tests {
         assert!(!may_spare(&health, 0), "a request failed");
         let (endpoint, health) = checked(Probe::Tcp, Some(81));
         health.note(Ok(()));
-        endpoint.succeeded(process_ms(), Duration::from_millis(1));
+        endpoint.succeeded(process_ms(), Some(Duration::from_millis(1)));
         assert!(!may_spare(&health, 0), "traffic says nothing of another port");
     }
 
