@@ -383,7 +383,7 @@ impl Cluster {
     pub(crate) fn is_sampled(&self) -> bool {
         let count = self.sample.get();
         self.sample.set(count.wrapping_add(1));
-        count % 16 == 0
+        count.is_multiple_of(16)
     }
 
     fn next_random(&self) -> u64 {
