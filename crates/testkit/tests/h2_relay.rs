@@ -70,7 +70,9 @@ fn many_requests_share_a_connection() {
     for stream in streams {
         assert_eq!(client.response(stream).text(), "ok");
     }
-    assert_eq!(origin.connections(), 1);
+    // Before its settings have come nobody knows how many a server takes: a second connection may
+    // be opened, and no more.
+    assert!(origin.connections() <= 2, "{} connections", origin.connections());
     assert_eq!(origin.requests().len(), 100);
 }
 
