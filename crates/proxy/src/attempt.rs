@@ -123,10 +123,7 @@ impl<'a> Forwarding<'a, '_> {
         };
         let outcome = relay::run(x, &mut up, &terms, edit).await;
         let outcome = outcome.inspect_err(|failure| {
-            if matches!(
-                failure.kind,
-                Kind::ResponseTimeout | Kind::ReadTimeout | Kind::WriteTimeout
-            ) {
+            if failure.kind.is_server_timeout() {
                 up.distrust();
             }
             report_failure(lease, failure, latency());
@@ -247,7 +244,7 @@ fn next(
         Retry::Never | Retry::Stale => {
             let worth_it = match failure.kind {
                 Kind::ConnectionTerminated | Kind::ResponseIncomplete => true,
-                Kind::ResponseTimeout | Kind::ReadTimeout | Kind::WriteTimeout => config.on_timeout,
+                kind if kind.is_server_timeout() => config.on_timeout,
                 _ => false,
             };
             if worth_it && is_replayable(x) && cluster.may_retry() {
@@ -300,11 +297,9 @@ fn unavailable(x: &Exchange<'_>, why: Unavailable) -> Failure {
 }
 
 /// Tells the server's record of a failure that is its own.
-fn report_failure(lease: &Lease, failure: &Failure, latency: Option<Duration>) {
-    let class = match failure.kind {
-        Kind::ResponseTimeout | Kind::ReadTimeout | Kind::WriteTimeout => FailureClass::Timeout,
-        _ => FailureClass::Broken,
-    };
+pub(crate) fn report_failure(lease: &Lease, failure: &Failure, latency: Option<Duration>) {
+    let timeout = failure.kind.is_server_timeout();
+    let class = if timeout { FailureClass::Timeout } else { FailureClass::Broken };
     // A connection that was too old, and a stream that was refused, are no failures of it; an
     // answer that was not good enough is counted already.
     if failure.kind.side() == Side::Upstream && failure.retry == Retry::Never {

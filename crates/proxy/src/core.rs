@@ -16,6 +16,7 @@ use telemetry::{CoreCounters, CoreLog};
 use upstream::{Cluster, ClusterPlan, OriginPool};
 
 use crate::auth::{self, Decision};
+use crate::failure::Kind;
 use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Listener, Snapshot};
 
@@ -220,6 +221,11 @@ impl Core {
             std::task::Poll::Pending
         })
         .await;
+    }
+
+    pub(crate) fn count_failure(&self, kind: Kind) {
+        let index = telemetry::failure_index(kind.name()).unwrap_or(u8::MAX);
+        self.counters.failure(index).inc();
     }
 
     pub(crate) fn count_connection(self: &Rc<Self>, face: telemetry::Face) -> Counted {

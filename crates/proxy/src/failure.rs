@@ -9,6 +9,8 @@ use h1::ParseError;
 use net::dial::DialError;
 use net::resolver::DnsError;
 use upstream::wire::HeadError;
+
+use crate::peer::UpError;
 use upstream::{ConnectError, Unavailable};
 
 /// Whose fault it is.
@@ -59,6 +61,11 @@ macro_rules! kinds {
         }
 
         impl Kind {
+            /// Whether a server was waited for too long, with a connection to it.
+            pub(crate) fn is_server_timeout(self) -> bool {
+                matches!(self, Self::ResponseTimeout | Self::ReadTimeout | Self::WriteTimeout)
+            }
+
             /// All of them, with their names.
             pub const ALL: &[(Self, &'static str)] = &[$((Self::$kind, $name),)*];
 
@@ -239,6 +246,17 @@ impl Failure {
     pub fn of_unsent(_: &h2::Error) -> Self {
         Self::with(Kind::ConnectionTerminated, "the connection takes no more requests")
             .retry(Retry::Refused)
+    }
+
+    /// The head of a response that did not come, or is none, in either version of HTTP.
+    #[must_use]
+    pub(crate) fn of_up(error: UpError, reused: bool) -> Self {
+        match error {
+            UpError::Head(error) => Self::of_response_head(error, reused),
+            UpError::Parse(error) => Self::of_response(error),
+            UpError::Field(words) => Self::with(Kind::ProtocolError, words),
+            UpError::Stream(error) => Self::of_stream(&error, reused),
+        }
     }
 
     /// A stream of HTTP/2 to a server that failed before its response began. A connection that

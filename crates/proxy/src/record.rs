@@ -165,8 +165,7 @@ impl Exchange<'_> {
         let counters = &self.core.counters;
         counters.request_finished(face, self.site_label(), &finished);
         if let Some(failure) = &record.failure {
-            let index = telemetry::failure_index(failure.kind.name()).unwrap_or(u8::MAX);
-            counters.failure(index).inc();
+            self.core.count_failure(failure.kind);
         }
         if let Some(reason) = record.refusal() {
             counters.refusal(telemetry::refusal_index(reason).unwrap_or(u8::MAX)).inc();

@@ -189,10 +189,7 @@ fn head_failure(error: UpError, refused: Option<PeerError>, untouched: bool) -> 
             let retry = if untouched { Retry::Stale } else { Retry::Never };
             Failure::with(Kind::ConnectionTerminated, io_words(&error)).retry(retry)
         }
-        (UpError::Head(error), _) => Failure::of_response_head(error, untouched),
-        (UpError::Parse(error), _) => Failure::of_response(error),
-        (UpError::Field(words), _) => Failure::with(Kind::ProtocolError, words),
-        (UpError::Stream(error), _) => Failure::of_stream(&error, untouched),
+        (error, _) => Failure::of_up(error, untouched),
     }
 }
 

@@ -7,12 +7,13 @@ use h1::{BodyEncoder, HeadLimits};
 use message::framing::BodyLength;
 use message::{Block, Method, ResponseHead, Version, hop};
 use tokio::time::{Instant, timeout_at};
-use upstream::{Ask, Connection, FailureClass, Lease, Link, Member, Outcome, Tried, Verdict, Wish};
+use upstream::{Ask, Connection, Lease, Link, Member, Outcome, Tried, Verdict, Wish};
 
+use crate::attempt::report_failure;
 use crate::core::Core;
 use crate::exchange::Exchange;
-use crate::failure::{Failure, Kind, Retry, Side, io_words};
-use crate::peer::{H1Peer, H2Up, Peer, PeerError, UpError, UpPeer, header_map};
+use crate::failure::{Failure, Kind, Retry, io_words};
+use crate::peer::{H1Peer, H2Up, Peer, PeerError, UpPeer, header_map};
 
 /// Limits of the head of the response.
 const HEADS: HeadLimits = HeadLimits { bytes: 32 * 1024, fields: 128 };
@@ -111,14 +112,7 @@ async fn attempt(
             Ok(reply)
         }
         Err(failure) => {
-            if failure.retry == Retry::Never && failure.kind.side() == Side::Upstream {
-                let class = match failure.kind {
-                    Kind::ResponseTimeout => FailureClass::Timeout,
-                    _ => FailureClass::Broken,
-                };
-                let verdict = Verdict::Failure(class);
-                lease.report(Outcome { latency: Some(sent.elapsed()), verdict });
-            }
+            report_failure(lease, &failure, Some(sent.elapsed()));
             Err(failure)
         }
     }
@@ -211,12 +205,7 @@ async fn send(core: &Core, member: &Member, link: Link, get: Get<'_>) -> Result<
 async fn final_head(core: &Core, up: &mut UpPeer, reused: bool) -> Result<ResponseHead, Failure> {
     for _ in 0..=MAX_INTERIM {
         let head = poll_fn(|cx| up.poll_head(cx, HEADS, &core.blocks)).await;
-        let head = head.map_err(|error| match error {
-            UpError::Head(error) => Failure::of_response_head(error, reused),
-            UpError::Parse(error) => Failure::of_response(error),
-            UpError::Field(words) => Failure::with(Kind::ProtocolError, words),
-            UpError::Stream(error) => Failure::of_stream(&error, reused),
-        })?;
+        let head = head.map_err(|error| Failure::of_up(error, reused))?;
         match head.status {
             101 => return Err(Failure::new(Kind::UpgradeFailed)),
             100..=199 => core.blocks.give(head.fields),

@@ -281,8 +281,7 @@ impl Passage<'_> {
         };
         counters.request_finished(face, None, &finished);
         if let Some(failure) = failure {
-            let index = telemetry::failure_index(failure.kind.name()).unwrap_or(u8::MAX);
-            counters.failure(index).inc();
+            self.core.count_failure(failure.kind);
         }
     }
 }

@@ -215,8 +215,7 @@ impl Serving {
         if self.meter.broken.get() {
             connection.abrupt_shutdown(Reason::PROTOCOL_ERROR);
         } else {
-            let reason = telemetry::refusal_index("http2_abuse").unwrap_or(u8::MAX);
-            self.core.counters.refusal(reason).inc();
+            super::refused(&self.core, "http2_abuse");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         }
         // Whether it hears of it or not, it is over.
@@ -278,8 +277,7 @@ async fn serve_stream(
         Err(words) => {
             tracing::debug!(client = %accepted.client.address, words, "malformed request");
             respond.send_reset(Reason::PROTOCOL_ERROR);
-            let failure = telemetry::failure_index(Kind::RequestError.name()).unwrap_or(u8::MAX);
-            core.counters.failure(failure).inc();
+            core.count_failure(Kind::RequestError);
             return;
         }
     };

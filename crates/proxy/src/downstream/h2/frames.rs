@@ -44,8 +44,6 @@ pub(super) struct Frames {
     preface: u32,
     /// A frame was seen.
     begun: bool,
-    /// Nothing is stopped any more.
-    given_up: bool,
 }
 
 /// Why what comes next is held back.
@@ -86,11 +84,6 @@ impl Frames {
         self.begun
     }
 
-    /// Lets everything pass from now on.
-    pub(super) fn give_up(&mut self) {
-        self.given_up = true;
-    }
-
     /// Looks at the next bytes of one who sends, and tells about each frame, and whether it is
     /// the first; `tell` says whether to go on. Gives where they have to be held back from, and
     /// why; what was held back for what is still to come is looked at again.
@@ -100,7 +93,7 @@ impl Frames {
         mut tell: impl FnMut(FrameHeader, bool) -> bool,
     ) -> Option<(usize, Stop)> {
         let mut at = 0;
-        while at < bytes.len() && !self.given_up {
+        while at < bytes.len() {
             let pass = (self.preface + self.payload).min(as_u32(bytes.len() - at));
             if pass > 0 {
                 self.skip(pass);

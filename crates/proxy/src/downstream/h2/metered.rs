@@ -92,7 +92,6 @@ impl Metered {
             ready!(self.poll_raw(cx, &mut missing))?;
             if missing.filled().is_empty() {
                 // The connection ended in the middle of it.
-                self.incoming.give_up();
                 self.ready = std::mem::take(&mut self.half_header);
                 return Poll::Ready(Ok(()));
             }
