@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::listeners::Listeners;
-use crate::model::{AccessLog, Admin, Config, LogFormat, LogTarget, Upstream};
+use crate::model::{
+    AccessLog, Admin, Config, Dns, LogFormat, LogTarget, NameServer, NameServerProtocol, Upstream,
+};
 use crate::settings::Defaults;
 use crate::suggest::{listed, nearest};
 use crate::walk::Item;
@@ -74,13 +76,25 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
             .and_then(|item| item.get("time"))
             .unwrap_or(Duration::from_secs(30)),
         trusted_peers: named("trust").flat_map(|item| values(item, "peer")).collect(),
-        resolvers: named("resolver").flat_map(|item| values(item, "server")).collect(),
+        dns: Dns { servers: named("resolver").flat_map(name_servers).collect(), ..Dns::default() },
+        state: None,
+        geoip: Vec::new(),
+        exits: Vec::new(),
         sites: sites.into_iter().map(|site| site.site).collect(),
         upstreams: context.upstreams,
         users,
         forwards: forwards.into_iter().map(|forward| forward.forward).collect(),
         tunnels: tunnels.into_iter().map(|tunnel| tunnel.tunnel).collect(),
     }
+}
+
+fn name_servers(item: &Item) -> Vec<NameServer> {
+    let plain = |at: Spanned<std::net::SocketAddr>| NameServer {
+        address: at.value,
+        protocol: NameServerProtocol::Plain,
+        span: at.span,
+    };
+    item.all("server").into_iter().map(plain).collect()
 }
 
 /// All values of a parameter, without their places.

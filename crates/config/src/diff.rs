@@ -212,7 +212,7 @@ impl<'a> Both<'a> {
             let changes =
                 facts::compare(facts::forward(old, self.old), facts::forward(new, self.new));
             let bare =
-                |forward: &Forward| Forward { users: None, name: String::new(), ..forward.clone() };
+                |forward: &Forward| Forward { auth: None, name: String::new(), ..forward.clone() };
             or_something(changes, bare(old) == bare(new))
         })
     }

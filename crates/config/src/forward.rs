@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::build::{Context, resolve, values};
-use crate::model::{Anonymity, Forward, TargetPattern, TargetRule, Verdict};
+use crate::model::{
+    Anonymity, AuthScheme, Forward, ForwardAuthentication, ListSource, TargetPattern, TargetRule,
+    Verdict,
+};
 use crate::walk::Item;
 use crate::{ConfigError, Span, Spanned, rates, site};
-
-/// Ports that are open where nothing is said.
-const DEFAULT_PORTS: [(u16, u16); 3] = [(80, 80), (443, 443), (1024, 65535)];
 
 /// SMTP: an open proxy that reaches it sends spam.
 const SMTP: u16 = 25;
@@ -38,19 +38,19 @@ pub(crate) fn forward(item: &Item, context: &mut Context<'_>) -> Option<PlacedFo
     }
     let settings = context.defaults.changed_by(&item.block);
     let forward = Forward {
-        name: listen.value.to_string(),
-        listen: listen.value,
         tls,
-        users,
+        auth: users.map(|users| ForwardAuthentication {
+            users,
+            schemes: vec![AuthScheme::Basic],
+            realm: "proxy".to_owned(),
+        }),
         clients,
         anonymity: anonymity(item),
         ports: ports(item),
         rules,
         proxy_protocol: site::proxy_protocol(item),
         http2: site::http2(item),
-        limits: settings.limits,
-        timeouts: settings.timeouts,
-        span: item.span,
+        ..Forward::new(listen.value, settings.limits, settings.timeouts, item.span)
     };
     Some(PlacedForward { forward, listen_span: listen.span })
 }
@@ -83,7 +83,7 @@ fn ports(item: &Item) -> Vec<(u16, u16)> {
     let mut written: Vec<(u16, u16)> =
         item.children("ports").flat_map(|ports| values(ports, "port")).collect();
     if written.is_empty() {
-        return DEFAULT_PORTS.to_vec();
+        return Forward::DEFAULT_PORTS.to_vec();
     }
     written.sort_unstable();
     let named = written.contains(&(SMTP, SMTP));
@@ -113,7 +113,9 @@ fn rule_of(item: &Item, context: &mut Context<'_>) -> Option<TargetRule> {
         _ => return None,
     };
     let mut targets: Vec<TargetPattern> = values(item, "target");
-    targets.extend(item.all::<PathBuf>("list").into_iter().map(TargetPattern::List));
+    targets.extend(item.all::<PathBuf>("list").into_iter().map(|file| {
+        TargetPattern::List(Spanned { value: ListSource::File(file.value), span: file.span })
+    }));
     let written = |name| item.written(name).is_some();
     if !written("target") && !written("list") {
         if !written("port") {
@@ -128,5 +130,6 @@ fn rule_of(item: &Item, context: &mut Context<'_>) -> Option<TargetRule> {
         }
         targets.push(TargetPattern::Any);
     }
-    Some(TargetRule { verdict, targets, ports: values(item, "port"), span: item.span })
+    let ports = values(item, "port");
+    Some(TargetRule { ports, ..TargetRule::new(verdict, targets, item.span) })
 }

@@ -3,8 +3,12 @@
 //! Every value a later step can still refuse (a file that is missing, a name that does not
 //! exist on this machine) carries the [`Span`] it was written at.
 
+mod dns;
+mod exits;
+mod forward;
 mod gate;
 mod upstream;
+mod users;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -13,10 +17,22 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use dns::{Dns, FamilyPreference, HostsEntry, NameServer, NameServerProtocol};
+pub use exits::{
+    BanRule, BanScope, BanSign, ChooseExit, Country, Dialect, Exit, ExitHealth, ExitHop, ExitKind,
+    ExitLabels, ExitPool, ExitSessions, HopProtocol, Pacing, PrefixPick, ResolveAt, Rotate,
+};
+pub use forward::{
+    Anonymity, AuthScheme, Forward, ForwardAuthentication, Intercept, ListSource, Pac, RuleContext,
+    Skin, TargetPattern, TargetRule, Transparent, Verdict, WayOut,
+};
 pub use gate::{BasicAuth, ClientRule, ForwardAuth, Gate, LimitKey, RateLimit, RateUnit};
 pub use upstream::{
     Balance, CircuitBreaker, HashKey, HealthCheck, MaxConnections, Outlier, Probe, ProxyVersion,
     Retry, Server, ServerHost, ServerProtocol, Sticky, Upstream, UpstreamTls,
+};
+pub use users::{
+    Budget, Callout, Hours, Password, Period, Quota, User, UserLimits, UserSet, Weekdays,
 };
 
 /// Where in the configuration text a value stands (byte offset and length).
@@ -44,8 +60,13 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Peers whose `Forwarded` and `X-Forwarded-*` fields are believed.
     pub trusted_peers: Vec<IpNet>,
-    /// DNS servers to ask; empty: those of the system.
-    pub resolvers: Vec<SocketAddr>,
+    /// How names are resolved.
+    pub dns: Dns,
+    /// The folder for what outlives the process: usage, copies of lists, the authority of
+    /// interception. `None`: nothing outlives it.
+    pub state: Option<Spanned<PathBuf>>,
+    /// Databases in MaxMind's format (countries, cities, ASNs), asked in this order.
+    pub geoip: Vec<Spanned<PathBuf>>,
     /// Sites of the reverse face.
     pub sites: Vec<Site>,
     /// Named groups of servers. `to "http://…"` makes an unnamed one (`name` is then the
@@ -53,6 +74,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Named sets of users.
     pub users: Vec<UserSet>,
+    /// Named pools of exits. Listeners, rules, users and upstreams refer to them by index.
+    pub exits: Vec<ExitPool>,
     /// Listeners of the forward face.
     pub forwards: Vec<Forward>,
     /// Listeners that carry bytes without looking into them.
@@ -427,129 +450,6 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the end of the request to the head of the response. Default 60 s.
     pub response: Duration,
-}
-
-/// A named set of users.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserSet {
-    /// Its name.
-    pub name: String,
-    /// Users written in the configuration.
-    pub users: Vec<User>,
-    /// htpasswd files.
-    pub files: Vec<Spanned<PathBuf>>,
-    /// Where it stands.
-    pub span: Span,
-}
-
-/// One user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// Without a colon.
-    pub name: String,
-    /// How the password is checked.
-    pub password: Password,
-    /// Where it stands.
-    pub span: Span,
-}
-
-/// How a password is kept.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Password {
-    /// As it is.
-    Plain(String),
-    /// `$argon2id$…` (PHC string) or `$2y$…` (bcrypt).
-    Hash(String),
-}
-
-impl std::fmt::Debug for Password {
-    /// Never shows the secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Plain(_) => "Plain(…)",
-            Self::Hash(_) => "Hash(…)",
-        })
-    }
-}
-
-/// A listener of the forward face.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Forward {
-    /// As written, for logs.
-    pub name: String,
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// TLS to the proxy itself, besides plain: the first byte decides.
-    pub tls: Option<SiteTls>,
-    /// Who may use it (index into [`Config::users`]); `None`: no credentials are asked for.
-    pub users: Option<usize>,
-    /// Client addresses that may use it; empty: any.
-    pub clients: Vec<IpNet>,
-    /// What the far end learns.
-    pub anonymity: Anonymity,
-    /// Ports that CONNECT and SOCKS may reach, inclusive. Default: 80, 443, 1024-65535.
-    pub ports: Vec<(u16, u16)>,
-    /// Rules about targets, in the order of the file: the first that matches decides.
-    pub rules: Vec<TargetRule>,
-    /// Peers that must begin with a PROXY protocol header; from all others none is taken.
-    pub proxy_protocol: Vec<IpNet>,
-    /// Whether HTTP/2 is spoken, as with sites.
-    pub http2: bool,
-    /// What a client may send.
-    pub limits: Limits,
-    /// How long it may take.
-    pub timeouts: Timeouts,
-    /// Where it stands.
-    pub span: Span,
-}
-
-/// What the far end learns of the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anonymity {
-    /// `Via`, and the address in `X-Forwarded-For`.
-    Transparent,
-    /// `Via`, but no address.
-    Anonymous,
-    /// Nothing tells that there is a proxy.
-    Elite,
-}
-
-/// Whether a rule lets through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Lets through; an address or a network even into ranges that are closed by default.
-    Allow,
-    /// Refuses.
-    Deny,
-}
-
-/// A rule about targets.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TargetRule {
-    /// What it says.
-    pub verdict: Verdict,
-    /// Any of these.
-    pub targets: Vec<TargetPattern>,
-    /// And any of these ports, inclusive; empty: all.
-    pub ports: Vec<(u16, u16)>,
-    /// Where it stands.
-    pub span: Span,
-}
-
-/// What a rule matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TargetPattern {
-    /// Every target.
-    Any,
-    /// Addresses: compared with the target if it is one, and with what its name resolves to.
-    Net(IpNet),
-    /// `example.com`: the name and all its subdomains. Lower case, IDNA-encoded, no
-    /// trailing dot.
-    Domain(String),
-    /// `*.example.com`: the subdomains only. Stored as `.example.com`.
-    Subdomains(String),
-    /// A file of domains, one a line, or in the form of a hosts file.
-    List(Spanned<PathBuf>),
 }
 
 /// A listener that carries bytes without looking into them.

@@ -12,27 +12,76 @@ impl Config {
         forget(self.admin.as_mut().map(|admin| &mut admin.span));
         self.sites.iter_mut().for_each(Site::forget_places);
         self.upstreams.iter_mut().for_each(Upstream::forget_places);
-        for set in &mut self.users {
-            forget([&mut set.span]);
-            forget(set.users.iter_mut().map(|user| &mut user.span));
-            forget(set.files.iter_mut().map(|file| &mut file.span));
-        }
+        forget(self.state.as_mut().map(|folder| &mut folder.span));
+        forget(self.geoip.iter_mut().map(|file| &mut file.span));
+        forget(self.dns.servers.iter_mut().map(|server| &mut server.span));
+        forget(self.dns.hosts.iter_mut().map(|entry| &mut entry.span));
+        self.users.iter_mut().for_each(UserSet::forget_places);
+        self.exits.iter_mut().for_each(ExitPool::forget_places);
         for forward in &mut self.forwards {
             forget([&mut forward.span]);
             forward.tls.iter_mut().for_each(SiteTls::forget_places);
-            for rule in &mut forward.rules {
-                forget([&mut rule.span]);
-                forget(rule.targets.iter_mut().filter_map(|target| match target {
-                    TargetPattern::List(file) => Some(&mut file.span),
-                    _ => None,
-                }));
-            }
+            forward.rules.iter_mut().for_each(TargetRule::forget_places);
+            forget_targets(forward.pac.iter_mut().flat_map(|pac| &mut pac.direct));
+            forward.intercept.iter_mut().for_each(Intercept::forget_places);
         }
         for tunnel in &mut self.tunnels {
             forget([&mut tunnel.span]);
             tunnel.tls.iter_mut().for_each(SiteTls::forget_places);
         }
         self
+    }
+}
+
+impl UserSet {
+    fn forget_places(&mut self) {
+        forget([&mut self.span]);
+        forget(self.files.iter_mut().chain(&mut self.databases).map(|file| &mut file.span));
+        forget(self.callout.as_mut().map(|callout| &mut callout.span));
+        self.defaults.rules.iter_mut().for_each(TargetRule::forget_places);
+        for user in &mut self.users {
+            forget([&mut user.span]);
+            user.limits.rules.iter_mut().for_each(TargetRule::forget_places);
+        }
+    }
+}
+
+impl ExitPool {
+    fn forget_places(&mut self) {
+        forget([&mut self.span]);
+        forget(self.health.as_mut().map(|health| &mut health.span));
+        forget(self.bans.iter_mut().map(|rule| &mut rule.span));
+        for exit in &mut self.exits {
+            forget([&mut exit.span]);
+            if let ExitKind::List { source, .. } = &mut exit.kind {
+                forget([&mut source.span]);
+            }
+        }
+    }
+}
+
+impl TargetRule {
+    fn forget_places(&mut self) {
+        forget([&mut self.span]);
+        forget_targets(&mut self.targets);
+        forget(self.context.agents.iter_mut().map(|regex| &mut regex.span));
+    }
+}
+
+fn forget_targets<'a>(targets: impl IntoIterator<Item = &'a mut TargetPattern>) {
+    forget(targets.into_iter().filter_map(|target| match target {
+        TargetPattern::List(list) => Some(&mut list.span),
+        TargetPattern::Regex(regex) => Some(&mut regex.span),
+        _ => None,
+    }));
+}
+
+impl Intercept {
+    fn forget_places(&mut self) {
+        forget([&mut self.span]);
+        self.authority.iter_mut().for_each(CertificateFiles::forget_places);
+        forget_targets(self.hosts.iter_mut().chain(&mut self.except));
+        forget(self.trust.iter_mut().map(|file| &mut file.span));
     }
 }
 

@@ -108,6 +108,15 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
+/// The path or the URL.
+#[must_use]
+pub fn list_source(source: &ListSource) -> String {
+    match source {
+        ListSource::File(path) => path.display().to_string(),
+        ListSource::Url { url, .. } => url.clone(),
+    }
+}
+
 /// `deny "ads.example" list="…" port=80,443`, nearly as it was written.
 #[must_use]
 pub fn target_rule(rule: &TargetRule) -> String {
@@ -119,7 +128,8 @@ pub fn target_rule(rule: &TargetRule) -> String {
             TargetPattern::Net(network) => net(network),
             TargetPattern::Domain(name) => name.clone(),
             TargetPattern::Subdomains(suffix) => format!("*{suffix}"),
-            TargetPattern::List(file) => format!("list={}", file.value.display()),
+            TargetPattern::Regex(regex) => format!("regex={}", regex.value),
+            TargetPattern::List(list) => format!("list={}", list_source(&list.value)),
         });
     }
     if !rule.ports.is_empty() {

@@ -138,6 +138,7 @@ pub(crate) fn plain(name: String, servers: Vec<Server>, span: Span) -> Upstream 
         circuit_breaker: None,
         max_connections: None,
         panic: 0,
+        exit: None,
         proxy_protocol: None,
         span,
     }

@@ -25,7 +25,8 @@ pub(crate) fn set(item: &Item, context: &mut Context<'_>) -> Option<UserSet> {
             );
         }
         if let Some(password) = password(user, context) {
-            users.push(User { name: name.value, password, span: user.span });
+            let password = Some(password);
+            users.push(User { password, ..User::new(&name.value, user.span) });
         }
     }
     let mut files: Vec<_> = item.one("file").into_iter().collect();
@@ -39,7 +40,8 @@ pub(crate) fn set(item: &Item, context: &mut Context<'_>) -> Option<UserSet> {
                 .help("add `user \"alice\" password=\"…\"`, or file=\"users.htpasswd\""),
         );
     }
-    Some(UserSet { name: item.get("name")?, users, files, span: item.span })
+    let set = UserSet::new(&item.get::<String>("name")?, item.span);
+    Some(UserSet { users, files, ..set })
 }
 
 fn password(user: &Item, context: &mut Context<'_>) -> Option<Password> {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use config::show::list_source;
 use config::{ConfigError, Span, Spanned, TargetPattern, TargetRule, Verdict};
 use ipnet::IpNet;
 
@@ -69,9 +70,10 @@ impl Rule {
                     let parent = suffix.strip_prefix('.').unwrap_or(suffix);
                     built.add_domain(parent, Scope::Subdomains, errors);
                 }
-                TargetPattern::List(path) => match lists.open(&path.value) {
+                TargetPattern::Regex(_) => {}
+                TargetPattern::List(list) => match lists.open(&list.value.path(None)) {
                     Ok(list) => built.lists.push(list),
-                    Err(reason) => errors.push(unreadable(path, &reason)),
+                    Err(reason) => errors.push(unreadable(list, &reason)),
                 },
             }
         }
@@ -144,10 +146,10 @@ pub(crate) fn within(ranges: &[(u16, u16)], port: u16) -> bool {
     ranges.iter().any(|(low, high)| (*low..=*high).contains(&port))
 }
 
-fn unreadable(path: &Spanned<std::path::PathBuf>, reason: &str) -> ConfigError {
+fn unreadable(list: &Spanned<config::ListSource>, reason: &str) -> ConfigError {
     ConfigError::at(
-        path.span,
-        format!("cannot read the domain list `{}`: {reason}", path.value.display()),
+        list.span,
+        format!("cannot read the domain list `{}`: {reason}", list_source(&list.value)),
         "this file",
     )
     .help("the file must exist and be readable by the user the proxy runs as")
@@ -165,7 +167,8 @@ fn text(rule: &TargetRule) -> String {
             TargetPattern::Net(net) => write!(text, " \"{net}\""),
             TargetPattern::Domain(name) => write!(text, " \"{name}\""),
             TargetPattern::Subdomains(suffix) => write!(text, " \"*{suffix}\""),
-            TargetPattern::List(path) => write!(text, " list=\"{}\"", path.value.display()),
+            TargetPattern::Regex(regex) => write!(text, " regex=\"{}\"", regex.value),
+            TargetPattern::List(list) => write!(text, " list=\"{}\"", list_source(&list.value)),
         };
     }
     for (index, (low, high)) in rule.ports.iter().enumerate() {

@@ -53,8 +53,9 @@ impl Users {
         let mut builder = Builder::default();
         for user in &set.users {
             let stored = match &user.password {
-                Password::Plain(password) => Ok(Stored::plain(password)),
-                Password::Hash(hash) => Stored::hash(hash),
+                Some(Password::Plain(password)) => Ok(Stored::plain(password)),
+                Some(Password::Hash(hash)) => Stored::hash(hash),
+                None => continue,
             };
             match stored {
                 Ok(stored) => builder.add(&user.name, stored, user.span, "here"),

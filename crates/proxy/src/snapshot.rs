@@ -423,8 +423,8 @@ fn build_forwards(
     let mut lists = policy::Lists::new();
     let mut listeners = Vec::new();
     for (forward, bare) in from.config.forwards.iter().zip(&from.bare.forwards) {
-        let users = match forward.users {
-            Some(index) => users[index].clone().map(Some),
+        let users = match &forward.auth {
+            Some(auth) => users[auth.users].clone().map(Some),
             None => Some(None),
         };
         let old = from.listener(bare.listen);

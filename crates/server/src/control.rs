@@ -134,7 +134,7 @@ pub fn start_after(
     for group in &mut bound.groups {
         group.fill(threads).map_err(system("add a socket to those that were handed over"))?;
     }
-    registry.start(&snapshot.config.resolvers);
+    registry.start(&snapshot.config.dns.addresses());
     metrics.set_generation(snapshot.generation);
     let snapshot = Arc::new(snapshot);
     let shared = Shared { snapshot: &snapshot, metrics: &metrics, log: &log, hooks };

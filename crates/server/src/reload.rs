@@ -112,11 +112,11 @@ impl Inner {
         keep("admin", same_admin);
         let (new_log, old_log) = (&config.access_log, &old.access_log);
         keep("access-log", new_log.target == old_log.target && new_log.format == old_log.format);
-        keep("resolvers", config.resolvers == old.resolvers);
+        keep("resolvers", config.dns == old.dns);
         config.threads = old.threads;
         config.admin.clone_from(&old.admin);
         config.access_log.clone_from(&old.access_log);
-        config.resolvers.clone_from(&old.resolvers);
+        config.dns.clone_from(&old.dns);
         warnings
     }
 

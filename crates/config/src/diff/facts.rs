@@ -123,7 +123,7 @@ pub(super) fn top(config: &Config) -> Facts {
     facts.secret("admin token", config.admin.as_ref().and_then(|admin| admin.token.as_ref()));
     facts.one("drain-timeout", show::duration(config.drain_timeout));
     facts.many("trust", config.trusted_peers.iter().map(show::net));
-    facts.many("resolver", &config.resolvers);
+    facts.many("resolver", config.dns.servers.iter().map(|server| server.address));
     facts
 }
 
@@ -208,7 +208,7 @@ pub(super) fn forward(forward: &Forward, config: &Config) -> Facts {
     let mut facts = Facts::default();
     tls(forward.tls.as_ref(), &mut facts);
     facts.one("http2", on_off(forward.http2));
-    let users = forward.users.and_then(|users| config.users.get(users));
+    let users = forward.auth.as_ref().and_then(|auth| config.users.get(auth.users));
     facts.maybe("auth users", users.map(|users| users.name.clone()));
     facts.many("clients", forward.clients.iter().map(show::net));
     facts.one("anonymity", show::anonymity(forward.anonymity));

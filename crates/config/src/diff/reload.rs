@@ -94,7 +94,7 @@ pub(super) fn restart(old: &Config, new: &Config) -> Vec<String> {
         ("threads", old.threads == new.threads),
         ("admin", old.admin == new.admin),
         ("access-log", log(old) == log(new)),
-        ("resolvers", old.resolvers == new.resolvers),
+        ("resolvers", old.dns == new.dns),
     ]
     .into_iter()
     .filter(|(_, same)| !same)

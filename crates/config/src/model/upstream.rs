@@ -42,6 +42,9 @@ pub struct Upstream {
     /// PROXY protocol header at the beginning of each connection. Connections are then not
     /// shared between clients.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// The pool of exits by which its servers are reached (index into [`super::Config::exits`]);
+    /// `None`: from this machine.
+    pub exit: Option<usize>,
     /// Where it stands.
     pub span: Span,
 }

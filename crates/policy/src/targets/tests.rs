@@ -1,7 +1,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use config::{Anonymity, ByteLimit, Limits, Spanned, TargetPattern, TargetRule, Timeouts};
+use config::{ByteLimit, Limits, ListSource, Spanned, TargetPattern, TargetRule, Timeouts};
 use proptest::prelude::*;
 
 use super::*;
@@ -24,43 +24,32 @@ fn closed(ip: IpAddr) -> bool {
 
 fn forward(rules: Vec<TargetRule>, ports: &[(u16, u16)]) -> Forward {
     let second = Duration::from_secs(1);
-    Forward {
-        name: "test".into(),
-        listen: "127.0.0.1:3128".parse().unwrap(),
-        tls: None,
-        users: None,
-        clients: Vec::new(),
-        anonymity: Anonymity::Elite,
-        ports: ports.to_vec(),
-        rules,
-        proxy_protocol: Vec::new(),
-        http2: false,
-        limits: Limits {
-            head_bytes: 1,
-            fields: 1,
-            body: ByteLimit::Unlimited,
-            min_rate: None,
-            min_rate_grace: second,
-            connections_per_client: None,
-            requests_per_connection: 1,
-            streams: 1,
-        },
-        timeouts: Timeouts {
-            header: second,
-            idle: second,
-            tunnel_idle: second,
-            connect: second,
-            response: second,
-        },
-        span: span(),
-    }
+    let limits = Limits {
+        head_bytes: 1,
+        fields: 1,
+        body: ByteLimit::Unlimited,
+        min_rate: None,
+        min_rate_grace: second,
+        connections_per_client: None,
+        requests_per_connection: 1,
+        streams: 1,
+    };
+    let timeouts = Timeouts {
+        header: second,
+        idle: second,
+        tunnel_idle: second,
+        connect: second,
+        response: second,
+    };
+    let listen = "127.0.0.1:3128".parse().unwrap();
+    Forward { ports: ports.to_vec(), rules, ..Forward::new(listen, limits, timeouts, span()) }
 }
 
 fn pattern(text: &str) -> TargetPattern {
     if text == "*" {
         TargetPattern::Any
     } else if let Some(path) = text.strip_prefix("list=") {
-        TargetPattern::List(Spanned { value: path.into(), span: span() })
+        TargetPattern::List(Spanned { value: ListSource::File(path.into()), span: span() })
     } else if let Ok(net) = text.parse() {
         TargetPattern::Net(net)
     } else if let Some(suffix) = text.strip_prefix('*') {
@@ -85,7 +74,7 @@ fn rule(text: &str) -> TargetRule {
             None => targets.push(pattern(word)),
         }
     }
-    TargetRule { verdict, targets, ports, span: span() }
+    TargetRule { ports, ..TargetRule::new(verdict, targets, span()) }
 }
 
 fn own() -> OwnAddresses {

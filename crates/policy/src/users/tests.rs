@@ -19,7 +19,7 @@ fn bcrypt(password: &str) -> String {
 }
 
 fn user(name: &str, password: Password) -> User {
-    User { name: name.into(), password, span: span() }
+    User { password: Some(password), ..User::new(name, span()) }
 }
 
 fn plain(name: &str, password: &str) -> User {
@@ -33,7 +33,7 @@ fn hashed(name: &str, password: &str) -> User {
 fn set(users: Vec<User>, files: &[&tempfile::NamedTempFile]) -> UserSet {
     let files =
         files.iter().map(|file| Spanned { value: file.path().to_owned(), span: span() }).collect();
-    UserSet { name: "staff".into(), users, files, span: span() }
+    UserSet { users, files, ..UserSet::new("staff", span()) }
 }
 
 fn users(list: Vec<User>) -> Users {

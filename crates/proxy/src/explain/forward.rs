@@ -98,7 +98,7 @@ fn is_host(line: &str) -> bool {
 fn authenticate(told: &mut Told, snapshot: &Snapshot, face: &Forward, head: &mut RequestHead) {
     let shown =
         take_credentials(&mut head.fields, FieldId::ProxyAuthorization, b"proxy-authorization");
-    let users = face.config.users.and_then(|users| snapshot.config.users.get(users));
+    let users = face.config.auth.as_ref().and_then(|auth| snapshot.config.users.get(auth.users));
     let Some(users) = users else {
         told.part("user", "nobody is asked for");
         return;

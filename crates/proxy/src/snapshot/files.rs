@@ -91,7 +91,10 @@ pub(crate) fn of_upstream(tls: &UpstreamTls) -> impl Iterator<Item = &Path> {
 pub(crate) fn of_forward(forward: &config::Forward) -> impl Iterator<Item = &Path> {
     let targets = forward.rules.iter().flat_map(|rule| &rule.targets);
     targets.filter_map(|target| match target {
-        TargetPattern::List(file) => Some(path(file)),
+        TargetPattern::List(list) => match &list.value {
+            config::ListSource::File(file) => Some(file.as_path()),
+            config::ListSource::Url { .. } => None,
+        },
         _ => None,
     })
 }
