@@ -14,6 +14,7 @@
 pub mod h2;
 pub mod message;
 mod origin;
+pub mod parent;
 mod peer;
 mod proxy;
 mod tls;

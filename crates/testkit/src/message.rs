@@ -145,7 +145,9 @@ pub(crate) fn parse_request(bytes: &[u8]) -> Option<(Message, usize)> {
     Some((message, end + count))
 }
 
-fn parse_chunked(bytes: &[u8], message: &mut Message) -> Option<usize> {
+/// Adds the chunks that the bytes begin with to a message, and tells their length; `None`: they
+/// are not complete.
+pub(crate) fn parse_chunked(bytes: &[u8], message: &mut Message) -> Option<usize> {
     let mut at = 0;
     let line = |at: &mut usize| -> Option<String> {
         let length = bytes[*at..].windows(2).position(|window| window == b"\r\n")?;
