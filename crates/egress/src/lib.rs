@@ -5,6 +5,9 @@
 //! knows neither routes nor users.
 #![forbid(unsafe_code)]
 
+pub mod dialect;
+pub mod wish;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,6 +16,9 @@ use net::address::AddressFilter;
 use net::dial::{DialError, DialOptions, dial};
 use net::resolver::{DnsError, Resolver};
 use tokio::net::TcpStream;
+
+pub use dialect::{DialectError, Login};
+pub use wish::{SessionWish, Wish};
 
 /// A way out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
