@@ -16,34 +16,44 @@
 
 #![forbid(unsafe_code)]
 
+mod asked;
 pub mod basic;
 mod client_rules;
 mod clients;
 mod connections;
+mod context;
 mod decisions;
 mod domains;
+mod geo;
+mod hours;
 mod htpasswd;
 mod lists;
 mod nets;
 mod own;
 mod passwords;
 mod rate;
+mod rule_set;
 mod rules;
 mod targets;
 mod trusted;
 mod users;
 mod verified;
 
+pub use asked::{Asked, Entry, HostRef};
 pub use client_rules::ClientRules;
 pub use clients::ClientNets;
 pub use connections::{ConnectionLimits, ConnectionPermit};
 pub use decisions::{DecisionCache, DecisionKey, freshness};
 pub use domains::{DomainSet, Scope};
+pub use geo::{Geo, Place};
+pub use hours::{WeekTimes, time_zone};
+pub use jiff::Timestamp;
 pub use lists::{DomainList, Lists, SkippedLine};
 pub use own::OwnAddresses;
 pub use rate::{CAPACITY, Grant, Limiter, Pacer, RateKey, RateTable, Standing};
-pub use rules::RuleId;
-pub use targets::{Admission, Entry, HostRef, Reason, Targets};
+pub use rule_set::{Considered, RuleSet, RuleSources};
+pub use rules::{Fit, Ground, RuleId, Unfit};
+pub use targets::{Admission, Passed, PassedByName, Reason, Targets};
 pub use trusted::TrustedPeers;
 pub use users::{Check, UserId, Users};
 pub use verified::{JobOutcome, PasswordJob, Secret, VerifiedCache};

@@ -43,14 +43,19 @@ const MACHINE_NAMES: [&str; 13] = [
 /// | `ads.example` | the name and its subdomains |
 /// | `*.ads.example` | its subdomains |
 /// | `\|\|ads.example^` | the name and its subdomains |
+/// | `@@\|\|good.ads.example^` | none of them, whatever other lines of this list say |
 /// | `0.0.0.0 ads.example www.ads.example` | these names, as in any hosts file |
 ///
 /// Comments begin with `#` (alone or after a space) or `!`. Names may be in any case, in
-/// Unicode, and may end in a dot. Any other line is skipped and counted.
+/// Unicode, and may end in a dot. Any other line is skipped and counted; filters with options
+/// (`$third-party`) are among those, since an option narrows what a filter is about to what cannot
+/// be told here.
 #[derive(Debug, Clone, Default)]
 pub struct DomainList {
     path: PathBuf,
     domains: DomainSet,
+    /// Stronger than `domains`.
+    exceptions: DomainSet,
     skipped: usize,
     first_skipped: Vec<SkippedLine>,
 }
@@ -98,6 +103,7 @@ impl DomainList {
             }
         }
         list.domains.shrink();
+        list.exceptions.shrink();
         Ok(list)
     }
 
@@ -107,10 +113,23 @@ impl DomainList {
         &self.path
     }
 
+    /// Whether the list has this name, or a domain it lies under, and does not except it. The name
+    /// is in lower case, IDNA-encoded and without a trailing dot.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.domains.contains(name) && !self.exceptions.contains(name)
+    }
+
     /// The names.
     #[must_use]
     pub fn domains(&self) -> &DomainSet {
         &self.domains
+    }
+
+    /// Bytes held on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.domains.heap_bytes() + self.exceptions.heap_bytes()
     }
 
     /// How many lines were skipped because they are no entries.
@@ -167,7 +186,8 @@ impl DomainList {
         if words.next().is_some() {
             return Err(Fault::Skip("several words, but no address first"));
         }
-        let (text, scope) = if let Some(filter) = word.strip_prefix("||") {
+        let excepted = word.strip_prefix("@@||");
+        let (text, scope) = if let Some(filter) = excepted.or_else(|| word.strip_prefix("||")) {
             let domain = filter
                 .strip_suffix('^')
                 .ok_or(Fault::Skip("a filter that is more than a domain"))?;
@@ -180,6 +200,9 @@ impl DomainList {
         domain_name(text, name).ok_or(Fault::Skip("not a domain name"))?;
         if address(name).is_some() {
             return Err(Fault::Skip("an address, not a domain name"));
+        }
+        if excepted.is_some() {
+            return self.exceptions.insert(name, scope).map_err(|_| Fault::TooLarge);
         }
         self.insert(name, scope)
     }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ahash::RandomState;
-use config::{ConfigError, Password, Span, UserSet};
+use config::{ConfigError, Password, Span, User, UserSet};
 use zeroize::Zeroizing;
 
 use crate::htpasswd;
 use crate::passwords::{Cost, REMEDY, Stored, is_digest_of};
+use crate::rule_set::RuleSources;
 use crate::verified::{PasswordJob, VerifiedCache};
 
 /// A user within its set.
@@ -49,9 +50,13 @@ impl Users {
     /// # Errors
     /// Everything that is wrong at once: files that cannot be read, hashes of other kinds
     /// than bcrypt and Argon2, names that occur twice.
-    pub fn build(set: &UserSet) -> Result<Self, Vec<ConfigError>> {
+    pub fn build(
+        set: &UserSet,
+        rows: Vec<User>,
+        _sources: &mut RuleSources,
+    ) -> Result<Self, Vec<ConfigError>> {
         let mut builder = Builder::default();
-        for user in &set.users {
+        for user in set.users.iter().chain(&rows) {
             let stored = match &user.password {
                 Some(Password::Plain(password)) => Ok(Stored::plain(password)),
                 Some(Password::Hash(hash)) => Stored::hash(hash),

@@ -9,7 +9,7 @@ use message::framing::BodyLength;
 use message::target::{PathAndQuery, Target};
 use message::{FieldId, Host, Method, RequestHead, ResponseHead, forwarding};
 use net::address::{AddressFilter, Refusal};
-use policy::{Admission, Entry, HostRef, Reason, Targets};
+use policy::{Admission, Asked, Entry, HostRef, Reason, Targets, Timestamp};
 use tls::Io;
 use upstream::{Connection, OriginKey};
 
@@ -98,20 +98,23 @@ pub(crate) async fn check_password(
 /// What an address has to pass before it is connected to.
 struct Filter<'a> {
     targets: &'a Targets,
-    host: HostRef<'a>,
+    asked: Asked<'a>,
 }
 
 impl AddressFilter for Filter<'_> {
     fn check(&self, address: SocketAddr) -> Result<(), Refusal> {
-        self.targets.check(self.host, address).map_err(|reason| Refusal { reason: reason.as_str() })
+        let passed = self.targets.check(&self.asked, address);
+        passed.map(drop).map_err(|reason| Refusal { reason: reason.as_str() })
     }
 }
 
-fn host_ref<'h>(host: &'h Host<'_>) -> HostRef<'h> {
-    match host {
+/// What is asked of the rules.
+pub(crate) fn asked<'h>(host: &'h Host<'_>, port: u16, entry: Entry) -> Asked<'h> {
+    let host = match host {
         Host::Name(name) => HostRef::Name(name),
         Host::Address(address) => HostRef::Address(*address),
-    }
+    };
+    Asked::new(host, port, entry, Timestamp::now())
 }
 
 /// Connects to a target that the rules let through, by name and by address.
@@ -123,7 +126,7 @@ pub(crate) async fn reach(
     entry: Entry,
 ) -> Result<Connection, Failure> {
     admit(face, host, port, entry)?;
-    let filter = Filter { targets: &face.targets, host: host_ref(host) };
+    let filter = Filter { targets: &face.targets, asked: asked(host, port, entry) };
     let timeout = face.config.timeouts.connect;
     let started = Instant::now();
     let outcome = Exit::default().reach(&x.core.resolver, host, port, &filter, timeout).await;
@@ -153,11 +156,13 @@ pub(crate) fn admit(
     port: u16,
     entry: Entry,
 ) -> Result<(), Failure> {
-    match face.targets.admit(host_ref(host), port, entry) {
+    match face.targets.admit(&asked(host, port, entry)) {
         Admission::Allowed | Admission::AfterResolution => Ok(()),
         Admission::Refused(reason) => {
             let kind = match reason {
-                Reason::PortNotAllowed | Reason::DeniedByRule(_) => Kind::Denied,
+                Reason::PortNotAllowed | Reason::DeniedByRule(_) | Reason::DeniedByUserRule(_) => {
+                    Kind::Denied
+                }
                 _ => Kind::IpProhibited,
             };
             Err(Failure::with(kind, reason.as_str()))

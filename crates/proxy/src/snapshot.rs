@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use config::{Config, ConfigError};
 use h1::HeadLimits;
-use policy::{OwnAddresses, Targets, TrustedPeers, Users};
+use policy::{Geo, OwnAddresses, RuleSources, Targets, TrustedPeers, Users};
 use telemetry::{Metrics, UpstreamLabel};
 use tls::{Roots, ServerSite, ServerTls};
 use upstream::{ClusterPlan, Registry};
@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub(crate) cluster_labels: Vec<UpstreamLabel>,
     /// As [`Config::users`].
     pub(crate) users: Vec<Arc<Users>>,
+    /// Where addresses are.
+    pub(crate) geo: Arc<Geo>,
     /// The files that it was built from, as they were then.
     pub files: FileStates,
     pub(crate) trusted: TrustedPeers,
@@ -207,15 +209,23 @@ impl Snapshot {
         let connect_timeouts = connect_timeouts(&config);
         let clusters = build_clusters(&from, &bare_upstreams, &connect_timeouts, &mut errors);
         let cluster_labels = cluster_labels(&from, &bare_upstreams);
-        let users = build_users(&from, &mut errors);
+        let (geo, same_geo) = build_geo(&from, &mut errors);
+        let state = config.state.as_ref().map(|state| &*state.value);
+        let mut rules =
+            Rules { sources: RuleSources::new(state, Arc::clone(&geo)), state, same_geo };
+        let users = build_users(&from, &mut rules, &mut errors);
         let sites = reverse::build_sites(&from, bare_sites, &users, &mut errors);
         let mut listeners = reverse::build_listeners(&from, &sites, &mut errors);
         listeners.extend(build_forwards(
             &from,
             &own_addresses(&config, local),
             &users,
+            &mut rules,
             &mut errors,
         ));
+        for warning in rules.sources.lists().filter_map(policy::DomainList::warning) {
+            tracing::warn!("{warning}");
+        }
         listeners.extend(build_tunnels(&from, &mut errors));
         let (sites, users): (Option<Vec<_>>, Option<Vec<_>>) =
             (sites.into_iter().collect(), users.into_iter().collect());
@@ -229,6 +239,7 @@ impl Snapshot {
             clusters,
             connect_timeouts,
             users,
+            geo,
             cluster_labels,
             trusted: TrustedPeers::build(&bare.trusted_peers),
             introduces: bare_upstreams.iter().any(|group| group.proxy_protocol.is_some()),
@@ -295,8 +306,8 @@ struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     /// Whether these files are what they were when the old snapshot was built.
-    fn same_files<'p>(&self, mut paths: impl Iterator<Item = &'p Path>) -> bool {
-        self.old.is_some_and(|old| paths.all(|path| self.files.is_as_in(&old.files, path)))
+    fn same_files<P: AsRef<Path>>(&self, mut paths: impl Iterator<Item = P>) -> bool {
+        self.old.is_some_and(|old| paths.all(|path| self.files.is_as_in(&old.files, path.as_ref())))
     }
 
     /// The old listener of an address.
@@ -398,17 +409,43 @@ fn cluster_labels(from: &Sources<'_>, bare: &[config::Upstream]) -> Vec<Upstream
     bare.iter().map(label).collect()
 }
 
-fn build_users(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> Vec<Option<Arc<Users>>> {
+/// What rules about targets are made from.
+struct Rules<'a> {
+    sources: RuleSources,
+    /// The folder with copies of lists.
+    state: Option<&'a Path>,
+    /// Whether what is known of countries is what it was.
+    same_geo: bool,
+}
+
+/// Where addresses are, and whether that is what it was.
+fn build_geo(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> (Arc<Geo>, bool) {
+    let files = &from.bare.geoip;
+    match from.old.filter(|old| old.config.geoip == *files) {
+        Some(old) if from.same_files(files.iter().map(|file| &file.value)) => {
+            (Arc::clone(&old.geo), true)
+        }
+        _ => (keep(Geo::open(&from.config.geoip), errors).unwrap_or_default().into(), false),
+    }
+}
+
+fn build_users(
+    from: &Sources<'_>,
+    rules: &mut Rules<'_>,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Option<Arc<Users>>> {
     let build = |(set, bare): (&config::UserSet, &config::UserSet)| {
         let same = from.old.and_then(|old| {
             let index = old.config.users.iter().position(|known| known == bare)?;
             Some(&old.users[index])
         });
         match same {
-            Some(users) if from.same_files(bare.files.iter().map(|file| &*file.value)) => {
+            Some(users)
+                if rules.same_geo && from.same_files(files::of_users(bare, rules.state)) =>
+            {
                 Some(Arc::clone(users))
             }
-            _ => keep(Users::build(set), errors).map(Arc::new),
+            _ => keep(Users::build(set, Vec::new(), &mut rules.sources), errors).map(Arc::new),
         }
     };
     from.config.users.iter().zip(&from.bare.users).map(build).collect()
@@ -418,9 +455,9 @@ fn build_forwards(
     from: &Sources<'_>,
     own: &OwnAddresses,
     users: &[Option<Arc<Users>>],
+    rules: &mut Rules<'_>,
     errors: &mut Vec<ConfigError>,
 ) -> Vec<Arc<Listener>> {
-    let mut lists = policy::Lists::new();
     let mut listeners = Vec::new();
     for (forward, bare) in from.config.forwards.iter().zip(&from.bare.forwards) {
         let users = match &forward.auth {
@@ -431,12 +468,14 @@ fn build_forwards(
         if let (Some(old), Some(users)) = (old, &users)
             && let Face::Forward(face) = &old.face
             && face.is_as(bare, users.as_ref(), own)
-            && from.same_files(files::of_forward(bare))
+            && rules.same_geo
+            && from.same_files(files::of_forward(bare, rules.state))
         {
             listeners.push(Arc::clone(old));
             continue;
         }
-        let targets = keep(Targets::build(forward, own, closed_by_default, &mut lists), errors);
+        let sources = &mut rules.sources;
+        let targets = keep(Targets::build(forward, own, closed_by_default, sources), errors);
         let tls = match old {
             Some(old) if old.has_forward_tls(bare) => Some(old.tls.clone()),
             _ => keep(build_sole_tls(forward.tls.as_ref(), forward.http2, ALPN), errors),
@@ -454,9 +493,6 @@ fn build_forwards(
             let introducers = TrustedPeers::build(&bare.proxy_protocol);
             listeners.push(Arc::new(Listener { address: bare.listen, face, tls, introducers }));
         }
-    }
-    for warning in lists.opened().filter_map(policy::DomainList::warning) {
-        tracing::warn!("{warning}");
     }
     listeners
 }

@@ -64,7 +64,7 @@ fn junk_is_counted_and_closes_nothing() {
     let junk = "page.example##.banner\n\
                 ||site.example^$third-party\n\
                 ||path.example/ads^\n\
-                @@||allowed.example^\n\
+                @@||allowed.example^$script\n\
                 http://url.example/\n\
                 one.example two.example\n\
                 192.0.2.1\n\
@@ -82,6 +82,21 @@ fn junk_is_counted_and_closes_nothing() {
     );
     let warning = list.warning().unwrap();
     assert!(warning.contains("9 lines") && warning.contains("line 1: not a domain"), "{warning}");
+}
+
+#[test]
+fn exceptions_hold_within_their_list_wherever_they_stand() {
+    let list = list("@@||good.ads.example^\n||ads.example^\n0.0.0.0 x.good.ads.example\n");
+    assert_eq!(list.skipped(), 0);
+    for (name, expected) in [
+        ("ads.example", true),
+        ("www.ads.example", true),
+        ("good.ads.example", false),
+        ("www.good.ads.example", false),
+        ("x.good.ads.example", false),
+    ] {
+        assert_eq!(list.contains(name), expected, "{name}");
+    }
 }
 
 #[test]

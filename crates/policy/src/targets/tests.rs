@@ -1,7 +1,10 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use config::{ByteLimit, Limits, ListSource, Spanned, TargetPattern, TargetRule, Timeouts};
+use config::{
+    ByteLimit, Limits, ListSource, Spanned, TargetPattern, TargetRule, Timeouts, Verdict,
+};
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
@@ -88,8 +91,12 @@ fn own() -> OwnAddresses {
 
 fn targets(rules: &[&str]) -> Targets {
     let rules = rules.iter().map(|text| rule(text)).collect();
-    Targets::build(&forward(rules, &DEFAULT_PORTS), &own(), closed, &mut Lists::new())
+    Targets::build(&forward(rules, &DEFAULT_PORTS), &own(), closed, &mut RuleSources::default())
         .unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+fn asked(name: &str, port: u16, entry: Entry) -> Asked<'_> {
+    Asked::new(HostRef::Name(name), port, entry, Timestamp::UNIX_EPOCH)
 }
 
 /// The word for what becomes of `name=address:port` or of a bare `address:port`, through
@@ -102,8 +109,9 @@ fn outcome(targets: &Targets, target: &str) -> &'static str {
             (HostRef::Address(address.ip()), address)
         }
     };
-    let checked = targets.check(host, address);
-    match targets.admit(host, address.port(), Entry::Connect) {
+    let asked = Asked::new(host, address.port(), Entry::Connect, Timestamp::UNIX_EPOCH);
+    let checked = targets.check(&asked, address);
+    match targets.admit(&asked) {
         Admission::Refused(reason) => {
             assert!(
                 checked.is_err() || reason == Reason::PortNotAllowed,
@@ -113,10 +121,10 @@ fn outcome(targets: &Targets, target: &str) -> &'static str {
         }
         Admission::Allowed => {
             assert!(matches!(host, HostRef::Address(_)));
-            assert_eq!(checked, Ok(()), "{target}");
+            assert!(checked.is_ok(), "{target}");
             "ok"
         }
-        Admission::AfterResolution => checked.map_or_else(Reason::as_str, |()| "ok"),
+        Admission::AfterResolution => checked.map_or_else(Reason::as_str, |_| "ok"),
     }
 }
 
@@ -287,8 +295,7 @@ fn a_refused_network_is_refused_in_every_form_and_an_opened_one_only_in_its_own(
 
 #[test]
 fn a_name_is_refused_before_it_is_resolved_where_no_address_could_save_it() {
-    let admit =
-        |rules: &[&str]| targets(rules).admit(HostRef::Name("a.example"), 443, Entry::Connect);
+    let admit = |rules: &[&str]| targets(rules).admit(&asked("a.example", 443, Entry::Connect));
     let refused_by = |id| Admission::Refused(Reason::DeniedByRule(RuleId(id)));
     assert_eq!(admit(&[]), Admission::AfterResolution);
     assert_eq!(admit(&["deny a.example"]), refused_by(0));
@@ -303,9 +310,14 @@ fn a_name_is_refused_before_it_is_resolved_where_no_address_could_save_it() {
 #[test]
 fn ports_are_those_of_the_listener_and_mail_is_closed_unless_named() {
     let open = |ports: &[(u16, u16)], port, entry| {
-        let built = Targets::build(&forward(Vec::new(), ports), &own(), closed, &mut Lists::new());
+        let built = Targets::build(
+            &forward(Vec::new(), ports),
+            &own(),
+            closed,
+            &mut RuleSources::default(),
+        );
         let Ok(targets) = built else { panic!("no rules, no errors") };
-        targets.admit(HostRef::Name("a.example"), port, entry) == Admission::AfterResolution
+        targets.admit(&asked("a.example", port, entry)) == Admission::AfterResolution
     };
     for entry in [Entry::Connect, Entry::Socks] {
         for (port, expected) in
@@ -350,9 +362,8 @@ fn a_list_closes_its_domains_and_opens_nothing_that_is_closed() {
 #[test]
 fn a_rule_can_be_told_in_a_log() {
     let targets = targets(&["deny *.ads.example 10.0.0.0/8 port=80 port=443"]);
-    let host = HostRef::Name("x.ads.example");
-    let Admission::Refused(Reason::DeniedByRule(rule)) = targets.admit(host, 443, Entry::Socks)
-    else {
+    let asked = asked("x.ads.example", 443, Entry::Socks);
+    let Admission::Refused(Reason::DeniedByRule(rule)) = targets.admit(&asked) else {
         panic!("refused by the rule");
     };
     assert_eq!(targets.rule_text(rule), "deny \"*.ads.example\" \"10.0.0.0/8\" ports 80,443");
@@ -362,7 +373,12 @@ fn a_rule_can_be_told_in_a_log() {
 #[test]
 fn every_list_that_is_missing_is_an_error_at_its_place() {
     let rules = vec![rule("deny list=/nonexistent/a"), rule("allow list=/nonexistent/b")];
-    let built = Targets::build(&forward(rules, &DEFAULT_PORTS), &own(), closed, &mut Lists::new());
+    let built = Targets::build(
+        &forward(rules, &DEFAULT_PORTS),
+        &own(),
+        closed,
+        &mut RuleSources::default(),
+    );
     let Err(errors) = built else { panic!("two files are missing") };
     assert_eq!(errors.len(), 2);
     assert!(errors[0].message.contains("/nonexistent/a"), "{}", errors[0].message);

@@ -36,8 +36,12 @@ fn set(users: Vec<User>, files: &[&tempfile::NamedTempFile]) -> UserSet {
     UserSet { users, files, ..UserSet::new("staff", span()) }
 }
 
+fn build(set: &UserSet) -> Result<Users, Vec<ConfigError>> {
+    Users::build(set, Vec::new(), &mut RuleSources::default())
+}
+
 fn users(list: Vec<User>) -> Users {
-    Users::build(&set(list, &[])).unwrap()
+    build(&set(list, &[])).unwrap()
 }
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -47,7 +51,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 fn errors(set: &UserSet) -> Vec<ConfigError> {
-    Users::build(set).err().unwrap()
+    build(set).err().unwrap()
 }
 
 /// Who it is in the end, and whether a job was needed.
@@ -184,7 +188,7 @@ fn users_of_a_file_are_read() {
         bcrypt("one"),
         bcrypt("two")
     ));
-    let users = Users::build(&set(vec![plain("bob", "three")], &[&file])).unwrap();
+    let users = build(&set(vec![plain("bob", "three")], &[&file])).unwrap();
     assert_eq!(users.len(), 3);
     assert_eq!(users.sources(), [file.path()]);
     let (cache, now) = (cache(), Instant::now());

@@ -4,7 +4,7 @@ use config::show;
 use message::framing::BodyLength;
 use message::target::Target;
 use message::{FieldId, Host, RequestHead, forwarding};
-use policy::{Admission, Entry, HostRef, Reason};
+use policy::{Admission, Entry, Reason};
 
 use super::fields::{change, lines};
 use super::listener::Place;
@@ -13,7 +13,7 @@ use super::reverse::{last_recipient, understand};
 use super::{Outcome, Step, Told, closed, refused, text};
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
-use crate::forward::{Plain, admit};
+use crate::forward::{Plain, admit, asked};
 use crate::gate::take_credentials;
 use crate::reverse::{asks_for_upgrade, put_connection_fields};
 use crate::snapshot::{Forward, Snapshot, Tunnel};
@@ -118,11 +118,7 @@ fn authenticate(told: &mut Told, snapshot: &Snapshot, face: &Forward, head: &mut
 
 /// Whether a target may be reached, and what decided.
 fn reach(told: &mut Told, face: &Forward, host: &Host<'_>, port: u16, entry: Entry) -> Step<()> {
-    let asked = match host {
-        Host::Name(name) => HostRef::Name(name),
-        Host::Address(address) => HostRef::Address(*address),
-    };
-    let admission = face.targets.admit(asked, port, entry);
+    let admission = face.targets.admit(&asked(host, port, entry));
     told.part("target", format!("{host}:{port}"));
     match admission {
         Admission::Allowed => told.note("may be reached"),
@@ -131,6 +127,9 @@ fn reach(told: &mut Told, face: &Forward, host: &Host<'_>, port: u16, entry: Ent
         }
         Admission::Refused(Reason::DeniedByRule(rule)) => {
             told.note(format!("refused by `{}`", face.targets.rule_text(rule)));
+        }
+        Admission::Refused(Reason::DeniedByUserRule(_)) => {
+            told.note("refused by a rule of the user");
         }
         Admission::Refused(Reason::PortNotAllowed) => {
             told.note(format!("the port is not among `ports {}`", show::ports(&face.config.ports)));

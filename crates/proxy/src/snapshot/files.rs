@@ -37,15 +37,17 @@ impl FileStates {
     /// Looks at all files that a configuration names. Do it before they are read: a file that
     /// changes in between is then read again, never missed.
     pub(crate) fn of(config: &Config) -> Self {
-        let sites = config.sites.iter().flat_map(of_site);
+        let state = config.state.as_ref().map(path);
+        let sites = config.sites.iter().flat_map(of_site).map(Path::to_owned);
         let upstreams = config.upstreams.iter().flat_map(|upstream| of_upstream(&upstream.tls));
-        let users = config.users.iter().flat_map(|set| &set.files).map(path);
-        let forwards = config.forwards.iter().flat_map(of_forward);
+        let users = config.users.iter().flat_map(|set| of_users(set, state));
+        let forwards = config.forwards.iter().flat_map(|forward| of_forward(forward, state));
+        let exits = config.exits.iter().flat_map(|pool| of_exits(pool, state));
+        let geoip = config.geoip.iter().map(|file| file.value.clone());
         let mut states = HashMap::new();
-        for path in sites.chain(upstreams).chain(users).chain(forwards) {
-            if !states.contains_key(path) {
-                states.insert(path.to_owned(), Stamp::of(path));
-            }
+        let paths = sites.chain(upstreams.map(Path::to_owned)).chain(users).chain(forwards);
+        for path in paths.chain(exits).chain(geoip) {
+            states.entry(path).or_insert_with_key(|path| Stamp::of(path));
         }
         Self(states)
     }
@@ -88,13 +90,42 @@ pub(crate) fn of_upstream(tls: &UpstreamTls) -> impl Iterator<Item = &Path> {
     tls.ca.iter().map(path).chain(client)
 }
 
-pub(crate) fn of_forward(forward: &config::Forward) -> impl Iterator<Item = &Path> {
-    let targets = forward.rules.iter().flat_map(|rule| &rule.targets);
-    targets.filter_map(|target| match target {
-        TargetPattern::List(list) => match &list.value {
-            config::ListSource::File(file) => Some(file.as_path()),
-            config::ListSource::Url { .. } => None,
-        },
+/// The files of a set of users; `state` is the folder with copies of lists.
+pub(crate) fn of_users<'a>(
+    set: &'a config::UserSet,
+    state: Option<&'a Path>,
+) -> impl Iterator<Item = PathBuf> {
+    let limits = set.users.iter().map(|user| &user.limits).chain([&set.defaults]);
+    let lists = limits.flat_map(move |limits| of_rules(&limits.rules, state));
+    let files = set.files.iter().chain(&set.databases).map(|file| file.value.clone());
+    files.chain(lists)
+}
+
+/// The lists that the rules of a listener name.
+pub(crate) fn of_forward<'a>(
+    forward: &'a config::Forward,
+    state: Option<&'a Path>,
+) -> impl Iterator<Item = PathBuf> {
+    of_rules(&forward.rules, state)
+}
+
+/// The lists that a pool of exits names.
+pub(crate) fn of_exits<'a>(
+    pool: &'a config::ExitPool,
+    state: Option<&'a Path>,
+) -> impl Iterator<Item = PathBuf> {
+    pool.exits.iter().filter_map(move |exit| match &exit.kind {
+        config::ExitKind::List { source, .. } => Some(source.value.path(state)),
+        _ => None,
+    })
+}
+
+fn of_rules<'a>(
+    rules: &'a [config::TargetRule],
+    state: Option<&'a Path>,
+) -> impl Iterator<Item = PathBuf> {
+    rules.iter().flat_map(|rule| &rule.targets).filter_map(move |target| match target {
+        TargetPattern::List(list) => Some(list.value.path(state)),
         _ => None,
     })
 }
