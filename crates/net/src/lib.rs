@@ -18,7 +18,9 @@ pub mod resolver;
 pub mod runtime;
 pub mod splice;
 pub mod stream;
+pub mod transparent;
 pub mod tunnel;
+pub mod udp;
 pub mod watchdog;
 
 pub use address::{AddressClass, AddressFilter, AllowAll, Refusal, canonical, class};

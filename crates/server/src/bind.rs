@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use config::{Config, ConfigError, Span};
+use config::{Config, ConfigError, Span, Transparent};
 use serde::{Deserialize, Serialize};
 
 /// Why the server did not start. Nothing was begun.
@@ -68,8 +68,23 @@ impl Group {
 
     /// Adds sockets until there is one for each of so many cores.
     pub(crate) fn fill(&mut self, threads: usize) -> io::Result<()> {
+        let transparent = self.sockets.first().map(net::transparent::is_transparent).transpose()?;
         while self.sockets.len() < threads {
-            self.sockets.push(net::listener::bind(self.address, true)?);
+            let socket = net::listener::bind(self.address, true)?;
+            if transparent == Some(true) {
+                net::transparent::set_transparent(&socket, true)?;
+            }
+            self.sockets.push(socket);
+        }
+        Ok(())
+    }
+
+    /// Whether it takes connections to addresses of others as well.
+    fn set_transparent(&self, on: bool) -> io::Result<()> {
+        for socket in &self.sockets {
+            if net::transparent::is_transparent(socket)? != on {
+                net::transparent::set_transparent(socket, on)?;
+            }
         }
         Ok(())
     }
@@ -151,7 +166,23 @@ pub(crate) fn bind_all(
             bound.chosen.push(Chosen { owner: owner.clone(), written, bound: *address });
         }
     }
+    errors.extend(open_for_others(config, held, &bound.added));
     if errors.is_empty() { Ok(bound) } else { Err(errors) }
+}
+
+/// Makes listeners take the connections that `TPROXY` leads to them, and others not.
+fn open_for_others(config: &Config, held: &[Group], added: &[Group]) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    for face in &config.forwards {
+        let on = face.transparent == Some(Transparent::Tproxy);
+        let group = held.iter().chain(added).find(|group| group.address == face.listen);
+        if let Some(Err(error)) = group.map(|group| group.set_transparent(on)) {
+            let help = "TPROXY needs CAP_NET_ADMIN: grant it, or use `transparent \"redirect\"`";
+            let message = format!("cannot take connections to other addresses on {}", face.listen);
+            errors.push(ConfigError::at(face.span, message, error.to_string()).help(help));
+        }
+    }
+    errors
 }
 
 /// All addresses to listen on, with whose they are and where that is written.

@@ -1,0 +1,69 @@
+//! Datagram sockets.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+
+use crate::address::canonical;
+
+/// A socket at this address, on the runtime of this core; port 0 lets the kernel choose. An IPv6
+/// socket takes IPv6 only.
+///
+/// # Errors
+///
+/// What the kernel says: no such address, no such family, or out of descriptors.
+pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// The address of ours that packets to `peer` leave from, as the routing table has it. Nothing
+/// is sent.
+///
+/// # Errors
+///
+/// There is no way to the peer.
+pub fn local_towards(peer: IpAddr) -> io::Result<IpAddr> {
+    let peer = canonical(peer);
+    let any: IpAddr = match peer {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = StdSocket::bind((any, 0))?;
+    // Connecting a datagram socket only chooses addresses. The port is that of `discard`.
+    socket.connect((peer, 9))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_datagram_comes_through() {
+        let (one, other) = (bind("127.0.0.1:0".parse().unwrap()), bind("[::1]:0".parse().unwrap()));
+        let one = one.unwrap();
+        let address = one.local_addr().unwrap();
+        let sender = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        sender.send_to(b"hello", address).await.unwrap();
+        let mut bytes = [0; 16];
+        let (count, from) = one.recv_from(&mut bytes).await.unwrap();
+        assert_eq!((&bytes[..count], from), (&b"hello"[..], sender.local_addr().unwrap()));
+        assert!(other.unwrap().local_addr().unwrap().is_ipv6());
+        assert!(bind(address).is_err(), "the address is in use");
+    }
+
+    #[test]
+    fn the_way_to_this_machine_begins_here() {
+        for address in ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().unwrap()) {
+            assert_eq!(local_towards(address).unwrap(), address);
+        }
+    }
+}
