@@ -3,7 +3,11 @@
 pub(crate) mod carry;
 mod h1;
 mod h2;
+pub(crate) mod pac;
 mod socks;
+mod socks_bind;
+pub(crate) mod transparent;
+mod udp;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -42,7 +46,8 @@ pub(crate) struct Accepted {
     /// What its TLS was made for.
     pub(crate) tls_site: Option<Arc<TlsIdentity>>,
     pub(crate) client: Client,
-    /// What it connected to, where a server is to be told.
+    /// What it connected to, where a server is to be told, and where it was led here by
+    /// netfilter.
     pub(crate) destination: Option<Box<SocketAddr>>,
     pub(crate) guard: Guard,
     /// Counts against the limit of its client for as long as it lives.
@@ -100,6 +105,11 @@ async fn open(
         drop(serving);
         carry::serve(&core, accepted, stream).await;
         return None;
+    }
+    if let Some(mode) = serving.listener().transparent() {
+        drop(serving);
+        let (accepted, wire) = transparent::serve(&core, accepted, stream, mode).await?;
+        return Some(Box::new(h1::Connection::new(core, accepted, wire)));
     }
     let (accepted, wire, protocol) = begin(&core, serving.listener(), accepted, stream).await?;
     // It is served by the configuration of each request from now on.

@@ -14,6 +14,7 @@ use tls::Io;
 use upstream::{Connection, OriginKey};
 
 use crate::client::{AddressText, Client};
+use crate::downstream::{pac, transparent};
 use crate::exchange::{Aim, Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry};
 use crate::gate::{self, take_credentials};
@@ -44,9 +45,18 @@ pub(crate) async fn serve<'a>(
     face: &'a Forward,
     aim: Aim,
 ) -> Result<(), Failure> {
+    let led_here = face.config.transparent.is_some();
+    if let Some(pac) = face.config.pac.as_ref().filter(|_| !led_here)
+        && pac::is_asked(&x.request, &aim.target)
+    {
+        return pac::answer(x, pac, &aim).await;
+    }
     authenticate(x, face).await?;
     if forwarding::via_names(&x.request.fields, &x.view.snapshot.pseudonym) {
         return Err(Failure::new(Kind::Loop));
+    }
+    if led_here {
+        return transparent::relay(x, face, aim).await;
     }
     match &aim.target {
         Target::Authority => connect(x, face, &aim).await,
@@ -158,16 +168,29 @@ pub(crate) fn admit(
 ) -> Result<(), Failure> {
     match face.targets.admit(&asked(host, port, entry)) {
         Admission::Allowed | Admission::AfterResolution => Ok(()),
-        Admission::Refused(reason) => {
-            let kind = match reason {
-                Reason::PortNotAllowed | Reason::DeniedByRule(_) | Reason::DeniedByUserRule(_) => {
-                    Kind::Denied
-                }
-                _ => Kind::IpProhibited,
-            };
-            Err(Failure::with(kind, reason.as_str()))
-        }
+        Admission::Refused(reason) => Err(refused(reason)),
     }
+}
+
+/// Whether this very address may be reached for this host, for what is not reached by [`reach`].
+pub(crate) fn check(
+    face: &Forward,
+    host: &Host<'_>,
+    address: SocketAddr,
+    entry: Entry,
+) -> Result<(), Failure> {
+    let passed = face.targets.check(&asked(host, address.port(), entry), address);
+    passed.map(drop).map_err(refused)
+}
+
+fn refused(reason: Reason) -> Failure {
+    let kind = match reason {
+        Reason::PortNotAllowed | Reason::DeniedByRule(_) | Reason::DeniedByUserRule(_) => {
+            Kind::Denied
+        }
+        _ => Kind::IpProhibited,
+    };
+    Failure::with(kind, reason.as_str())
 }
 
 /// CONNECT (RFC 9110 §9.3.6).
@@ -206,7 +229,7 @@ pub(crate) struct Plain<'a, 'b> {
 }
 
 impl<'a> Plain<'a, '_> {
-    async fn serve(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
+    pub(crate) async fn serve(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
         if let BodyLength::Known(length) = x.body
             && length > self.face.max_body
         {

@@ -108,6 +108,14 @@ impl Listener {
         }
     }
 
+    /// How connections come here that were on their way to somebody else, if they do.
+    pub(crate) fn transparent(&self) -> Option<config::Transparent> {
+        match &self.face {
+            Face::Forward(face) => face.config.transparent,
+            Face::Reverse(_) | Face::Tunnel(_) => None,
+        }
+    }
+
     /// Whether HTTP/2 is spoken: by prior knowledge, or by ALPN.
     pub(crate) fn takes_http2(&self) -> bool {
         match &self.face {
@@ -129,6 +137,7 @@ impl Listener {
         self.address == old.address
             && std::mem::discriminant(&self.face) == std::mem::discriminant(&old.face)
             && self.tls.is_some() == old.tls.is_some()
+            && self.transparent() == old.transparent()
     }
 }
 

@@ -1,23 +1,25 @@
 //! A connection on which a client speaks SOCKS.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use config::{ExitKind, ExitPool, WayOut};
 use message::framing::BodyLength;
 use message::{Host, Method, RequestHead, Version, hop};
 use policy::Entry;
 use upstream::Wire;
 
 use super::socks_wire::{Incomplete, Request, methods, password, request4, request5};
-use super::{Accepted, linger};
+use super::{Accepted, linger, socks_bind, udp};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::forward::{check_password, reach};
 use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
-use crate::slot::Serving;
+use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Face, Forward};
 use crate::tunnel::{self, End};
 
@@ -36,8 +38,11 @@ mod reply5 {
     pub(super) const ADDRESS_TYPE: u8 = 8;
 }
 
+/// The reply to a command that this listener does not carry out (RFC 1928 §6).
+pub(super) const UNSUPPORTED: u8 = reply5::COMMAND;
+
 /// Why a handshake ended without a tunnel.
-enum Refusal {
+pub(super) enum Refusal {
     /// The client went away or was too slow: nobody is told.
     Silent,
     /// These bytes say it.
@@ -51,13 +56,13 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
     let Face::Forward(face) = &listener.face else { return };
     let mut down = DownPeer::H1(H1Peer::new(wire));
     {
-        let mut x = exchange(core, &serving, &accepted, &mut down);
+        let mut x = exchange(core, &serving, &accepted, &mut down, nothing(core));
         let version = match next_bytes(&mut x).await {
             true => wire_of(x.down).received().first().copied(),
             false => None,
         };
         let outcome = match version {
-            Some(5) => serve5(&mut x, face).await,
+            Some(5) => serve5(&mut x, &accepted.slot, face).await,
             Some(4) => serve4(&mut x, face).await,
             _ => Err(Refusal::Silent),
         };
@@ -75,11 +80,24 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
     linger(&accepted.guard, wire_of(&mut down)).await;
 }
 
-fn exchange<'a>(
+/// A request of which nothing is known yet.
+pub(super) fn nothing(core: &Core) -> RequestHead {
+    RequestHead {
+        fields: core.blocks.block(),
+        method: Method::Connect,
+        version: Version::Http11,
+        method_at: 0..0,
+        target_at: 0..0,
+    }
+}
+
+/// What stands for a connection that is no request.
+pub(super) fn exchange<'a>(
     core: &'a Core,
     serving: &'a Serving,
     accepted: &'a Accepted,
     down: &'a mut DownPeer,
+    request: RequestHead,
 ) -> Exchange<'a> {
     Exchange {
         core,
@@ -90,13 +108,7 @@ fn exchange<'a>(
         tls_site: None,
         down,
         guard: &accepted.guard,
-        request: RequestHead {
-            fields: core.blocks.block(),
-            method: Method::Connect,
-            version: Version::Http11,
-            method_at: 0..0,
-            target_at: 0..0,
-        },
+        request,
         body: BodyLength::None,
         said: hop::Connection::default(),
         keep_alive: false,
@@ -107,7 +119,7 @@ fn exchange<'a>(
 }
 
 /// The connection, which no other version of HTTP has a part in.
-fn wire_of(down: &mut DownPeer) -> &mut Wire {
+pub(super) fn wire_of(down: &mut DownPeer) -> &mut Wire {
     match down {
         DownPeer::H1(peer) => &mut peer.wire,
         // `serve` above made it.
@@ -115,18 +127,19 @@ fn wire_of(down: &mut DownPeer) -> &mut Wire {
     }
 }
 
-async fn serve5(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
+async fn serve5(x: &mut Exchange<'_>, slot: &ListenerSlot, face: &Forward) -> Result<(), Refusal> {
     greet(x, face).await?;
     let request = receive(x, request5).await.map_err(|problem| match problem {
         Some(Incomplete::AddressType) => told5(reply5::ADDRESS_TYPE, malformed()),
         Some(_) => told5(reply5::GENERAL, malformed()),
         None => Refusal::Silent,
     })?;
-    if request.command != 1 {
-        return Err(told5(reply5::COMMAND, Failure::with(Kind::Denied, "only CONNECT")));
+    match request.command {
+        1 => tunnel(x, face, &request, "SOCKS5", refuse5, &reply5_with(0)).await,
+        2 if face.config.bind => socks_bind::serve(x, face, &request).await,
+        3 if face.config.udp => udp::associate(x, slot, face, &request).await,
+        _ => Err(told5(UNSUPPORTED, Failure::with(Kind::Denied, "no such command here"))),
     }
-    let refuse = |failure: Failure| told5(code_of(failure.kind), failure);
-    tunnel(x, face, &request, "SOCKS5", refuse, &reply5_with(0)).await
 }
 
 /// Agrees upon a method, and checks the password where there are users.
@@ -189,7 +202,7 @@ async fn tunnel(
     x.record.protocol = Some(protocol);
     wire_of(x.down).consume(request.length);
     let host = request.host.clone().map_err(|_| refuse(malformed()))?;
-    name_target(&mut x.request, &host, request.port);
+    name_target(&mut x.request, "CONNECT", &host, request.port);
     let connection = reach(x, face, &host, request.port, Entry::Socks).await.map_err(&refuse)?;
     send(x, granted).await?;
     x.record.status = 200;
@@ -201,13 +214,41 @@ async fn tunnel(
 }
 
 /// The target as CONNECT would name it, for the log.
-fn name_target(request: &mut RequestHead, host: &Host<'_>, port: u16) {
-    let text = format!("CONNECT {host}:{port}");
+pub(super) fn name_target(request: &mut RequestHead, method: &str, host: &Host<'_>, port: u16) {
+    let text = format!("{method} {host}:{port}");
     let bytes = request.fields.bytes_mut();
     bytes.clear();
     bytes.extend_from_slice(text.as_bytes());
-    request.method_at = 0..7;
-    request.target_at = 8..text.len();
+    request.method_at = 0..method.len();
+    request.target_at = method.len() + 1..text.len();
+}
+
+/// The address of ours that what is neither CONNECT nor a request leaves from; `None`: the
+/// system's choice.
+///
+/// Parents carry no datagrams and take no connections for us, and around them nothing may go:
+/// where the listener, or any of its rules, leaves by a pool that has more than this machine in
+/// it, there is no way out.
+pub(super) fn source(x: &Exchange<'_>, face: &Forward) -> Result<Option<IpAddr>, Failure> {
+    let pools = &x.view.snapshot.config.exits;
+    let by_rules = face.config.rules.iter().filter_map(|rule| rule.exit);
+    let mut ways = by_rules.chain([face.config.exit]);
+    match ways.all(|way| is_direct(way, pools, pools.len())) {
+        true => Ok(None),
+        false => Err(Failure::with(Kind::Denied, "not through the exits of this listener")),
+    }
+}
+
+/// Whether a way out is this machine and nothing else. `depth`: pools within pools at most.
+fn is_direct(way: WayOut, pools: &[ExitPool], depth: usize) -> bool {
+    let WayOut::Pool(index) = way else { return true };
+    let Some(pool) = pools.get(index) else { return false };
+    let mut exits = pool.exits.iter();
+    exits.all(|exit| match exit.kind {
+        ExitKind::Direct => true,
+        ExitKind::Pool(next) if depth > 0 => is_direct(WayOut::Pool(next), pools, depth - 1),
+        _ => false,
+    })
 }
 
 /// Receives until a message can be parsed; `Err(None)`: the client went away or was too slow.
@@ -240,19 +281,23 @@ async fn next_bytes(x: &mut Exchange<'_>) -> bool {
     first.await.is_ok()
 }
 
-async fn send(x: &mut Exchange<'_>, bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) async fn send(x: &mut Exchange<'_>, bytes: &[u8]) -> Result<(), Refusal> {
     match x.guard.run(wire_of(x.down).send(bytes)).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(Refusal::Silent),
     }
 }
 
-fn malformed() -> Failure {
+pub(super) fn malformed() -> Failure {
     Failure::with(Kind::RequestError, "malformed SOCKS request")
 }
 
-fn told5(code: u8, failure: Failure) -> Refusal {
+pub(super) fn told5(code: u8, failure: Failure) -> Refusal {
     Refusal::Told(reply5_with(code).to_vec(), failure)
+}
+
+pub(super) fn refuse5(failure: Failure) -> Refusal {
+    told5(code_of(failure.kind), failure)
 }
 
 /// Our address is nobody's business: it is told as 0.0.0.0:0, which the RFC lets clients of

@@ -1,13 +1,13 @@
 //! SOCKS 4, 4a and 5 on the wire (RFC 1928, RFC 1929), without I/O.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use message::{AuthorityError, Host};
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// 1: CONNECT. Others are known and refused.
+    /// 1: CONNECT, 2: BIND, 3: UDP ASSOCIATE. Others are refused.
     pub command: u8,
     /// The target.
     pub host: Result<Host<'static>, AuthorityError>,
@@ -47,6 +47,23 @@ impl<'a> Reader<'a> {
 
     fn port(&mut self) -> Result<u16, Incomplete> {
         self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
+
+    /// An address or a name, and the type in front of it (RFC 1928 §5).
+    fn host(&mut self) -> Result<Result<Host<'a>, AuthorityError>, Incomplete> {
+        Ok(match self.byte()? {
+            1 => Ok(Host::Address(IpAddr::V4(self.v4()?))),
+            3 => {
+                let length = self.byte()?;
+                name(self.take(usize::from(length))?)
+            }
+            4 => {
+                let bytes = self.take(16)?;
+                let octets: [u8; 16] = bytes.try_into().map_err(|_| Incomplete::Malformed)?;
+                Ok(Host::Address(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()))
+            }
+            _ => return Err(Incomplete::AddressType),
+        })
     }
 
     fn v4(&mut self) -> Result<Ipv4Addr, Incomplete> {
@@ -110,19 +127,7 @@ pub fn request5(bytes: &[u8]) -> Result<Request, Incomplete> {
     if reader.byte()? != 0 {
         return Err(Incomplete::Malformed);
     }
-    let host = match reader.byte()? {
-        1 => Ok(Host::Address(IpAddr::V4(reader.v4()?))),
-        3 => {
-            let length = reader.byte()?;
-            name(reader.take(usize::from(length))?)
-        }
-        4 => {
-            let bytes = reader.take(16)?;
-            let octets: [u8; 16] = bytes.try_into().map_err(|_| Incomplete::Malformed)?;
-            Ok(Host::Address(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()))
-        }
-        _ => return Err(Incomplete::AddressType),
-    };
+    let host = reader.host()?.map(Host::into_owned);
     let port = reader.port()?;
     Ok(Request { command, host, port, length: reader.at })
 }
@@ -142,20 +147,82 @@ pub fn request4(bytes: &[u8]) -> Result<(Request, &[u8]), Incomplete> {
     let user = reader.text(255)?;
     // 0.0.0.x with x ≠ 0 says that a name follows.
     let host = match address.octets() {
-        [0, 0, 0, last] if last != 0 => name(reader.text(255)?),
+        [0, 0, 0, last] if last != 0 => name(reader.text(255)?).map(Host::into_owned),
         _ => Ok(Host::Address(IpAddr::V4(address))),
     };
     Ok((Request { command, host, port, length: reader.at }, user))
 }
 
+/// A datagram between a client and us: where it goes, and what is carried (RFC 1928 §7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// The target.
+    pub host: Host<'a>,
+    /// The target's port.
+    pub port: u16,
+    /// What it is sent.
+    pub data: &'a [u8],
+}
+
+/// The longest header that we write: one with an IPv6 address.
+pub const MAX_DATAGRAM_HEADER: usize = 22;
+
+/// Reads a datagram of a client. `None`: it is none, or a fragment; both are dropped, for nobody
+/// is told anything over UDP.
+#[must_use]
+pub fn datagram(bytes: &[u8]) -> Option<Datagram<'_>> {
+    let mut reader = Reader { bytes, at: 0 };
+    // Fragments may be dropped by whoever does not put them together (RFC 1928 §7).
+    let [0, 0, 0] = reader.take(3).ok()? else { return None };
+    let host = reader.host().ok()?.ok()?;
+    let port = reader.port().ok()?;
+    Some(Datagram { host, port, data: &bytes[reader.at..] })
+}
+
+/// Writes the header of a datagram from `source` in front of what stands behind the first
+/// [`MAX_DATAGRAM_HEADER`] bytes of `buffer`, and returns where it begins.
+///
+/// # Panics
+/// Where the buffer is shorter than that.
+pub fn put_datagram_header(buffer: &mut [u8], source: SocketAddr) -> usize {
+    let mut header = [0; MAX_DATAGRAM_HEADER];
+    let length = match source.ip() {
+        IpAddr::V4(ip) => {
+            header[3] = 1;
+            header[4..8].copy_from_slice(&ip.octets());
+            10
+        }
+        IpAddr::V6(ip) => {
+            header[3] = 4;
+            header[4..20].copy_from_slice(&ip.octets());
+            MAX_DATAGRAM_HEADER
+        }
+    };
+    header[length - 2..length].copy_from_slice(&source.port().to_be_bytes());
+    let start = MAX_DATAGRAM_HEADER - length;
+    buffer[start..MAX_DATAGRAM_HEADER].copy_from_slice(&header[..length]);
+    start
+}
+
+/// A SOCKS5 reply with the address that is bound for the client (RFC 1928 §6).
+#[must_use]
+pub fn reply5_at(code: u8, bound: SocketAddr) -> Vec<u8> {
+    let mut room = [0; MAX_DATAGRAM_HEADER];
+    let start = put_datagram_header(&mut room, bound);
+    // The two forms differ in what stands before the type of the address.
+    room[start] = 5;
+    room[start + 1] = code;
+    room[start..].to_vec()
+}
+
 /// Some clients write addresses as names, IPv6 without brackets.
-fn name(text: &[u8]) -> Result<Host<'static>, AuthorityError> {
+fn name(text: &[u8]) -> Result<Host<'_>, AuthorityError> {
     if let Some(address) =
         std::str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv6Addr>().ok())
     {
         return Ok(Host::Address(IpAddr::V6(address).to_canonical()));
     }
-    Host::parse(text).map(Host::into_owned)
+    Host::parse(text)
 }
 
 #[cfg(test)]
@@ -193,6 +260,43 @@ mod tests {
     }
 
     #[test]
+    fn datagrams() {
+        let seen = datagram(b"\0\0\0\x01\xc0\0\x02\x01\x00\x35data").unwrap();
+        assert_eq!(seen.host, Host::Address("192.0.2.1".parse().unwrap()));
+        assert_eq!((seen.port, seen.data), (53, &b"data"[..]));
+        let seen = datagram(b"\0\0\0\x03\x09A.Example\x01\xbb").unwrap();
+        assert_eq!((seen.host, seen.data), (Host::Name("a.example".into()), &b""[..]));
+        for wrong in [
+            &b"\0\0\x01\x01\xc0\0\x02\x01\x00\x35a fragment"[..],
+            b"\0\0\x80\x01\xc0\0\x02\x01\x00\x35the last fragment",
+            b"\0\x01\0\x01\xc0\0\x02\x01\x00\x35reserved",
+            b"\0\0\0\x02\xc0\0\x02\x01\x00\x35no such type",
+            b"\0\0\0\x03\x03a/b\x00\x35no name",
+            b"\0\0\0\x01\xc0\0\x02\x01\x00",
+            b"\0\0\0",
+            b"",
+        ] {
+            assert_eq!(datagram(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn headers_and_replies_are_written_as_they_are_read() {
+        for source in ["192.0.2.1:53", "[2001:db8::1]:443"] {
+            let source: SocketAddr = source.parse().unwrap();
+            let mut buffer = [&[0xff; MAX_DATAGRAM_HEADER][..], b"data"].concat();
+            let start = put_datagram_header(&mut buffer, source);
+            let seen = datagram(&buffer[start..]).unwrap();
+            assert_eq!(seen.host, Host::Address(source.ip()));
+            assert_eq!((seen.port, seen.data), (source.port(), &b"data"[..]));
+            // Replies have the form of requests.
+            let reply = request5(&reply5_at(0, source)).unwrap();
+            assert_eq!(reply.host, Ok(Host::Address(source.ip())));
+            assert_eq!((reply.command, reply.port), (0, source.port()));
+        }
+    }
+
+    #[test]
     fn every_cut_asks_for_more() {
         let request = b"\x05\x01\x00\x03\x01a\x00\x50";
         for cut in 0..request.len() {
@@ -210,6 +314,7 @@ mod tests {
         #[test]
         fn never_panics(bytes: Vec<u8>) {
             let _ = (methods(&bytes), password(&bytes), request5(&bytes), request4(&bytes));
+            let _ = datagram(&bytes);
         }
     }
 }
