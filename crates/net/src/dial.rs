@@ -13,7 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::address::{AddressFilter, Refusal, canonical};
-use crate::option::set_bind_address_no_port;
+use crate::option::{set_bind_address_no_port, set_freebind};
 
 mod order;
 
@@ -30,6 +30,9 @@ pub struct DialOptions<'a> {
     pub timeout: Duration,
     /// The local address to dial from; addresses of the other family are passed over.
     pub source: Option<IpAddr>,
+    /// The source address need not be one of this machine's (`IP_FREEBIND`): it is one of a
+    /// network that is routed here.
+    pub freebind: bool,
     /// Asked about each address before it is dialed.
     pub filter: &'a dyn AddressFilter,
 }
@@ -51,6 +54,8 @@ pub enum DialError {
     Limit(io::Error),
     /// No address was given, or none of the family of the source address.
     NoAddress,
+    /// The source address is none of this machine's.
+    Source(io::Error),
     /// Anything else the kernel says.
     Other(io::Error),
 }
@@ -69,7 +74,7 @@ impl DialError {
             Self::Other(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 "connection_terminated"
             }
-            Self::Other(_) => "proxy_internal_error",
+            Self::Source(_) | Self::Other(_) => "proxy_internal_error",
         }
     }
 
@@ -100,6 +105,7 @@ impl DialError {
     /// How much it says about the destination; what an operator must act on first.
     fn weight(&self) -> u8 {
         match self {
+            Self::Source(_) => 7,
             Self::Limit(_) => 6,
             Self::Refused => 5,
             Self::Timeout => 4,
@@ -124,6 +130,7 @@ impl fmt::Display for DialError {
             Self::Prohibited(refusal) => write!(f, "address not allowed: {}", refusal.reason),
             Self::Limit(_) => f.write_str("out of local descriptors, ports or memory"),
             Self::NoAddress => f.write_str("no address to dial"),
+            Self::Source(_) => f.write_str("the source address is not of this machine"),
             Self::Other(_) => f.write_str("connection failed"),
         }
     }
@@ -132,7 +139,7 @@ impl fmt::Display for DialError {
 impl Error for DialError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Limit(error) | Self::Other(error) => Some(error),
+            Self::Limit(error) | Self::Source(error) | Self::Other(error) => Some(error),
             _ => None,
         }
     }
@@ -156,7 +163,7 @@ pub async fn dial(
             // Most origins have one address, and need none of the race.
             [addr] => {
                 let addr = permitted(*addr, options)?;
-                Ok((connect(addr, options.source).await?, addr))
+                Ok((connect(addr, options.source, options.freebind).await?, addr))
             }
             several => race(several, options).await,
         }
@@ -217,7 +224,7 @@ async fn race(
             }
             match waiting.next() {
                 Some(addr) => {
-                    running.push((addr, Box::pin(connect(addr, options.source))));
+                    running.push((addr, Box::pin(connect(addr, options.source, options.freebind))));
                     next_start.as_mut().reset(Instant::now() + ATTEMPT_DELAY);
                 }
                 None if running.is_empty() => {
@@ -232,14 +239,21 @@ async fn race(
 
 type Attempt = std::pin::Pin<Box<dyn Future<Output = Result<TcpStream, DialError>>>>;
 
-async fn connect(addr: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, DialError> {
+async fn connect(
+    addr: SocketAddr,
+    source: Option<IpAddr>,
+    freebind: bool,
+) -> Result<TcpStream, DialError> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(DialError::from_connect)?;
     socket.set_nodelay(true).map_err(DialError::Other)?;
     if let Some(source) = source {
         set_bind_address_no_port(&socket).map_err(DialError::Other)?;
+        if freebind {
+            set_freebind(&socket, addr.is_ipv4()).map_err(DialError::Other)?;
+        }
         // ADDRNOTAVAIL of bind is no lack of ports: the address is not ours.
-        socket.bind(SocketAddr::new(canonical(source), 0)).map_err(DialError::Other)?;
+        socket.bind(SocketAddr::new(canonical(source), 0)).map_err(DialError::Source)?;
     }
     let stream = socket.connect(addr).await.map_err(DialError::from_connect)?;
     // Without a listener, a local port can be given to the dialer itself, which

@@ -1,4 +1,4 @@
-//! The two socket options that neither rustix nor socket2 has.
+//! The socket options that neither rustix nor socket2 has.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,6 +13,16 @@ pub(crate) fn set_receive_low_water(socket: impl AsFd, bytes: i32) -> io::Result
 /// destination and not for each source. Holds for IPv6 sockets too.
 pub(crate) fn set_bind_address_no_port(socket: impl AsFd) -> io::Result<()> {
     set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+/// Sets `IP_FREEBIND` (ip(7)) or `IPV6_FREEBIND`: `bind` takes an address that is none of this
+/// machine's. Needs no privilege; answers arrive only where the network of the address is routed
+/// to this machine and is local to it.
+pub(crate) fn set_freebind(socket: impl AsFd, is_v4: bool) -> io::Result<()> {
+    match is_v4 {
+        true => set(socket, libc::SOL_IP, libc::IP_FREEBIND, 1),
+        false => set(socket, libc::SOL_IPV6, libc::IPV6_FREEBIND, 1),
+    }
 }
 
 #[allow(unsafe_code, reason = "setsockopt(2) for options without a safe wrapper")]

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::FamilyPreference;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
@@ -44,6 +45,25 @@ impl Deref for Addresses {
 
     fn deref(&self) -> &[IpAddr] {
         &self.0
+    }
+}
+
+impl Addresses {
+    /// The addresses that this preference has tried, in its order; perhaps none.
+    #[must_use]
+    pub fn preferring(self, preference: FamilyPreference) -> Self {
+        use FamilyPreference as P;
+        let v4_first = match preference {
+            P::Any => return self,
+            P::Ipv4First | P::Ipv4Only => true,
+            P::Ipv6First | P::Ipv6Only => false,
+        };
+        let (mut wanted, others): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|address| address.is_ipv4() == v4_first);
+        if matches!(preference, P::Ipv4First | P::Ipv6First) {
+            wanted.extend(others);
+        }
+        Self(wanted.into_iter().copied().collect())
     }
 }
 
@@ -181,6 +201,20 @@ impl Resolver {
             return outcome.result;
         }
         self.ask(name).await.result
+    }
+
+    /// As [`Resolver::lookup`], with the addresses that this preference has tried, in its order.
+    ///
+    /// # Errors
+    ///
+    /// See [`DnsError`]; a name without an address of the only family wanted is not found.
+    pub async fn lookup_preferring(
+        &self,
+        name: &str,
+        preference: FamilyPreference,
+    ) -> Result<Addresses, DnsError> {
+        let addresses = self.lookup(name).await?.preferring(preference);
+        if addresses.is_empty() { Err(DnsError::NotFound) } else { Ok(addresses) }
     }
 
     async fn outcome(&self, name: &str) -> Outcome {

@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use config::ConfigError;
+use config::{ConfigError, UpstreamTls};
 use rustls::RootCertStore;
+
+use crate::ClientTls;
 
 /// The authorities that servers are verified against when none are named.
 #[derive(Debug, Default)]
 pub struct Roots {
     loaded: OnceLock<Result<Arc<RootCertStore>, String>>,
+    client: OnceLock<ClientTls>,
 }
 
 impl Roots {
@@ -20,7 +23,21 @@ impl Roots {
 
     /// These.
     pub fn of(store: RootCertStore) -> Self {
-        Self { loaded: OnceLock::from(Ok(Arc::new(store))) }
+        Self { loaded: OnceLock::from(Ok(Arc::new(store))), client: OnceLock::new() }
+    }
+
+    /// How servers are connected to of which nothing is said but that they speak HTTP/1.1 over
+    /// TLS. All who ask share one, and with it its sessions.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no authorities that can be used.
+    pub fn client(&self) -> Result<ClientTls, Vec<ConfigError>> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        let client = ClientTls::build(&UpstreamTls::default(), self, &[b"http/1.1"])?;
+        Ok(self.client.get_or_init(|| client).clone())
     }
 
     /// The store.

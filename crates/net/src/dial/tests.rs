@@ -6,7 +6,7 @@ use crate::address::AllowAll;
 use crate::{listener, run_local};
 
 fn options(filter: &dyn AddressFilter) -> DialOptions<'_> {
-    DialOptions { timeout: Duration::from_secs(10), source: None, filter }
+    DialOptions { timeout: Duration::from_secs(10), source: None, freebind: false, filter }
 }
 
 /// An address on which something listens, and the listener.
@@ -70,7 +70,24 @@ fn the_source_address_is_used() {
         let (_, reached) = dial(&[v6, addr], &options).await.unwrap();
         assert_eq!(reached, addr, "the other family is passed over");
         let foreign = DialOptions { source: Some([192, 0, 2, 1].into()), ..options };
-        assert!(matches!(dial(&[addr], &foreign).await, Err(DialError::Other(_))));
+        let failed = dial(&[addr], &foreign).await.unwrap_err();
+        assert!(matches!(failed, DialError::Source(_)), "{failed:?}");
+    });
+}
+
+#[test]
+fn a_foreign_source_address_may_be_bound_to() {
+    // The answer finds no way back, but the address was taken.
+    let v6 = listener::bind((Ipv6Addr::LOCALHOST, 0).into(), false).unwrap();
+    let (_listener, v4) = listening();
+    run_local(async {
+        for (addr, source) in [(v4, "192.0.2.1"), (v6.local_addr().unwrap(), "2001:db8::1")] {
+            let source = Some(source.parse().unwrap());
+            let timeout = Duration::from_millis(50);
+            let options = DialOptions { source, timeout, freebind: true, ..options(&AllowAll) };
+            let failed = dial(&[addr], &options).await.unwrap_err();
+            assert!(matches!(failed, DialError::Timeout | DialError::Unroutable), "{failed:?}");
+        }
     });
 }
 
