@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod dialect;
+mod error;
+mod parent;
+mod way;
 pub mod wish;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,10 +17,13 @@ use std::time::Duration;
 use message::Host;
 use net::address::AddressFilter;
 use net::dial::{DialError, DialOptions, dial};
-use net::resolver::{DnsError, Resolver};
+use net::resolver::Resolver;
 use tokio::net::TcpStream;
 
 pub use dialect::{DialectError, Login};
+pub use error::{ExitError, Fault, ParentProblem};
+pub use parent::{Blame, Code, Hop, Reply};
+pub use way::{Absolute, Purpose, Reached, Via, Way};
 pub use wish::{SessionWish, Wish};
 
 /// A way out.
@@ -25,15 +31,6 @@ pub use wish::{SessionWish, Wish};
 pub struct Exit {
     /// The address of ours that connections come from; `None`: the system's choice.
     pub source: Option<IpAddr>,
-}
-
-/// Why a target was not reached.
-#[derive(Debug)]
-pub enum ExitError {
-    /// Its name was not resolved.
-    Dns(DnsError),
-    /// None of its addresses could be connected to.
-    Dial(DialError),
 }
 
 impl Exit {
@@ -48,7 +45,8 @@ impl Exit {
         filter: &dyn AddressFilter,
         timeout: Duration,
     ) -> Result<(TcpStream, SocketAddr), DialError> {
-        dial(addresses, &DialOptions { source: self.source, timeout, filter }).await
+        dial(addresses, &DialOptions { source: self.source, freebind: false, timeout, filter })
+            .await
     }
 
     /// Resolves a target and connects to it. What is connected to is what the filter saw: the

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use egress::ExitError;
+use egress::{Blame, ExitError, ParentProblem};
 use h1::ParseError;
 use net::dial::DialError;
 use net::resolver::DnsError;
@@ -320,7 +320,33 @@ impl Failure {
             ExitError::Dns(DnsError::Timeout) => Self::new(Kind::DnsTimeout),
             ExitError::Dns(error) => Self::with(Kind::DnsError, error.to_string()),
             ExitError::Dial(error) => Self::of_dial(error),
+            ExitError::Parent { problem, .. } => Self::of_parent(problem),
         }
+    }
+
+    /// A parent proxy that stood in the way.
+    fn of_parent(problem: &ParentProblem) -> Self {
+        let kind = match problem {
+            ParentProblem::Refused(reply) => match reply.blame {
+                Blame::Parent => Kind::Unavailable,
+                Blame::Rules | Blame::Unreachable => Kind::IpUnroutable,
+                Blame::Name => Kind::DnsError,
+                Blame::Refusal => Kind::ConnectionRefused,
+                Blame::Silence => Kind::ConnectionTimeout,
+            },
+            ParentProblem::Tls(error) => Self::of_tls(error).kind,
+            ParentProblem::Dial(DialError::Timeout)
+            | ParentProblem::Timeout
+            | ParentProblem::Silent => Kind::ConnectionTimeout,
+            ParentProblem::Closed => Kind::ConnectionTerminated,
+            ParentProblem::Malformed(_) => Kind::ProtocolError,
+            ParentProblem::Dns(_)
+            | ParentProblem::Dial(_)
+            | ParentProblem::AuthRequired
+            | ParentProblem::Broken(_)
+            | ParentProblem::Unsupported => Kind::Unavailable,
+        };
+        Self::with(kind, problem.to_string())
     }
 
     fn of_dial(error: &DialError) -> Self {
@@ -331,6 +357,7 @@ impl Failure {
             DialError::Prohibited(refusal) => Self::with(Kind::IpProhibited, refusal.reason),
             DialError::Limit(_) => Self::new(Kind::ConnectionLimit),
             DialError::NoAddress => Self::new(Kind::DnsError),
+            DialError::Source(_) => Self::with(Kind::Unavailable, "no such source address"),
             DialError::Other(error) => Self::with(Kind::Unavailable, io_words(error)),
         }
     }
