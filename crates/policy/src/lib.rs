@@ -4,8 +4,11 @@
 //! answers with plain values. What a refusal looks like on the wire, and which addresses are
 //! special, is decided elsewhere: the classification of addresses is passed in.
 //!
-//! * [`basic`], [`Users`], [`VerifiedCache`]: credentials, and who they belong to.
-//! * [`Targets`]: ports, address and domain rules, lists, and our own listeners.
+//! * [`basic`], [`digest`], [`Users`], [`VerifiedCache`]: credentials, and who they belong to.
+//! * [`Attempts`]: those who guess passwords, slowed down.
+//! * [`Targets`], [`RuleSet`]: ports, rules about targets and whoever asks for them, lists, and our
+//!   own listeners.
+//! * [`Geo`]: where addresses are.
 //! * [`ClientNets`], [`ClientRules`], [`TrustedPeers`]: who may connect, and whose word is taken.
 //! * [`ConnectionLimits`]: connections at once from one client.
 //! * [`RateTable`], [`Limiter`], [`Pacer`]: requests and bytes in a time.
@@ -17,12 +20,14 @@
 #![forbid(unsafe_code)]
 
 mod asked;
+mod attempts;
 pub mod basic;
 mod client_rules;
 mod clients;
 mod connections;
 mod context;
 mod decisions;
+pub mod digest;
 mod domains;
 mod geo;
 mod hours;
@@ -40,6 +45,7 @@ mod users;
 mod verified;
 
 pub use asked::{Asked, Entry, HostRef};
+pub use attempts::{AttemptCounts, Attempts, TooMany};
 pub use client_rules::ClientRules;
 pub use clients::ClientNets;
 pub use connections::{ConnectionLimits, ConnectionPermit};

@@ -1,7 +1,11 @@
 //! A set of networks with a fast membership test.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 
+use ahash::RandomState;
 use ipnet::{IpNet, Ipv4Net};
 
 /// Networks of both families as sorted, disjoint, inclusive ranges.
@@ -42,6 +46,69 @@ impl NetSet {
     /// Whether there is no network at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
+    }
+}
+
+/// What belongs to the smallest network that holds an address. Networks and addresses are compared
+/// in canonical form. A look-up is one probe for each length of a network that occurs.
+#[derive(Debug, Clone)]
+pub(crate) struct NetMap<T> {
+    /// By length, the longest first.
+    v4: Vec<(u8, HashMap<u32, T, RandomState>)>,
+    v6: Vec<(u8, HashMap<u128, T, RandomState>)>,
+}
+
+impl<T> Default for NetMap<T> {
+    fn default() -> Self {
+        Self { v4: Vec::new(), v6: Vec::new() }
+    }
+}
+
+impl<T> NetMap<T> {
+    /// Adds a network; what belongs to the very same network already stays, and is returned.
+    pub(crate) fn insert(&mut self, net: IpNet, value: T) -> Option<&T> {
+        match canonical_net(net) {
+            IpNet::V4(net) => insert(&mut self.v4, net.prefix_len(), net.network().into(), value),
+            IpNet::V6(net) => insert(&mut self.v6, net.prefix_len(), net.network().into(), value),
+        }
+    }
+
+    pub(crate) fn get(&self, address: IpAddr) -> Option<&T> {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let bits = u32::from(address);
+                let mask = |length: u8| u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+                self.v4.iter().find_map(|(length, nets)| nets.get(&(bits & mask(*length))))
+            }
+            IpAddr::V6(address) => {
+                let bits = u128::from(address);
+                let mask = |length: u8| u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+                self.v6.iter().find_map(|(length, nets)| nets.get(&(bits & mask(*length))))
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+}
+
+fn insert<K: Hash + Eq, T>(
+    lengths: &mut Vec<(u8, HashMap<K, T, RandomState>)>,
+    length: u8,
+    net: K,
+    value: T,
+) -> Option<&T> {
+    let place = lengths.partition_point(|(other, _)| *other > length);
+    if lengths.get(place).is_none_or(|(other, _)| *other != length) {
+        lengths.insert(place, (length, HashMap::default()));
+    }
+    match lengths[place].1.entry(net) {
+        Entry::Occupied(entry) => Some(entry.into_mut()),
+        Entry::Vacant(entry) => {
+            entry.insert(value);
+            None
+        }
     }
 }
 
@@ -145,6 +212,33 @@ mod tests {
         for text in ["::1", "::", "2001:db8::1", "192.0.2.33", "64:ff9c::1"] {
             assert_eq!(embedded_v4(ip(text)), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_smallest_network_that_holds_an_address_is_found() {
+        let mut map = NetMap::default();
+        for (net, value) in [
+            ("0.0.0.0/0", "all"),
+            ("10.0.0.0/8", "ten"),
+            ("10.1.0.0/16", "ten one"),
+            ("::ffff:192.0.2.7/128", "seven"),
+            ("2001:db8::/32", "six"),
+        ] {
+            assert_eq!(map.insert(net.parse().unwrap(), value), None);
+        }
+        assert_eq!(map.insert("10.9.9.9/8".parse().unwrap(), "again"), Some(&"ten"));
+        for (address, value) in [
+            ("10.1.2.3", Some("ten one")),
+            ("10.2.0.0", Some("ten")),
+            ("::ffff:10.2.0.0", Some("ten")),
+            ("192.0.2.7", Some("seven")),
+            ("192.0.2.8", Some("all")),
+            ("2001:db8::1", Some("six")),
+            ("2001:db9::1", None),
+        ] {
+            assert_eq!(map.get(ip(address)).copied(), value, "{address}");
+        }
+        assert!(NetMap::<()>::default().is_empty() && !map.is_empty());
     }
 
     proptest! {

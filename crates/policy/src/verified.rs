@@ -24,6 +24,10 @@ impl Secret {
     pub fn new(random: [u8; 32]) -> Self {
         Self(Zeroizing::new(random))
     }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -1,7 +1,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use config::{Spanned, User};
+use config::{Password, Span, Spanned, TargetPattern, TargetRule, User, Verdict};
 
 use super::*;
 use crate::verified::Secret;
@@ -64,7 +64,7 @@ fn ask<'a>(
 ) -> (Option<&'a str>, bool) {
     match users.check(name.as_bytes(), password.as_bytes(), cache, now) {
         Check::Granted(id) => (Some(users.name(id)), false),
-        Check::Refused => (None, false),
+        Check::Refused | Check::Unknown => (None, false),
         Check::Work(job) => {
             let outcome = job.run();
             cache.remember(&outcome, now);
@@ -261,4 +261,135 @@ fn jobs_move_to_other_threads_and_show_nothing() {
     let check = users.check(b"alice", b"hunter2", &cache(), Instant::now());
     let shown = format!("{users:?} {check:?} {:?} {:?}", cache(), Secret::new([104; 32]));
     assert!(!shown.contains("hunter2") && !shown.contains("104"), "{shown}");
+}
+
+#[test]
+fn a_key_is_taken_for_a_password_and_by_itself() {
+    let digest: [u8; 32] = Sha256::digest("second").into();
+    let hex: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    let keys = vec!["first".to_owned(), format!("sha256:{hex}")];
+    let alice = User { keys, ..hashed("alice", "one") };
+    let bob = User { keys: vec!["third".into()], ..User::new("bob", span()) };
+    let users = users(vec![alice, bob]);
+    let (cache, now) = (cache(), Instant::now());
+    for key in ["first", "second"] {
+        assert_eq!(ask(&users, &cache, now, "alice", key), (Some("alice"), false));
+        assert_eq!(users.by_key(key.as_bytes()), users.find("alice"));
+    }
+    assert_eq!(ask(&users, &cache, now, "alice", "one"), (Some("alice"), true));
+    assert_eq!(ask(&users, &cache, now, "bob", "third"), (Some("bob"), false));
+    // Whose key it is counts, and a digest is no key.
+    assert_eq!(ask(&users, &cache, now, "alice", "third"), (None, true));
+    assert_eq!(users.by_key(format!("sha256:{hex}").as_bytes()), None);
+    assert_eq!(users.by_key(b""), None);
+}
+
+#[test]
+fn nobody_without_a_password_is_let_in_by_one() {
+    let both = users(vec![hashed("alice", "one"), User::new("bob", span())]);
+    let (cache, now) = (cache(), Instant::now());
+    // It costs what a wrong password costs, also where it is the one of who stands in.
+    for password in ["one", "", "two"] {
+        assert_eq!(ask(&both, &cache, now, "bob", password), (None, true), "{password}");
+    }
+    let alone = users(vec![User::new("bob", span())]);
+    assert_eq!(ask(&alone, &cache, now, "bob", ""), (None, false));
+}
+
+#[test]
+fn the_smallest_network_tells_who_it_is() {
+    let from = |name: &str, nets: &[&str]| User {
+        from: nets.iter().map(|net| net.parse().unwrap()).collect(),
+        ..User::new(name, span())
+    };
+    let office = from("office", &["203.0.113.0/24", "2001:db8::/32"]);
+    let users = users(vec![office, from("desk", &["203.0.113.7/32"]), plain("alice", "one")]);
+    assert!(users.knows_addresses());
+    let who = |address: &str| users.by_address(address.parse().unwrap()).map(|id| users.name(id));
+    assert_eq!(who("203.0.113.8"), Some("office"));
+    assert_eq!(who("::ffff:203.0.113.7"), Some("desk"));
+    assert_eq!(who("2001:db8::1"), Some("office"));
+    assert_eq!(who("192.0.2.1"), None);
+}
+
+#[test]
+fn a_time_that_is_over_is_told() {
+    let users = users(vec![User { expires: Some(1000), ..plain("alice", "one") }, plain("b", "c")]);
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let (alice, bob) = (users.find("alice").unwrap(), users.find("b").unwrap());
+    assert!(!users.is_expired(alice, at(999)) && users.is_expired(alice, at(1000)));
+    assert!(!users.is_expired(alice, at(-1)));
+    assert!(!users.is_expired(bob, at(i64::from(u32::MAX))));
+    assert_eq!(users.find("mallory"), None);
+}
+
+#[test]
+fn what_is_not_said_of_one_is_as_for_all() {
+    let mut set = set(vec![plain("alice", "one"), plain("bob", "two"), plain("carol", "x")], &[]);
+    set.defaults.bandwidth = Some(10);
+    set.defaults.connections = Some(5);
+    set.defaults.rules = vec![TargetRule::new(
+        Verdict::Deny,
+        vec![TargetPattern::Domain("social.example".into())],
+        span(),
+    )];
+    set.users[1].limits.bandwidth = Some(20);
+    set.users[2].limits.rules =
+        vec![TargetRule::new(Verdict::Deny, vec![TargetPattern::Any], span())];
+    let users = build(&set).unwrap();
+    let [alice, bob, carol] = [0, 1, 2].map(UserId);
+    assert_eq!(users.ids().collect::<Vec<_>>(), [alice, bob, carol]);
+    assert!(Arc::ptr_eq(users.limits(alice), users.default_limits()));
+    assert_eq!(users.limits(bob).bandwidth, Some(20));
+    assert_eq!(users.limits(bob).connections, Some(5));
+    assert!(Arc::ptr_eq(users.rules(bob).unwrap(), users.default_rules().unwrap()));
+    assert_eq!(users.rules(carol).unwrap().text(crate::RuleId(0)), "deny \"*\"");
+    assert_eq!(users.limits(carol).bandwidth, Some(10));
+}
+
+#[test]
+fn rows_of_a_database_are_users_and_unknown_names_may_be_known_elsewhere() {
+    let mut set = set(vec![plain("alice", "one")], &[]);
+    let rows = vec![hashed("bob", "two")];
+    let users = Users::build(&set, rows.clone(), &mut RuleSources::default()).unwrap();
+    let (cache, now) = (cache(), Instant::now());
+    assert_eq!(ask(&users, &cache, now, "bob", "two"), (Some("bob"), true));
+    set.callout = Some(config::Callout {
+        upstream: 0,
+        target: "/".into(),
+        keep: Duration::ZERO,
+        keep_refused: Duration::ZERO,
+        span: span(),
+    });
+    let users = Users::build(&set, rows, &mut RuleSources::default()).unwrap();
+    let check = |name: &str| users.check(name.as_bytes(), b"x", &cache, now);
+    assert!(matches!(check("mallory"), Check::Unknown));
+    assert!(matches!(check("alice"), Check::Refused));
+    assert!(matches!(check("bob"), Check::Work(_)));
+}
+
+#[test]
+fn what_two_users_cannot_both_have_is_an_error() {
+    let twin = |name: &str| User {
+        keys: vec!["same".into()],
+        from: vec!["192.0.2.0/24".parse().unwrap()],
+        ..User::new(name, span())
+    };
+    let mut odd = User { keys: vec!["sha256:12".into()], ..User::new("carol", span()) };
+    odd.limits.rules = vec![TargetRule::new(
+        Verdict::Deny,
+        vec![TargetPattern::List(Spanned {
+            value: config::ListSource::File("/nonexistent/list".into()),
+            span: span(),
+        })],
+        span(),
+    )];
+    let errors = errors(&set(vec![twin("alice"), twin("bob"), odd], &[]));
+    let messages: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(messages.len(), 4, "{messages:?}");
+    assert!(messages.iter().all(|message| !message.contains("same")), "{messages:?}");
+    assert!(messages[0].contains("`bob` is that of another user"), "{}", messages[0]);
+    assert!(messages[1].contains("`192.0.2.0/24`"), "{}", messages[1]);
+    assert!(messages[2].contains("no SHA-256"), "{}", messages[2]);
+    assert!(messages[3].contains("/nonexistent/list"), "{}", messages[3]);
 }

@@ -88,7 +88,7 @@ pub(crate) async fn check_password(
     let core = x.core;
     let granted = match users.check(user, password, &core.verified, Instant::now()) {
         Check::Granted(user) => Some(user),
-        Check::Refused => None,
+        Check::Refused | Check::Unknown => None,
         Check::Work(job) => {
             // Hashes are made to be slow: they are worked out beside the cores, a few at once.
             let Ok(_turn) = core.password_turns.acquire().await else { return false };
