@@ -140,6 +140,18 @@ pub(crate) fn rate(text: &str) -> Result<Option<u64>, Fault> {
     }
 }
 
+/// `5MiB/s`.
+pub(crate) fn bandwidth(text: &str) -> Result<u64, Fault> {
+    let Some(amount) = text.strip_suffix("/s") else {
+        return Err(Fault::new(format!("`{text}` is not a rate"))
+            .help("write a size and `/s`, such as \"5MiB/s\"; leave it out to limit nothing"));
+    };
+    match bytes(amount)? {
+        0 => Err(Fault::new("a rate of zero").help("write a higher one")),
+        rate => Ok(rate),
+    }
+}
+
 /// Windows of rate limits are short: what is remembered of a client is remembered that long.
 const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
 

@@ -4,13 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::listeners::Listeners;
-use crate::model::{
-    AccessLog, Admin, Config, Dns, LogFormat, LogTarget, NameServer, NameServerProtocol, Upstream,
-};
+use crate::model::{AccessLog, Admin, Config, LogFormat, LogTarget, Upstream, UserSet, WayOut};
 use crate::settings::Defaults;
 use crate::suggest::{listed, nearest};
 use crate::walk::Item;
-use crate::{ConfigError, Spanned, forward, site, tunnel, upstream, users};
+use crate::{ConfigError, Spanned, dns, exits, forward, site, tunnel, upstream, users};
 
 /// What the parts share while they are built.
 pub(crate) struct Context<'a> {
@@ -23,6 +21,15 @@ pub(crate) struct Context<'a> {
     /// Indexes of those that `forward-auth` asks.
     pub asked: Vec<usize>,
     pub user_names: Vec<Spanned<String>>,
+    /// The sets themselves, once they are built.
+    pub users: Vec<UserSet>,
+    pub exit_names: Vec<Spanned<String>>,
+    /// Names that exits were given, by where those stand.
+    pub named_exits: HashMap<usize, Spanned<String>>,
+    /// Whether there is a folder for what outlives the process.
+    pub has_state: bool,
+    /// Whether there is a database of countries.
+    pub has_geoip: bool,
 }
 
 impl Context<'_> {
@@ -38,6 +45,7 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
     let flawed = !errors.is_empty();
     let upstream_names = names(named("upstream"), errors);
     let user_names = names(named("users"), errors);
+    let exit_names = names(named("exits"), errors);
     let mut context = Context {
         errors,
         defaults: Defaults::new(items),
@@ -45,12 +53,21 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
         upstream_names,
         asked: Vec::new(),
         user_names,
+        users: Vec::new(),
+        exit_names,
+        named_exits: HashMap::new(),
+        has_state: only("state").is_some(),
+        has_geoip: only("geoip").is_some(),
     };
+    let mut pools: Vec<_> =
+        named("exits").filter_map(|item| exits::pool(item, &mut context)).collect();
+    exits::settle(&mut pools, &mut context);
     for item in named("upstream") {
         upstream::named(item, &mut context);
     }
     let admin = only("admin").and_then(|item| admin(item, &mut context));
-    let users = named("users").filter_map(|item| users::set(item, &mut context)).collect();
+    context.users = named("users").filter_map(|item| users::set(item, &mut context)).collect();
+    users::check_exits(items, &pools, context.errors);
     let sites: Vec<_> = named("site").filter_map(|item| site::site(item, &mut context)).collect();
     let forwards: Vec<_> =
         named("forward").filter_map(|item| forward::forward(item, &mut context)).collect();
@@ -76,25 +93,16 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
             .and_then(|item| item.get("time"))
             .unwrap_or(Duration::from_secs(30)),
         trusted_peers: named("trust").flat_map(|item| values(item, "peer")).collect(),
-        dns: Dns { servers: named("resolver").flat_map(name_servers).collect(), ..Dns::default() },
-        state: None,
-        geoip: Vec::new(),
-        exits: Vec::new(),
+        dns: dns::dns(items, context.errors),
+        state: only("state").and_then(|item| item.one("folder")),
+        geoip: named("geoip").flat_map(|item| item.all("file")).collect(),
+        exits: pools,
         sites: sites.into_iter().map(|site| site.site).collect(),
         upstreams: context.upstreams,
-        users,
+        users: context.users,
         forwards: forwards.into_iter().map(|forward| forward.forward).collect(),
         tunnels: tunnels.into_iter().map(|tunnel| tunnel.tunnel).collect(),
     }
-}
-
-fn name_servers(item: &Item) -> Vec<NameServer> {
-    let plain = |at: Spanned<std::net::SocketAddr>| NameServer {
-        address: at.value,
-        protocol: NameServerProtocol::Plain,
-        span: at.span,
-    };
-    item.all("server").into_iter().map(plain).collect()
 }
 
 /// All values of a parameter, without their places.
@@ -159,6 +167,14 @@ fn names<'a>(
         names.push(name);
     }
     names
+}
+
+/// The way out of a name: `direct`, or a pool.
+pub(crate) fn resolve_way(name: &Spanned<String>, context: &mut Context<'_>) -> Option<WayOut> {
+    match name.value.as_str() {
+        "direct" => Some(WayOut::Direct),
+        _ => resolve(name, &context.exit_names, "exits", context.errors).map(WayOut::Pool),
+    }
 }
 
 /// Where in `names` a reference points.

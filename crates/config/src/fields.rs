@@ -155,3 +155,45 @@ pub(crate) fn password_hash(text: &str) -> Result<(), Fault> {
         .label("neither Argon2 (`$argon2id$…`) nor bcrypt (`$2y$…`)")
         .help("make one with `htpasswd -nB NAME`; a password as it is stands in `password=`"))
 }
+
+/// The shortest API key: whoever has it needs no password.
+const SHORTEST_KEY: usize = 16;
+
+/// A key as it is (`token68`, RFC 9110 §11.2, since it is shown as a bearer token), or
+/// `sha256:` and its digest.
+pub(crate) fn api_key(text: &str) -> Result<(), Fault> {
+    if let Some(digest) = text.strip_prefix("sha256:") {
+        let hex = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return match hex {
+            true => Ok(()),
+            false => Err(Fault::new("not the digest of a key")
+                .label("not 64 hexadecimal digits behind `sha256:`")
+                .help("make it with `printf %s KEY | sha256sum`")),
+        };
+    }
+    let bare = text.trim_end_matches('=');
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    if bare.is_empty() || !bare.bytes().all(known) {
+        return Err(Fault::new("not an API key")
+            .label("has characters that a bearer token cannot have")
+            .help("use letters, digits and `-._~+/`, such as `openssl rand -hex 20` makes"));
+    }
+    if text.len() < SHORTEST_KEY {
+        return Err(Fault::new("an API key that can be guessed")
+            .label(format!("shorter than {SHORTEST_KEY} characters"))
+            .help("make one with `openssl rand -hex 20`"));
+    }
+    Ok(())
+}
+
+/// `HOST:PORT`, as browsers are told of a proxy.
+pub(crate) fn host_port(text: &str) -> Result<(), Fault> {
+    authority(text)?;
+    let port = text.rsplit_once(':').map_or("", |(_, port)| port);
+    match !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(()),
+        false => Err(Fault::new(format!("{} has no port", quote(text)))
+            .label("the port is missing")
+            .help(format!("write {}", quote(&format!("{text}:3128"))))),
+    }
+}

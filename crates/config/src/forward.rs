@@ -1,34 +1,44 @@
 //! `forward`: listeners of the forward face.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod auth;
+mod extras;
 
-use crate::build::{Context, resolve, values};
-use crate::model::{
-    Anonymity, AuthScheme, Forward, ForwardAuthentication, ListSource, TargetPattern, TargetRule,
-    Verdict,
-};
+use std::net::SocketAddr;
+
+use crate::build::{Context, resolve_way, values};
+use crate::model::{Anonymity, Forward, Skin, WayOut};
 use crate::walk::Item;
-use crate::{ConfigError, Span, Spanned, rates, site};
+use crate::{ConfigError, Span, Spanned, rates, site, targets};
 
 /// SMTP: an open proxy that reaches it sends spam.
 const SMTP: u16 = 25;
 
-/// A listener, and where its address was written.
+/// The most ports that are sessions: each takes a socket on every core.
+const MOST_STICKY: u16 = 10_000;
+
+/// A listener, and where its address and its further ports were written.
 pub(crate) struct PlacedForward {
     pub forward: Forward,
     pub listen_span: Span,
+    pub sticky_span: Option<Span>,
 }
 
 /// Builds a listener.
 pub(crate) fn forward(item: &Item, context: &mut Context<'_>) -> Option<PlacedForward> {
-    let users = item
-        .child("auth")
-        .and_then(|auth| auth.one::<String>("users"))
-        .and_then(|reference| resolve(&reference, &context.user_names, "users", context.errors));
+    let auth = item.child("auth").and_then(|it| auth::auth(it, context));
     let clients: Vec<_> =
         item.children("clients").flat_map(|clients| values(clients, "network")).collect();
-    let rules = item.block.iter().filter_map(|rule| rule_of(rule, context)).collect();
+    let rules = targets::rules(item, context);
+    auth::check_users(item, auth.as_ref(), context);
+    let exit = item.child("exit").and_then(|exit| exit.one("name"));
+    let exit = exit.and_then(|name| resolve_way(&name, context)).unwrap_or(WayOut::Direct);
+    let sticky = sticky_ports(item, context);
+    let pools = rules.iter().filter_map(|rule| rule.exit).chain([exit]);
+    if let (Some(ports), true) = (&sticky, pools.into_iter().all(|way| way == WayOut::Direct)) {
+        check_sticky_use(ports.span, item, context);
+    }
+    let transparent = extras::transparent(item, context);
+    let (pac, intercept) = (extras::pac(item), extras::intercept(item, context));
     let tls = site::tls(item, context);
     rates::check_connections(item, context);
     let listen = item.one::<SocketAddr>("address")?;
@@ -37,22 +47,29 @@ pub(crate) fn forward(item: &Item, context: &mut Context<'_>) -> Option<PlacedFo
         context.error(open_proxy(&listen));
     }
     let settings = context.defaults.changed_by(&item.block);
+    let flag = |name: &str| item.child(name).and_then(|it| it.get("flag")).unwrap_or(false);
     let forward = Forward {
         tls,
-        auth: users.map(|users| ForwardAuthentication {
-            users,
-            schemes: vec![AuthScheme::Basic],
-            realm: "proxy".to_owned(),
-        }),
+        transparent,
+        auth,
         clients,
         anonymity: anonymity(item),
         ports: ports(item),
         rules,
+        exit,
+        sticky_ports: sticky.as_ref().map(|ports| ports.value),
+        skin: skin(item),
+        disclose: flag("disclose"),
+        udp: flag("socks-udp"),
+        bind: flag("socks-bind"),
+        pac,
+        intercept,
         proxy_protocol: site::proxy_protocol(item),
         http2: site::http2(item),
         ..Forward::new(listen.value, settings.limits, settings.timeouts, item.span)
     };
-    Some(PlacedForward { forward, listen_span: listen.span })
+    let sticky_span = sticky.map(|ports| ports.span);
+    Some(PlacedForward { forward, listen_span: listen.span, sticky_span })
 }
 
 fn open_proxy(listen: &Spanned<SocketAddr>) -> ConfigError {
@@ -78,10 +95,56 @@ fn anonymity(item: &Item) -> Anonymity {
     }
 }
 
+fn skin(item: &Item) -> Skin {
+    match item.child("errors").and_then(|item| item.get::<String>("skin")).as_deref() {
+        Some("brightdata") => Skin::BrightData,
+        Some("oxylabs") => Skin::Oxylabs,
+        Some("apify") => Skin::Apify,
+        _ => Skin::Native,
+    }
+}
+
+/// The ports that are sessions: one range.
+fn sticky_ports(item: &Item, context: &mut Context<'_>) -> Option<Spanned<(u16, u16)>> {
+    let sticky = item.children("ports").filter(|ports| ports.written("sticky").is_some());
+    let mut ranges: Vec<Spanned<(u16, u16)>> = sticky.flat_map(|ports| ports.all("port")).collect();
+    if let Some(second) = ranges.get(1) {
+        context.error(
+            ConfigError::at(second.span, "two ranges of sticky ports", "the second")
+                .also(ranges[0].span, "the first")
+                .help("write one range, or another `forward` for the second"),
+        );
+    }
+    let first = (!ranges.is_empty()).then(|| ranges.swap_remove(0))?;
+    let (low, high) = first.value;
+    if high - low >= MOST_STICKY {
+        context.error(
+            ConfigError::at(
+                first.span,
+                format!("{} sticky ports", u32::from(high - low) + 1),
+                format!("at most {MOST_STICKY}, since each is listened on"),
+            )
+            .help(format!("write {low}-{}", low.saturating_add(MOST_STICKY - 1))),
+        );
+    }
+    Some(first)
+}
+
+/// A session keeps an exit, so there must be some to choose from.
+fn check_sticky_use(ports: Span, item: &Item, context: &mut Context<'_>) {
+    if item.flawed {
+        return;
+    }
+    context.error(
+        ConfigError::at(ports, "sticky ports without a pool of exits", "have no exit to keep")
+            .help("add `exit \"…\"` with the name of an `exits` to the block"),
+    );
+}
+
 /// The open ports, in order and without overlaps; 25 only where it was named by itself.
 fn ports(item: &Item) -> Vec<(u16, u16)> {
-    let mut written: Vec<(u16, u16)> =
-        item.children("ports").flat_map(|ports| values(ports, "port")).collect();
+    let targets = item.children("ports").filter(|ports| ports.written("sticky").is_none());
+    let mut written: Vec<(u16, u16)> = targets.flat_map(|ports| values(ports, "port")).collect();
     if written.is_empty() {
         return Forward::DEFAULT_PORTS.to_vec();
     }
@@ -103,33 +166,4 @@ fn ports(item: &Item) -> Vec<(u16, u16)> {
         [below, above].into_iter().flatten()
     };
     merged.into_iter().flat_map(without_smtp).collect()
-}
-
-/// An `allow` or a `deny`; `None` for any other directive.
-fn rule_of(item: &Item, context: &mut Context<'_>) -> Option<TargetRule> {
-    let verdict = match item.directive.name {
-        "allow" => Verdict::Allow,
-        "deny" => Verdict::Deny,
-        _ => return None,
-    };
-    let mut targets: Vec<TargetPattern> = values(item, "target");
-    targets.extend(item.all::<PathBuf>("list").into_iter().map(|file| {
-        TargetPattern::List(Spanned { value: ListSource::File(file.value), span: file.span })
-    }));
-    let written = |name| item.written(name).is_some();
-    if !written("target") && !written("list") {
-        if !written("port") {
-            context.error(
-                ConfigError::at(
-                    item.span,
-                    format!("`{}` of nothing", item.directive.name),
-                    "neither a target, nor a list, nor a port",
-                )
-                .help(format!("write `{} \"*\"` for every target", item.directive.name)),
-            );
-        }
-        targets.push(TargetPattern::Any);
-    }
-    let ports = values(item, "port");
-    Some(TargetRule { ports, ..TargetRule::new(verdict, targets, item.span) })
 }

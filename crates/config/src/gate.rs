@@ -87,7 +87,7 @@ fn forward_auth(item: &Item, name: &str, context: &mut Context<'_>) -> Option<Fo
 
 /// The index of the server that is asked. Gates that ask the same one share its connections,
 /// where nothing is said about TLS.
-fn asked(upstream: Upstream, context: &mut Context<'_>) -> usize {
+pub(crate) fn asked(upstream: Upstream, context: &mut Context<'_>) -> usize {
     let plain = UpstreamTls::default();
     let same = |known: &Upstream| {
         let (Some(a), Some(b)) = (known.servers.first(), upstream.servers.first()) else {

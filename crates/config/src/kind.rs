@@ -1,7 +1,7 @@
 //! What a value of a directive may be, and how each kind is read. A value that has been read
 //! is typed; nothing after this looks at text again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::fault::Fault;
 use crate::model::{ByteLimit, LogTarget};
@@ -11,7 +11,9 @@ use crate::suggest::{choices, nearest};
 use crate::syntax::Value;
 use crate::typed::Typed;
 use crate::words::Burst;
-use crate::{amount, fields, names, paths, syntax, words};
+use crate::{amount, calendar, dns, fields, labels, names, parents, paths, sources, syntax, words};
+
+mod describe;
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum Kind {
         /// The words of a later version.
         planned: &'static [&'static str],
     },
-    /// The way out of a forward listener: `direct`; any other name belongs to a later version.
+    /// A way out: `direct`, or the name of a pool.
     Exit,
     /// A whole number.
     Integer {
@@ -129,6 +131,52 @@ pub enum Kind {
     Authority,
     /// A name that TLS clients ask for, or a pattern for such names.
     ServerName,
+    /// An address, without a port.
+    Address,
+    /// A DNS server.
+    NameServer,
+    /// A name or an address that a certificate shows.
+    CertificateName,
+    /// A country, in two letters.
+    Country,
+    /// A place or a tag.
+    Label,
+    /// The name of an exit.
+    ExitName,
+    /// The URL of a parent proxy.
+    ParentUrl,
+    /// The path of a file, or a URL that it is fetched from.
+    ListSource,
+    /// An `http` or `https` URL of something that we fetch.
+    WebUrl,
+    /// Path and query of a request that we make.
+    RequestTarget,
+    /// When another exit is chosen.
+    Rotate,
+    /// A field, and perhaps what its value contains.
+    FieldSign,
+    /// A regular expression.
+    Regex,
+    /// A media type, or all of a kind.
+    MediaRange,
+    /// `HOST:PORT`.
+    HostPort,
+    /// Bytes per second.
+    Bandwidth,
+    /// Bytes in a day or a month.
+    Quota,
+    /// Money in a day or a month.
+    Budget,
+    /// Money.
+    Money,
+    /// Times of the week.
+    Hours,
+    /// A day or a moment.
+    Moment,
+    /// The name of a time zone.
+    TimeZone,
+    /// An API key or its digest.
+    ApiKey,
 }
 
 impl Kind {
@@ -141,9 +189,10 @@ impl Kind {
             (Self::Ports, Value::Integer(number)) => {
                 integer(*number, 1, 65535).map(|port| Typed::Ports((port as u16, port as u16)))
             }
-            (Self::Statuses | Self::RetryCondition, Value::Integer(number)) => {
-                self.read_text(&number.to_string(), base)
-            }
+            (
+                Self::Statuses | Self::RetryCondition | Self::Money | Self::Label,
+                Value::Integer(number),
+            ) => self.read_text(&number.to_string(), base),
             (Self::Burst, Value::Integer(number)) => integer(*number, 1, u32::MAX.into())
                 .map(|number| Typed::Burst(Burst::Requests(number))),
             (Self::Flag, Value::Bool(flag)) => Ok(Typed::Flag(*flag)),
@@ -161,9 +210,8 @@ impl Kind {
         let owned = || Typed::Text(text.to_owned());
         match self {
             Self::Integer { .. } | Self::Flag => Err(self.mismatch(&Value::String(text.into()))),
-            Self::Text | Self::Name => Ok(owned()),
+            Self::Text | Self::Name | Self::Exit => Ok(owned()),
             Self::Choice { words, planned } => choice(text, words, planned).map(|()| owned()),
-            Self::Exit => exit(text).map(|()| owned()),
             Self::Duration { zero } => amount::duration(text, zero).map(Typed::Duration),
             Self::Bytes { min, max } => amount::bytes_within(text, min, max)
                 .map(|bytes| Typed::ByteLimit(ByteLimit::Bytes(bytes))),
@@ -179,7 +227,7 @@ impl Kind {
             Self::Probe => words::probe(text).map(Typed::Probe),
             Self::HashKey => words::hash_key(text).map(Typed::HashKey),
             Self::LimitKey => words::per(text).map(Typed::Per),
-            Self::File => file(text, base).map(Typed::File),
+            Self::File => sources::file(text, base).map(Typed::File),
             Self::LogTarget => log_target(text, base).map(Typed::LogTarget),
             Self::Socket => names::socket(text).map(Typed::Socket),
             Self::Net => names::net(text).map(Typed::Net),
@@ -207,6 +255,39 @@ impl Kind {
             Self::Secret => fields::secret(text).map(|()| owned()),
             Self::Authority => fields::authority(text).map(|()| owned()),
             Self::ServerName => names::sni(text).map(Typed::Host),
+            _ => self.read_gateway(text, base),
+        }
+    }
+
+    /// What only the forward face and its exits have.
+    fn read_gateway(self, text: &str, base: &Path) -> Result<Typed, Fault> {
+        let owned = || Typed::Text(text.to_owned());
+        match self {
+            Self::Address => names::address(text).map(Typed::Address),
+            Self::NameServer => dns::server(text).map(Typed::NameServer),
+            Self::CertificateName => dns::certificate_name(text).map(Typed::Text),
+            Self::Country => labels::country(text).map(Typed::Country),
+            Self::Label => labels::label(text).map(Typed::Text),
+            Self::ExitName => labels::exit_name(text).map(|()| owned()),
+            Self::ParentUrl => parents::hop(text).map(Typed::Hop),
+            Self::ListSource => sources::list(text, base).map(Typed::Source),
+            Self::WebUrl => sources::web_url(text).map(|()| owned()),
+            Self::RequestTarget => paths::target(text).map(|()| owned()),
+            Self::Rotate => words::rotate(text).map(Typed::Rotate),
+            Self::FieldSign => labels::field_sign(text).map(Typed::FieldSign),
+            Self::Regex => sources::regex(text).map(|()| owned()),
+            Self::MediaRange => sources::media_range(text).map(Typed::Text),
+            Self::HostPort => fields::host_port(text).map(|()| owned()),
+            Self::Bandwidth => amount::bandwidth(text).map(Typed::Integer),
+            Self::Quota => calendar::quota(text).map(Typed::Quota),
+            Self::Budget => calendar::budget(text).map(Typed::Budget),
+            Self::Money => calendar::money(text).map(Typed::Integer),
+            Self::Hours => calendar::hours(text).map(Typed::Hours),
+            Self::Moment => calendar::moment(text).map(Typed::Integer),
+            Self::TimeZone => calendar::time_zone(text).map(|()| owned()),
+            Self::ApiKey => fields::api_key(text).map(|()| owned()),
+            // `read_text` has all others.
+            _ => Err(Fault::new(format!("expected {}", self.describe()))),
         }
     }
 
@@ -222,6 +303,12 @@ impl Kind {
             }
             (Self::Duration { .. }, Value::Integer(number)) => {
                 fault.help(format!("a duration has a unit: \"{number}s\""))
+            }
+            (Self::Money, Value::Float(number)) => {
+                fault.help(format!("write it in quotes: \"{number}\""))
+            }
+            (Self::Bandwidth, Value::Integer(number)) => {
+                fault.help(format!("a rate has a unit: \"{number}B/s\""))
             }
             (Self::Bytes { .. } | Self::ByteLimit, Value::Integer(number)) => {
                 fault.help(format!("a size has a unit: \"{number}B\""))
@@ -261,6 +348,8 @@ impl Kind {
                     | Self::Ports
                     | Self::Statuses
                     | Self::RetryCondition
+                    | Self::Money
+                    | Self::Label
                     | Self::Burst
             ),
             Value::Bool(_) => matches!(self, Self::Flag | Self::Pseudonym),
@@ -268,99 +357,10 @@ impl Kind {
         }
     }
 
-    /// As the manual and error messages describe it: `a duration such as "10s"`.
-    #[must_use]
-    pub fn describe(self) -> String {
-        let text = match self {
-            Self::Text => "a string",
-            Self::Name => "a string that is not empty",
-            Self::Choice { words, .. } => return choices(words),
-            Self::Exit => "`\"direct\"`",
-            Self::Integer { min, max: u64::MAX } => return format!("a number from {min}"),
-            Self::Integer { min, max } => return format!("a number from {min} to {max}"),
-            Self::Flag => "`#true` or `#false`",
-            Self::Duration { .. } => "a duration such as `\"10s\"`",
-            Self::Bytes { .. } => "a size such as `\"64KiB\"`",
-            Self::ByteLimit => "a size such as `\"64KiB\"`, or `\"unlimited\"`",
-            Self::Rate => "a rate such as `\"240B/s\"`, or `\"off\"`",
-            Self::RequestRate => "a rate such as `\"100/s\"` or `\"5/10s\"`",
-            Self::ByteRate => "a rate such as `\"10MiB/s\"`",
-            Self::Burst => "a number, or a size such as `\"1MiB\"`",
-            Self::Percent { min, max } => {
-                return format!("a percentage from `\"{min}%\"` to `\"{max}%\"`");
-            }
-            Self::Statuses => "statuses such as `\"200-399\"` or `\"200,204\"`",
-            Self::RetryCondition => "a status such as `\"503\"`, or `\"timeout\"`",
-            Self::Probe => "a path such as `\"/healthz\"`, `\"tcp\"` or `\"grpc\"`",
-            Self::HashKey => "`\"client-ip\"`, `\"header:NAME\"`, `\"cookie:NAME\"` or `\"path\"`",
-            Self::LimitKey => "`\"client-ip\"`, `\"header:NAME\"`, `\"site\"` or `\"route\"`",
-            Self::File => "the path of a file",
-            Self::LogTarget => "the path of a file, `\"stdout\"` or `\"off\"`",
-            Self::Socket => "an address with a port such as `\"127.0.0.1:8080\"`",
-            Self::Net => "an address or a network such as `\"10.0.0.0/8\"`",
-            Self::Ports => "a port such as `443` or a range such as `8000-9999`",
-            Self::SiteName => "a URL without a path such as `\"http://example.com\"`",
-            Self::ServerUrl(traffic) => {
-                return format!("a URL such as `\"{}\"`", traffic.example());
-            }
-            Self::RequestUrl => "a URL such as `\"http://127.0.0.1:9091/verify\"`",
-            Self::DnsName => "a DNS name such as `\"example.com\"`",
-            Self::PathPattern => "a path such as `\"/status\"` or `\"/api/*\"`",
-            Self::PathPrefix => "a path such as `\"/api\"`",
-            Self::PathTemplate => "a path such as `\"/v2/*\"`",
-            Self::Location => "a path or a URL such as `\"/app/\"`",
-            Self::Method => "a method such as `\"GET\"`",
-            Self::FieldName => "a field name such as `\"X-Frame-Options\"`",
-            Self::FieldPattern => "a field name such as `\"Server\"`, or `\"X-Debug-*\"`",
-            Self::FieldValue => "a field value",
-            Self::MediaType => "a media type such as `\"text/html; charset=utf-8\"`",
-            Self::Pseudonym => "a name such as `\"proxy1\"`, or `#false`",
-            Self::Target => "a domain, an address or a network such as `\"*.example.com\"`",
-            Self::UserName => "a user name without a colon",
-            Self::PasswordHash => "an Argon2 or bcrypt hash",
-            Self::CookieName => "the name of a cookie",
-            Self::Secret => "a string of at least 16 characters",
-            Self::Authority => "a host such as `\"example.com\"`",
-            Self::ServerName => "a name such as `\"example.com\"` or `\"*.example.com\"`",
-        };
-        text.to_owned()
-    }
-
-    /// As the usage line of a directive shows it: `DURATION`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Text | Self::FieldValue | Self::Secret => "TEXT",
-            Self::MediaType => "TYPE",
-            Self::Name
-            | Self::UserName
-            | Self::DnsName
-            | Self::FieldName
-            | Self::FieldPattern
-            | Self::CookieName
-            | Self::ServerName
-            | Self::Pseudonym => "NAME",
-            Self::Choice { .. } | Self::Exit | Self::Probe | Self::RetryCondition => "WORD",
-            Self::Integer { .. } => "NUMBER",
-            Self::Burst => "AMOUNT",
-            Self::Percent { .. } => "PERCENT",
-            Self::Statuses => "STATUSES",
-            Self::HashKey | Self::LimitKey => "KEY",
-            Self::Authority => "HOST",
-            Self::Flag => "#true",
-            Self::Duration { .. } => "DURATION",
-            Self::Bytes { .. } | Self::ByteLimit => "SIZE",
-            Self::Rate | Self::RequestRate | Self::ByteRate => "RATE",
-            Self::File | Self::LogTarget => "FILE",
-            Self::Socket => "ADDRESS:PORT",
-            Self::Net => "NETWORK",
-            Self::Ports => "PORTS",
-            Self::SiteName | Self::ServerUrl(_) | Self::RequestUrl | Self::Location => "URL",
-            Self::PathPattern | Self::PathPrefix | Self::PathTemplate => "PATH",
-            Self::Method => "METHOD",
-            Self::Target => "PATTERN",
-            Self::PasswordHash => "HASH",
-        }
+    /// Whether it is one of a few words, and this value is one of them.
+    pub(crate) fn has_word(self, value: &Value) -> bool {
+        matches!((self, value), (Self::Choice { words, .. }, Value::String(text))
+            if words.contains(&text.as_str()))
     }
 }
 
@@ -387,25 +387,10 @@ fn choice(text: &str, words: &[&str], planned: &[&str]) -> Result<(), Fault> {
         .help(help))
 }
 
-fn exit(text: &str) -> Result<(), Fault> {
-    if text == "direct" {
-        return Ok(());
-    }
-    Err(Fault::planned(text)
-        .help("this version goes out directly: write `exit \"direct\"`, or leave it out"))
-}
-
-fn file(text: &str, base: &Path) -> Result<PathBuf, Fault> {
-    if text.contains('\0') {
-        return Err(Fault::new("a path with a NUL in it"));
-    }
-    Ok(base.join(text))
-}
-
 fn log_target(text: &str, base: &Path) -> Result<LogTarget, Fault> {
     match text {
         "off" => Ok(LogTarget::Off),
         "stdout" => Ok(LogTarget::Stdout),
-        _ => file(text, base).map(LogTarget::File),
+        _ => sources::file(text, base).map(LogTarget::File),
     }
 }

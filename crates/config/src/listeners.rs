@@ -67,8 +67,51 @@ impl Listeners<'_> {
         for tunnel in self.tunnels {
             claim(tunnel.tunnel.listen, Use::Tunnel, tunnel.listen_span);
         }
+        check_sticky(self.forwards, &uses, errors);
         check_hosts(self.sites, errors);
         check_agreement(self.sites, errors);
+    }
+}
+
+/// Ports that are sessions are sockets as well. A range is told once, however many of its ports are
+/// taken.
+fn check_sticky(
+    forwards: &[PlacedForward],
+    uses: &HashMap<SocketAddr, (Use, Span)>,
+    errors: &mut Vec<ConfigError>,
+) {
+    let ranges = forwards.iter().filter_map(|placed| {
+        let (low, high) = placed.forward.sticky_ports?;
+        Some((placed.forward.listen.ip(), low, high, placed.sticky_span?))
+    });
+    let ranges: Vec<_> = ranges.collect();
+    for (at, (ip, low, high, span)) in ranges.iter().enumerate() {
+        let mut taken: Vec<_> = uses
+            .iter()
+            .filter(|(socket, _)| socket.ip() == *ip && (*low..=*high).contains(&socket.port()))
+            .collect();
+        taken.sort_by_key(|(socket, _)| socket.port());
+        if let Some((socket, (what, first))) = taken.first() {
+            errors.push(
+                ConfigError::at(
+                    *span,
+                    format!("sticky ports around {socket}, where {} is", what.describe()),
+                    "listens on all of these",
+                )
+                .also(*first, what.describe())
+                .help("give one of the two other ports"),
+            );
+        }
+        let before = ranges[..at].iter();
+        let overlap =
+            |other: &&(_, u16, u16, _)| other.0 == *ip && other.1 <= *high && *low <= other.2;
+        if let Some((_, _, _, first)) = before.into_iter().find(overlap) {
+            errors.push(
+                ConfigError::at(*span, "two ranges of sticky ports overlap", "the second")
+                    .also(*first, "the first")
+                    .help("give one of the two other ports"),
+            );
+        }
     }
 }
 

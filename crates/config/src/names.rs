@@ -224,6 +224,21 @@ pub(crate) fn socket(text: &str) -> Result<SocketAddr, Fault> {
     })
 }
 
+/// `192.0.2.1`, `2001:db8::1`.
+pub(crate) fn address(text: &str) -> Result<IpAddr, Fault> {
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address: Result<IpAddr, _> = inside.unwrap_or(text).parse();
+    address.map(|address| address.to_canonical()).map_err(|_| {
+        let fault = Fault::new(format!("`{text}` is not an address"));
+        match text.parse::<SocketAddr>() {
+            Ok(socket) => {
+                fault.label("with a port").help(format!("leave the port out: \"{}\"", socket.ip()))
+            }
+            Err(_) => fault.help("write an address: \"192.0.2.1\" or \"2001:db8::1\""),
+        }
+    })
+}
+
 /// `10.0.0.0/8`, or one address.
 pub(crate) fn net(text: &str) -> Result<IpNet, Fault> {
     let bad = || {

@@ -1,14 +1,18 @@
 //! The directive table: every directive of the language, once. The walk that checks a
 //! configuration, the reference manual and the completion of names all read it.
 
+mod exits;
 mod forward;
 mod gate;
+mod pools;
 mod routing;
+mod rules;
 mod settings;
 mod site;
 mod top;
 mod tunnel;
 mod upstream;
+mod users;
 
 use crate::kind::Kind;
 
@@ -105,8 +109,20 @@ pub enum Place {
     Timeouts,
     /// In `users`.
     Users,
+    /// In `user`.
+    User,
+    /// In `default`.
+    UserDefaults,
+    /// In `callout`.
+    Callout,
     /// In `forward`.
     Forward,
+    /// In `pac`.
+    Pac,
+    /// In `intercept`.
+    Intercept,
+    /// In `exits`.
+    Exits,
     /// In `tunnel`.
     Tunnel,
     /// In the `name` of a tunnel.
@@ -116,14 +132,18 @@ pub enum Place {
 /// Every directive, by place.
 pub static DIRECTIVES: &[Directive] = &ALL;
 
-const PARTS: [&[Directive]; 8] = [
+const PARTS: [&[Directive]; 12] = [
     top::DIRECTIVES,
     site::DIRECTIVES,
     routing::DIRECTIVES,
     upstream::DIRECTIVES,
     gate::DIRECTIVES,
     settings::DIRECTIVES,
+    users::DIRECTIVES,
     forward::DIRECTIVES,
+    rules::DIRECTIVES,
+    exits::DIRECTIVES,
+    pools::DIRECTIVES,
     tunnel::DIRECTIVES,
 ];
 
@@ -222,7 +242,7 @@ impl Directive {
 
 impl Place {
     /// Every place, in the order of the manual.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::Top,
         Self::Site,
         Self::SiteTls,
@@ -236,7 +256,13 @@ impl Place {
         Self::RouteLimits,
         Self::Timeouts,
         Self::Users,
+        Self::User,
+        Self::UserDefaults,
+        Self::Callout,
         Self::Forward,
+        Self::Pac,
+        Self::Intercept,
+        Self::Exits,
         Self::Tunnel,
         Self::TunnelName,
     ];
@@ -258,7 +284,13 @@ impl Place {
             Self::RouteLimits => "in the `limits` of a route",
             Self::Timeouts => "in `timeouts`",
             Self::Users => "in `users`",
+            Self::User => "in `user`",
+            Self::UserDefaults => "in `default`",
+            Self::Callout => "in `callout`",
             Self::Forward => "in `forward`",
+            Self::Pac => "in `pac`",
+            Self::Intercept => "in `intercept`",
+            Self::Exits => "in `exits`",
             Self::Tunnel => "in `tunnel`",
             Self::TunnelName => "in the `name` of a tunnel",
         }
@@ -283,6 +315,21 @@ const fn many(name: &'static str, kind: Kind, prose: &'static str) -> Parameter 
 /// Values of which none must stand.
 const fn any(name: &'static str, kind: Kind, prose: &'static str) -> Parameter {
     Parameter { count: Count::Any, ..value(name, kind, prose) }
+}
+
+/// Some values, and behind them those that several directives have in common.
+const fn with<const OWN: usize, const COMMON: usize, const ALL: usize>(
+    own: [Parameter; OWN],
+    common: [Parameter; COMMON],
+) -> [Parameter; ALL] {
+    assert!(OWN + COMMON == ALL);
+    let mut all = [value("", Kind::Text, ""); ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < OWN { own[at] } else { common[at - OWN] };
+        at += 1;
+    }
+    all
 }
 
 /// A value of a later version.

@@ -1,13 +1,15 @@
 //! Values that were read: typed, and taken out by type.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::dns::ServerWord;
 use crate::model::{
-    ByteLimit, HashKey, HostPattern, LogTarget, PathPattern, PathTemplate, TargetPattern,
+    Budget, ByteLimit, Country, ExitHop, HashKey, HostPattern, Hours, ListSource, LogTarget,
+    PathPattern, PathTemplate, Quota, Rotate, TargetPattern,
 };
 use crate::names::SiteName;
 use crate::servers::{RequestUrl, ServerUrl};
@@ -45,6 +47,17 @@ pub(crate) enum Typed {
     Burst(Burst),
     RequestUrl(RequestUrl),
     Host(HostPattern),
+    Address(IpAddr),
+    NameServer(ServerWord),
+    Country(Country),
+    Quota(Quota),
+    Budget(Budget),
+    Hours(Hours),
+    Hop(ExitHop),
+    Source(ListSource),
+    Rotate(Rotate),
+    /// A field, and what its value contains.
+    FieldSign((String, Option<String>)),
 }
 
 /// Takes a value of one type out of a [`Typed`].
@@ -97,4 +110,14 @@ from_typed! {
     Burst = Burst,
     RequestUrl = RequestUrl,
     HostPattern = Host,
+    IpAddr = Address,
+    ServerWord = NameServer,
+    Country = Country,
+    Quota = Quota,
+    Budget = Budget,
+    Hours = Hours,
+    ExitHop = Hop,
+    ListSource = Source,
+    Rotate = Rotate,
+    (String, Option<String>) = FieldSign,
 }

@@ -6,10 +6,10 @@ mod health;
 
 use std::time::Duration;
 
-use crate::build::{Context, resolve};
+use crate::build::{Context, resolve, resolve_way};
 use crate::model::{
     Balance, CertificateFiles, ProxyVersion, Retry, Scheme, Server, ServerProtocol, Upstream,
-    UpstreamTls,
+    UpstreamTls, WayOut,
 };
 use crate::servers::{ServerUrl, Traffic};
 use crate::walk::Item;
@@ -162,6 +162,8 @@ fn upstream(
         bytes::check(item, context);
     }
     let health = item.child("health").and_then(|it| health::check_of(it, &servers, context));
+    let way = item.child("exit").and_then(|it| it.one("name"));
+    let way = way.and_then(|name| resolve_way(&name, context));
     let ours = plain(name, servers, item.span);
     let time = |name: &str| item.child(name).and_then(|item| item.get::<Duration>("time"));
     let number = |name: &str, value: &str| item.child(name).and_then(|item| item.get::<u64>(value));
@@ -181,6 +183,10 @@ fn upstream(
             .and_then(|it| balancing::max_connections(it, context)),
         panic: number("panic", "share").map_or(ours.panic, |share| share as u8),
         proxy_protocol: item.child("proxy-protocol").and_then(proxy_version),
+        exit: match way {
+            Some(WayOut::Pool(pool)) => Some(pool),
+            Some(WayOut::Direct) | None => None,
+        },
         ..ours
     }
 }

@@ -170,11 +170,16 @@ impl Values<'_> {
         let arguments = self.directive.arguments;
         let mut at = *next;
         while let Some(parameter) = arguments.get(at) {
-            let last = at + 1 == arguments.len();
             let several = matches!(parameter.count, Count::Many | Count::Any);
             let satisfied =
                 self.count(parameter) > 0 || !matches!(parameter.count, Count::One | Count::Many);
-            if !parameter.kind.accepts_shape(&entry.value) && !last && satisfied {
+            let later = &arguments[at + 1..];
+            let elsewhere = match parameter.kind.accepts_shape(&entry.value) {
+                // `ports 8000-9999 sticky`: a word of a later argument is no further port.
+                true => later.iter().any(|it| it.kind.has_word(&entry.value)),
+                false => later.iter().any(|it| it.kind.accepts_shape(&entry.value)),
+            };
+            if satisfied && elsewhere {
                 at += 1;
                 continue;
             }

@@ -2,7 +2,7 @@
 //! asks, when a request is made again.
 
 use crate::fault::Fault;
-use crate::model::HashKey;
+use crate::model::{HashKey, Rotate};
 use crate::syntax::quote;
 use crate::{amount, fields, paths};
 
@@ -110,6 +110,30 @@ pub(crate) fn retry_on(text: &str) -> Result<RetryOn, Fault> {
     }
 }
 
+/// `per-request`, `per-connection`, a duration, or `every 5`.
+pub(crate) fn rotate(text: &str) -> Result<Rotate, Fault> {
+    const HELP: &str =
+        "write \"per-request\", \"per-connection\", a duration (\"10m\") or \"every 5\"";
+    match text {
+        "per-request" => return Ok(Rotate::PerRequest),
+        "per-connection" => return Ok(Rotate::PerConnection),
+        _ => {}
+    }
+    if let Some(number) = text.strip_prefix("every ") {
+        let number = number.trim();
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        return match digits.then(|| number.parse().ok()).flatten() {
+            Some(number) if number > 0 => Ok(Rotate::Every(number)),
+            _ => Err(Fault::new(format!("{} is not a number of requests", quote(number)))
+                .help("write how many requests an exit is kept for: \"every 5\"")),
+        };
+    }
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(unknown(text).help(HELP));
+    }
+    amount::duration(text, false).map(Rotate::After).map_err(|fault| fault.or_help(|| HELP.into()))
+}
+
 fn unknown(text: &str) -> Fault {
     Fault::new(format!("{} is not known here", quote(text))).label("not known")
 }
@@ -129,6 +153,17 @@ mod tests {
             assert!(per(text).is_err(), "{text}");
         }
         assert!(per("user").is_err() && per("path").is_err() && hash_key("site").is_err());
+    }
+
+    #[test]
+    fn rotation() {
+        let minutes = |minutes: u64| Rotate::After(std::time::Duration::from_secs(60 * minutes));
+        assert_eq!(rotate("per-connection"), Ok(Rotate::PerConnection));
+        assert_eq!(rotate("10m"), Ok(minutes(10)));
+        assert_eq!(rotate("every 5"), Ok(Rotate::Every(5)));
+        for text in ["", "never", "every", "every 0", "every x", "0s", "5", "every -1"] {
+            assert!(rotate(text).is_err(), "{text}");
+        }
     }
 
     #[test]

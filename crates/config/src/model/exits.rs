@@ -237,6 +237,25 @@ pub struct ExitLabels {
     pub tags: Vec<String>,
 }
 
+impl ExitLabels {
+    /// The one form in which states, cities, postal codes and tags are compared: lower case, words
+    /// joined by `_` (where there was white space, `-` or `_`), without apostrophes.
+    #[must_use]
+    pub fn word(text: &str) -> String {
+        let mut word = String::with_capacity(text.len());
+        for char in text.trim().chars().filter(|char| !matches!(char, '\'' | '’' | '‘')) {
+            match char {
+                '-' | '_' if word.ends_with('_') => {}
+                _ if char.is_whitespace() && word.ends_with('_') => {}
+                '-' | '_' => word.push('_'),
+                _ if char.is_whitespace() => word.push('_'),
+                _ => word.extend(char.to_lowercase()),
+            }
+        }
+        word
+    }
+}
+
 /// When another exit is chosen, for whoever asks for no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotate {

@@ -1,70 +1,9 @@
-//! The forward face: users, listeners, and rules about targets.
+//! The forward face: listeners, and what is done with what they let through.
 
-use super::{Directive, Parameter, Place, any, later, many, optional, value};
+use super::{Directive, Place, many, value};
 use crate::kind::Kind;
 
-const RULE_ARGUMENTS: &[Parameter] = &[any(
-    "target",
-    Kind::Target,
-    "`example.com` (with everything below it), `*.example.com` (only what is below it), an \
-     address, a network, or `*`.",
-)];
-
-const RULE_PROPERTIES: &[Parameter] = &[
-    any(
-        "list",
-        Kind::File,
-        "A file of domains, one a line, or in the form of a hosts file; read again when it has \
-         changed.",
-    ),
-    any("port", Kind::Ports, "Only these ports: `443` or `8000-9999`. Default: all."),
-];
-
 pub(super) const DIRECTIVES: &[Directive] = &[
-    Directive {
-        name: "users",
-        places: &[Place::Top],
-        arguments: &[value("name", Kind::Name, "What `auth users=` calls it.")],
-        properties: &[optional(
-            "file",
-            Kind::File,
-            "An htpasswd file with Argon2 or bcrypt hashes.",
-        )],
-        block: Some(Place::Users),
-        repeatable: true,
-        prose: "A named set of users.",
-        example: "users \"staff\" {\n    user \"alice\" password=\"correct-horse\"\n}",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "user",
-        places: &[Place::Users],
-        arguments: &[value("name", Kind::UserName, "The name, without a colon.")],
-        properties: &[
-            optional("password", Kind::Name, "The password as it is."),
-            optional(
-                "password-hash",
-                Kind::PasswordHash,
-                "Or its hash: `$argon2id$…`, or bcrypt as `htpasswd -B` makes it (`$2y$…`).",
-            ),
-            later("bandwidth", "Bytes in a second."),
-            later("quota", "Bytes in a time."),
-            later("connections", "Connections at once."),
-        ],
-        repeatable: true,
-        prose: "One user.",
-        example: "user \"alice\" password=\"correct-horse\"",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "file",
-        places: &[Place::Users],
-        arguments: &[value("path", Kind::File, "An htpasswd file with Argon2 or bcrypt hashes.")],
-        repeatable: true,
-        prose: "Users from a file. The same as `file=`.",
-        example: "file \"users.htpasswd\"",
-        ..Directive::NEW
-    },
     Directive {
         name: "forward",
         places: &[Place::Top],
@@ -75,18 +14,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
                 SOCKS4, SOCKS4a and SOCKS5: the first bytes decide. On an address that is not a \
                 loopback address it needs `auth` or `clients`.",
         example: "forward \"127.0.0.1:3128\" {\n    anonymity \"elite\"\n}",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "auth",
-        places: &[Place::Forward],
-        properties: &[Parameter {
-            count: super::Count::One,
-            ..optional("users", Kind::Name, "A `users` set.")
-        }],
-        prose: "Asks clients for a name and a password: 407 with HTTP, the user/password method \
-                with SOCKS5. SOCKS4 is then refused.",
-        example: "auth users=\"staff\"",
         ..Directive::NEW
     },
     Directive {
@@ -115,51 +42,197 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive {
         name: "ports",
         places: &[Place::Forward],
-        arguments: &[many(
-            "port",
-            Kind::Ports,
-            "Ports and ranges of ports; a range needs no quotes.",
-        )
-        .default("80 443 1024-65535")],
+        arguments: &[
+            many("port", Kind::Ports, "Ports and ranges of ports; a range needs no quotes.")
+                .default("80 443 1024-65535"),
+            super::Parameter {
+                count: super::Count::Optional,
+                ..value(
+                    "sticky",
+                    Kind::Choice { words: &["sticky"], planned: &[] },
+                    "The word makes these ports other ones: the listener listens on them too, and \
+                     whoever comes by one of them keeps the exit that this port has. One range, \
+                     of at most 10 000 ports.",
+                )
+            },
+        ],
         repeatable: true,
         prose: "Ports that CONNECT and SOCKS may reach. Port 25 is open only if it is named by \
-                itself: a range around it leaves it out.",
+                itself: a range around it leaves it out. With `sticky` behind a range: ports that \
+                are sessions, for clients that cannot write a wish into a user name.",
         example: "ports 80 443 8000-9999",
         ..Directive::NEW
     },
     Directive {
-        name: "allow",
-        places: &[Place::Forward],
-        arguments: RULE_ARGUMENTS,
-        properties: RULE_PROPERTIES,
-        repeatable: true,
-        prose: "Lets requests for these targets through. Networks that are closed by default \
-                (loopback, private, link-local) are opened only by an address or a network \
-                here: a domain, `*` or a list lets through what is open anyway, since whoever \
-                owns a name decides where it leads. Of all `allow` and `deny`, the first that \
-                fits decides, in the order of the file.",
-        example: "allow \"10.0.0.0/8\" port=443",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "deny",
-        places: &[Place::Forward],
-        arguments: RULE_ARGUMENTS,
-        properties: RULE_PROPERTIES,
-        repeatable: true,
-        prose: "Refuses requests for these targets. Networks are compared with what a name \
-                resolves to.",
-        example: "deny \"*.ads.example\" list=\"blocklist.txt\"",
-        ..Directive::NEW
-    },
-    Directive {
         name: "exit",
+        places: &[Place::Forward, Place::To, Place::Upstream],
+        arguments: &[value(
+            "name",
+            Kind::Exit,
+            "An `exits`, or `direct`: from this machine, from the address that the system chooses.",
+        )
+        .default("\"direct\"")],
+        prose: "The way out: of what a listener lets through, where no rule says another; or to \
+                the servers of a group.",
+        example: "exit \"world\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "errors",
         places: &[Place::Forward],
-        arguments: &[
-            value("name", Kind::Exit, "`direct`: from this machine.").default("\"direct\"")
+        arguments: &[value(
+            "skin",
+            Kind::Choice { words: &["native", "brightdata", "oxylabs", "apify"], planned: &[] },
+            "`native`: our statuses, and `Proxy-Status` (RFC 9209). Else those of this vendor, \
+             with its fields: `x-brd-err-code` and `x-brd-error`; `X-Error-Description`; the \
+             statuses 590 to 599.",
+        )
+        .default("\"native\"")],
+        prose: "How errors are told to clients.",
+        example: "errors \"brightdata\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "disclose",
+        places: &[Place::Forward],
+        arguments: &[value("flag", Kind::Flag, "Whether they are told.").default("#false")],
+        prose: "Tells clients which exit and which session they have, in fields of the answer to \
+                CONNECT and of plain answers.",
+        example: "disclose #true",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "socks-udp",
+        places: &[Place::Forward],
+        arguments: &[value("flag", Kind::Flag, "Whether it is there.").default("#false")],
+        prose: "UDP ASSOCIATE of SOCKS5 (RFC 1928 §7). Rules are asked for every datagram.",
+        example: "socks-udp #true",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "socks-bind",
+        places: &[Place::Forward],
+        arguments: &[value("flag", Kind::Flag, "Whether it is there.").default("#false")],
+        prose: "BIND of SOCKS5: a client has us wait for a connection from outside.",
+        example: "socks-bind #true",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "transparent",
+        places: &[Place::Forward],
+        arguments: &[value(
+            "how",
+            Kind::Choice { words: &["redirect", "tproxy"], planned: &[] },
+            "The target of netfilter that sends connections here: `REDIRECT` or `TPROXY`.",
+        )],
+        prose: "Takes connections of clients that do not know of a proxy. Where they lead is told \
+                by the system, and by the name in `Host` or the TLS ClientHello. Nobody can be \
+                asked for a password. Linux only.",
+        example: "transparent \"redirect\"",
+        ..Directive::NEW
+    },
+    PAC,
+    Directive {
+        name: "proxy",
+        places: &[Place::Pac],
+        arguments: &[value("address", Kind::HostPort, "`HOST:PORT`.")],
+        prose: "What browsers are told to use. Default: the name and the port that they asked.",
+        example: "proxy \"proxy.example:3128\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "secure",
+        places: &[Place::Pac],
+        arguments: &[value("flag", Kind::Flag, "Whether they are to.").default("#false")],
+        prose: "Tells browsers to speak TLS to the proxy.",
+        example: "secure #true",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "direct",
+        places: &[Place::Pac],
+        arguments: &[many("target", Kind::Target, "As those of rules.")],
+        repeatable: true,
+        prose: "Targets that browsers are to go to by themselves.",
+        example: "direct \"*.internal.example\" \"10.0.0.0/8\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "fallback-direct",
+        places: &[Place::Pac],
+        arguments: &[value("flag", Kind::Flag, "Whether they may.").default("#false")],
+        prose: "Lets browsers go by themselves where the proxy does not answer.",
+        example: "fallback-direct #true",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "intercept",
+        places: &[Place::Forward],
+        block: Some(Place::Intercept),
+        prose: "Opens TLS: the client sees a certificate of ours, and rules see what is inside. \
+                Without it, bytes of TLS pass unchanged. Errors in the certificates of servers \
+                are never hidden.",
+        example: "intercept {\n    ca cert=\"ca.pem\" key=\"ca.key\"\n    host \"*.shop.example\"\n}",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "ca",
+        places: &[Place::Intercept],
+        properties: &[
+            value("cert", Kind::File, "Its certificate (PEM)."),
+            value("key", Kind::File, "Its private key (PEM)."),
         ],
-        prose: "The way out.",
-        example: "exit \"direct\"",
+        prose: "The authority that signs. Default: that which `bifrons ca init` put into the \
+                folder of `state`.",
+        example: "ca cert=\"ca.pem\" key=\"ca.key\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "host",
+        places: &[Place::Intercept],
+        arguments: &[many("target", Kind::Target, "As those of rules.")],
+        repeatable: true,
+        prose: "Targets whose TLS is opened. Default: all.",
+        example: "host \"*.shop.example\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "except",
+        places: &[Place::Intercept],
+        arguments: &[many("target", Kind::Target, "As those of rules.")],
+        repeatable: true,
+        prose: "Targets whose TLS passes unchanged nevertheless.",
+        example: "except \"*.bank.example\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "trust",
+        places: &[Place::Intercept],
+        arguments: &[many("file", Kind::File, "Authorities (PEM).")],
+        repeatable: true,
+        prose: "Whom the certificates of servers may come from, besides the authorities of the \
+                system.",
+        example: "trust \"extra.pem\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "certificates",
+        places: &[Place::Intercept],
+        arguments: &[
+            value("count", Kind::Integer { min: 1, max: 1_000_000 }, "The most.").default("1000")
+        ],
+        prose: "Certificates that are kept for the next connection to the same name.",
+        example: "certificates 1000",
         ..Directive::NEW
     },
 ];
+
+const PAC: Directive = Directive {
+    name: "pac",
+    places: &[Place::Forward],
+    block: Some(Place::Pac),
+    prose: "Serves a PAC file, made from the configuration, at `/proxy.pac` and `/wpad.dat`, to \
+            requests that are for us and not for a target.",
+    example: "pac {\n    direct \"*.internal.example\"\n}",
+    ..Directive::NEW
+};

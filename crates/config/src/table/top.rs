@@ -3,6 +3,13 @@
 use super::{Directive, Place, many, optional, value};
 use crate::kind::Kind;
 
+/// Which addresses of a name are tried.
+pub(super) const FAMILY: Kind =
+    Kind::Choice { words: &["any", "ipv4", "ipv6", "ipv4-only", "ipv6-only"], planned: &[] };
+
+pub(super) const FAMILY_PROSE: &str = "`any`: families take turns (RFC 8305). `ipv4`, `ipv6`: \
+    this one first. `ipv4-only`, `ipv6-only`: the other one is never tried.";
+
 pub(super) const DIRECTIVES: &[Directive] = &[
     Directive {
         name: "threads",
@@ -75,20 +82,70 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive {
         name: "resolver",
         places: &[Place::Top],
-        arguments: &[many("server", Kind::Socket, "DNS servers, asked in this order.")],
+        arguments: &[many(
+            "server",
+            Kind::NameServer,
+            "DNS servers, asked in this order. `ADDRESS[:PORT]`: UDP, and TCP for what does not \
+             fit. `tls://ADDRESS[:PORT]`: DNS over TLS (RFC 7858). \
+             `https://ADDRESS[:PORT][/PATH]`: DNS over HTTPS (RFC 8484), at `/dns-query` where \
+             nothing else is said. The ports are 53, 853 and 443.",
+        )],
+        properties: &[optional(
+            "name",
+            Kind::CertificateName,
+            "What the certificates of these servers show. Default: their address.",
+        )],
+        repeatable: true,
         reloadable: false,
         prose: "DNS servers to ask instead of those of the system.",
-        example: "resolver \"192.0.2.53:53\" \"[2001:db8::53]:53\"",
+        example: "resolver \"192.0.2.53\" \"[2001:db8::53]:5353\"\nresolver \"tls://1.1.1.1\" name=\"one.one.one.one\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "hosts",
+        places: &[Place::Top],
+        arguments: &[
+            value("name", Kind::DnsName, "The name; not those below it."),
+            many("address", Kind::Address, "All of its addresses."),
+        ],
+        repeatable: true,
+        reloadable: false,
+        prose: "Addresses of a name, before all that a server or the hosts file of the system says.",
+        example: "hosts \"intranet.example\" \"10.0.0.5\" \"fd00::5\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "prefer",
+        places: &[Place::Top],
+        arguments: &[value("family", FAMILY, FAMILY_PROSE).default("\"any\"")],
+        prose: "Which addresses of a name are tried, and in which order.",
+        example: "prefer \"ipv4\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "state",
+        places: &[Place::Top],
+        arguments: &[value("folder", Kind::File, "Where. It is made where it is missing.")],
+        reloadable: false,
+        prose: "The folder for what outlives the process: what users have used, copies of lists \
+                that are fetched, and the authority of interception. Without it quotas begin \
+                again with every start.",
+        example: "state \"/var/lib/bifrons\"",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "geoip",
+        places: &[Place::Top],
+        arguments: &[many("file", Kind::File, "Databases in the format of MaxMind (`.mmdb`).")],
+        repeatable: true,
+        prose: "Databases of countries, cities and autonomous systems, asked in this order. They \
+                tell rules where a target is, and exits where they are if nothing is written.",
+        example: "geoip \"GeoLite2-City.mmdb\" \"GeoLite2-ASN.mmdb\"",
         ..Directive::NEW
     },
     Directive::planned(
         "cache",
         &[Place::Top, Place::Site, Place::Route],
         "Keeps responses by the rules of RFC 9111.",
-    ),
-    Directive::planned(
-        "exits",
-        &[Place::Top],
-        "A named set of ways out: source addresses and parent proxies.",
     ),
 ];

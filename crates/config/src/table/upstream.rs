@@ -62,7 +62,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     },
     Directive {
         name: "tls",
-        places: &[Place::To, Place::Upstream, Place::ForwardAuth],
+        places: &[Place::To, Place::Upstream, Place::ForwardAuth, Place::Callout],
         properties: &[
             optional(
                 "ca",
