@@ -91,6 +91,27 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), name })
     }
 
+    /// For servers of which nothing is configured: each is verified against `roots`, for the host
+    /// that is connected to. Nothing is remembered from one connection to the next, by which a
+    /// server could tell that two of them have something to do with each other.
+    ///
+    /// # Errors
+    /// No authorities on the system.
+    pub fn verifying(roots: &Roots, alpn: &[&[u8]]) -> Result<Self, ConfigError> {
+        let whole = |error: &dyn std::fmt::Display| {
+            ConfigError::whole(format!("TLS towards servers cannot be set up: {error}"))
+        };
+        let mut config = ClientConfig::builder_with_provider(crate::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| whole(&error))?
+            .with_root_certificates(roots.get()?)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        config.resumption = Resumption::disabled();
+        config.enable_early_data = false;
+        Ok(Self { config: Arc::new(config), name: None })
+    }
+
     /// Makes the handshake with the server at the other end of `io`.
     ///
     /// `host` is a DNS name, sent as server name, or an address, with or without brackets,

@@ -111,7 +111,9 @@ pub(crate) fn authorities_among(
     Ok(store)
 }
 
-fn private_key(file: &Spanned<std::path::PathBuf>) -> Result<PrivateKeyDer<'static>, ConfigError> {
+pub(crate) fn private_key(
+    file: &Spanned<std::path::PathBuf>,
+) -> Result<PrivateKeyDer<'static>, ConfigError> {
     let bytes = read(file, "private key file")?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         let shown = file.value.display();

@@ -1,4 +1,5 @@
-//! The one connection type of the proxy: plain, TLS, or TLS inside TLS.
+//! The one connection type of the proxy: plain, TLS, TLS inside TLS, or a stream of another
+//! connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,16 +17,20 @@ pub enum Io {
     Tcp(TcpStream),
     /// TLS over another connection, on either side.
     Tls(Box<TlsStream>),
+    /// A stream that another connection carries, among others.
+    Stream(Box<dyn Stream + Send>),
 }
 
 impl Io {
     /// The socket at the bottom, for addresses and options; never for reading or writing.
-    pub fn tcp(&self) -> &TcpStream {
+    /// `None`: it is not this stream's alone.
+    pub fn tcp(&self) -> Option<&TcpStream> {
         let mut io = self;
         loop {
             match io {
-                Self::Tcp(tcp) => return tcp,
+                Self::Tcp(tcp) => return Some(tcp),
                 Self::Tls(tls) => io = tls.transport(),
+                Self::Stream(_) => return None,
             }
         }
     }
@@ -38,7 +43,7 @@ impl Io {
     /// What the outermost handshake agreed upon.
     pub fn info(&self) -> Option<&TlsInfo> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Stream(_) => None,
             Self::Tls(tls) => tls.info(),
         }
     }
@@ -55,6 +60,7 @@ impl std::fmt::Debug for Io {
         match self {
             Self::Tcp(tcp) => f.debug_tuple("Tcp").field(tcp).finish(),
             Self::Tls(tls) => f.debug_tuple("Tls").field(&tls.info()).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
         }
     }
 }
@@ -68,6 +74,7 @@ impl AsyncRead for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, out),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, out),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_read(cx, out),
         }
     }
 }
@@ -81,6 +88,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, data),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, data),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_write(cx, data),
         }
     }
 
@@ -92,6 +100,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, slices),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -103,6 +112,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -110,6 +120,7 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }
@@ -119,6 +130,7 @@ impl Stream for Io {
         match self {
             Self::Tcp(tcp) => tcp.poll_read_ready(cx),
             Self::Tls(tls) => tls.poll_readable(cx),
+            Self::Stream(stream) => stream.poll_readable(cx),
         }
     }
 
@@ -126,13 +138,14 @@ impl Stream for Io {
         match self {
             Self::Tcp(tcp) => tcp.poll_write_ready(cx),
             Self::Tls(tls) => tls.poll_writable(cx),
+            Self::Stream(stream) => stream.poll_writable(cx),
         }
     }
 
     fn raw(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(tcp) => Some(tcp),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Stream(_) => None,
         }
     }
 }

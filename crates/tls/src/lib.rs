@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod authority;
 mod certificates;
 mod client;
 mod client_hello;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+pub use authority::Authority;
 pub use client::ClientTls;
 pub use error::{ConnectError, HandshakeError};
 pub use greeting::{Greeting, UNRECOGNIZED_NAME, greeting};

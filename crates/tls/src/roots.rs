@@ -1,11 +1,12 @@
 //! The authorities of the system, read at most once and only if somebody needs them.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use config::{ConfigError, UpstreamTls};
+use config::{ConfigError, Spanned, UpstreamTls};
 use rustls::RootCertStore;
 
-use crate::ClientTls;
+use crate::{ClientTls, files};
 
 /// The authorities that servers are verified against when none are named.
 #[derive(Debug, Default)]
@@ -38,6 +39,26 @@ impl Roots {
         }
         let client = ClientTls::build(&UpstreamTls::default(), self, &[b"http/1.1"])?;
         Ok(self.client.get_or_init(|| client).clone())
+    }
+
+    /// These, and those of PEM files. Where files are named, the system need not have any.
+    ///
+    /// # Errors
+    /// Every file that is missing, unreadable or not what it should be.
+    pub fn and(&self, files: &[Spanned<PathBuf>]) -> Result<Self, Vec<ConfigError>> {
+        let mut store = match self.get() {
+            Ok(store) => RootCertStore::clone(&store),
+            Err(_) if !files.is_empty() => RootCertStore::empty(),
+            Err(error) => return Err(vec![error]),
+        };
+        let mut errors = Vec::new();
+        for file in files {
+            match files::authorities(file) {
+                Ok(more) => store.extend(more.roots),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(Self::of(store)) } else { Err(errors) }
     }
 
     /// The store.

@@ -72,7 +72,7 @@ async fn sessions_are_resumed_and_tickets_are_no_data() {
         assert_eq!(info.peer.as_ref().unwrap().subject, "CN=a.example");
         // The ticket alone does not make the connection readable.
         accepted.flush().await.unwrap();
-        connected.tcp().readable().await.unwrap();
+        connected.tcp().unwrap().readable().await.unwrap();
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(connected.poll_readable(&mut cx).is_pending());
         accepted.write_all(b"x").await.unwrap();
@@ -176,7 +176,10 @@ async fn tls_inside_tls() {
     );
     let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());
     assert_eq!(accepted.info().unwrap().sni.as_deref(), Some("a.example"));
-    assert_eq!(accepted.tcp().local_addr().unwrap(), connected.tcp().peer_addr().unwrap());
+    assert_eq!(
+        accepted.tcp().unwrap().local_addr().unwrap(),
+        connected.tcp().unwrap().peer_addr().unwrap()
+    );
     let data = vec![7; 200_000];
     let write = async {
         connected.write_all(&data).await.unwrap();

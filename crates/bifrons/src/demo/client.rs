@@ -83,7 +83,8 @@ impl Connection {
 
     /// The address that it comes from.
     pub(super) fn address(&self) -> io::Result<IpAddr> {
-        Ok(self.io.tcp().local_addr()?.ip())
+        let socket = self.io.tcp().ok_or(io::ErrorKind::Unsupported)?;
+        Ok(socket.local_addr()?.ip())
     }
 
     /// What it is made of. Nothing was read on it.
