@@ -215,7 +215,8 @@ impl Rule {
         }
     }
 
-    fn fit_target(&self, host: HostRef<'_>, address: Option<IpAddr>) -> Fit {
+    /// Whether a target of the rule is this one.
+    pub(crate) fn fit_target(&self, host: HostRef<'_>, address: Option<IpAddr>) -> Fit {
         if self.any {
             return Fit::Yes(Ground::Any);
         }

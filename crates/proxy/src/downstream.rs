@@ -11,6 +11,7 @@ mod udp;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use upstream::Wire;
 
 use crate::client::Client;
 use crate::core::{Core, Counted};
+use crate::intercept::Inside;
 use crate::site::TlsIdentity;
 use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Face, Listener};
@@ -49,10 +51,13 @@ pub(crate) struct Accepted {
     /// What it connected to, where a server is to be told, and where it was led here by
     /// netfilter.
     pub(crate) destination: Option<Box<SocketAddr>>,
+    /// The tunnel that its requests come inside of, if its TLS was opened.
+    pub(crate) inside: Option<Rc<Inside>>,
     pub(crate) guard: Guard,
     /// Counts against the limit of its client for as long as it lives.
     _permit: Option<Box<ConnectionPermit>>,
-    _counted: Counted,
+    /// Nothing, where it is a stream of a connection that counts.
+    _counted: Option<Counted>,
 }
 
 /// A connection of which nothing is known yet.
@@ -80,6 +85,29 @@ pub fn serve_connection(
             Box::pin(connection.into_http2(wire)).await;
         }
     }
+}
+
+/// Opens the TLS of a tunnel, and serves the requests inside until it ends. `wire` is the client's
+/// side of the tunnel.
+///
+/// Boxed, for what is served inside may be asked for a tunnel as well, and would contain itself.
+fn serve_inside(
+    core: Rc<Core>,
+    accepted: Accepted,
+    wire: Wire,
+    inside: Rc<Inside>,
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
+        let mut connection = Box::new(h1::Connection::new(core, accepted, wire));
+        let spoken = match connection.enter(inside).await {
+            Some(h1::Spoken::Http1) => connection.serve().await,
+            Some(h1::Spoken::Http2(wire)) => Some(wire),
+            None => None,
+        };
+        if let Some(wire) = spoken {
+            connection.into_http2(wire).await;
+        }
+    })
 }
 
 /// Sees to TLS and to the protocol. A connection that speaks SOCKS is served right here.
@@ -182,13 +210,28 @@ fn admit(core: &Core, serving: &Serving, peer: SocketAddr, opened: Opened) -> Op
         tls_site: None,
         client,
         destination: None,
+        inside: None,
         guard,
         _permit: permit,
-        _counted: counted,
+        _counted: Some(counted),
     })
 }
 
 impl Accepted {
+    /// A stream of this connection, as a connection of its own.
+    fn stream(&self, core: &Core) -> Self {
+        Self {
+            slot: Rc::clone(&self.slot),
+            tls_site: None,
+            client: self.client,
+            destination: None,
+            inside: None,
+            guard: core.clock.guard(),
+            _permit: None,
+            _counted: None,
+        }
+    }
+
     /// Whether it is to end as soon as what runs on it has ended.
     pub(crate) fn is_draining(&self, core: &Core) -> bool {
         core.is_draining() || self.slot.is_gone()
@@ -267,7 +310,7 @@ pub(crate) const HURRY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Does what a new connection begins with, under its guard; when the core drains or the listener
 /// went, it has only [`HURRY`] left.
-async fn hurried<T>(
+pub(crate) async fn hurried<T>(
     core: &Core,
     slot: &ListenerSlot,
     guard: &Guard,

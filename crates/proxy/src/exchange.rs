@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use message::framing::{BodyLength, request_body};
 use message::hop;
@@ -12,6 +13,7 @@ use net::watchdog::Guard;
 use crate::client::Client;
 use crate::core::{Core, View};
 use crate::failure::{Failure, Kind};
+use crate::intercept::Inside;
 use crate::peer::{DownPeer, Peer, PeerError};
 use crate::record::Record;
 use crate::respond::Answer;
@@ -44,16 +46,22 @@ pub(crate) struct Exchange<'a> {
     pub(crate) awaits_continue: bool,
     /// A final response was begun: it is too late for another one.
     pub(crate) head_sent: bool,
+    /// The tunnel that it came inside of, if its TLS was opened.
+    pub(crate) inside: Option<&'a Inside>,
+    /// The tunnel that it has become, if its TLS is to be opened.
+    pub(crate) opens: Option<Rc<Inside>>,
     pub(crate) record: Record,
 }
 
 /// What becomes of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Next {
     /// The next request.
     Request,
     /// The client speaks HTTP/2.
     Http2,
+    /// TLS, to be opened, and requests inside it.
+    Inside(Rc<Inside>),
     /// It is closed.
     Close {
         /// The client may still be sending.
@@ -92,10 +100,11 @@ pub(crate) async fn run(x: &mut Exchange<'_>, failure: Option<Failure>) -> Next 
     if outcome.is_ok() && x.keep_alive && !x.down.is_stream() {
         x.discard_body().await;
     }
-    let next = match outcome {
-        Ok(()) if x.keep_alive => Next::Request,
+    let next = match (outcome, x.opens.take()) {
+        (Ok(()), Some(inside)) => Next::Inside(inside),
+        (Ok(()), None) if x.keep_alive => Next::Request,
         // The client asked for it and has sent all it had to: nothing is lost by closing at once.
-        Ok(()) if x.said.close && x.down.is_done() => Next::Close { linger: false },
+        (Ok(()), None) if x.said.close && x.down.is_done() => Next::Close { linger: false },
         _ => Next::Close { linger: true },
     };
     x.record();

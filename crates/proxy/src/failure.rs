@@ -362,7 +362,9 @@ impl Failure {
         }
     }
 
-    fn of_tls(error: &tls::ConnectError) -> Self {
+    /// TLS with a server that failed.
+    #[must_use]
+    pub fn of_tls(error: &tls::ConnectError) -> Self {
         let kind = match error {
             tls::ConnectError::InvalidName(_) | tls::ConnectError::Certificate(_) => {
                 Kind::TlsCertificateError

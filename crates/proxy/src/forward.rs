@@ -18,6 +18,7 @@ use crate::downstream::{pac, transparent};
 use crate::exchange::{Aim, Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry};
 use crate::gate::{self, take_credentials};
+use crate::intercept::{self, Inside};
 use crate::peer::{DownPeer, H1Peer, UpPeer};
 use crate::relay::{self, Outcome, Terms};
 use crate::reverse::{finish_connection_fields, passes_upgrade};
@@ -45,6 +46,9 @@ pub(crate) async fn serve<'a>(
     face: &'a Forward,
     aim: Aim,
 ) -> Result<(), Failure> {
+    if let Some(inside) = x.inside {
+        return intercept::serve(x, face, aim, inside).await;
+    }
     let led_here = face.config.transparent.is_some();
     if let Some(pac) = face.config.pac.as_ref().filter(|_| !led_here)
         && pac::is_asked(&x.request, &aim.target)
@@ -62,7 +66,7 @@ pub(crate) async fn serve<'a>(
         Target::Authority => connect(x, face, &aim).await,
         Target::Absolute { secure: false, path, .. } => {
             let path = path.clone();
-            Plain { face, aim: &aim, path }.serve(x).await
+            Plain { face, aim: &aim, path, inside: None }.serve(x).await
         }
         Target::Absolute { secure: true, .. } => {
             Err(Failure::with(Kind::RequestError, "https through a proxy needs CONNECT"))
@@ -118,13 +122,16 @@ impl AddressFilter for Filter<'_> {
     }
 }
 
-/// What is asked of the rules.
-pub(crate) fn asked<'h>(host: &'h Host<'_>, port: u16, entry: Entry) -> Asked<'h> {
-    let host = match host {
+pub(crate) fn host_ref<'h>(host: &'h Host<'_>) -> HostRef<'h> {
+    match host {
         Host::Name(name) => HostRef::Name(name),
         Host::Address(address) => HostRef::Address(*address),
-    };
-    Asked::new(host, port, entry, Timestamp::now())
+    }
+}
+
+/// What is asked of the rules.
+pub(crate) fn asked<'h>(host: &'h Host<'_>, port: u16, entry: Entry) -> Asked<'h> {
+    Asked::new(host_ref(host), port, entry, Timestamp::now())
 }
 
 /// Connects to a target that the rules let through, by name and by address.
@@ -216,7 +223,8 @@ async fn connect(x: &mut Exchange<'_>, face: &Forward, aim: &Aim) -> Result<(), 
         }
     }
     x.flush_answer().await?;
-    let mut wire = connection.wire;
+    let opened = Box::pin(intercept::open(x, face, &authority.host, port, connection));
+    let Some(Connection { mut wire, .. }) = opened.await? else { return Ok(()) };
     let idle = face.config.timeouts.tunnel_idle;
     Box::pin(tunnel::run(x, tunnel::End::Wire(&mut wire), idle)).await
 }
@@ -226,6 +234,25 @@ pub(crate) struct Plain<'a, 'b> {
     pub(crate) face: &'a Forward,
     pub(crate) aim: &'b Aim,
     pub(crate) path: PathAndQuery,
+    /// The tunnel that it came inside of, if its TLS was opened.
+    pub(crate) inside: Option<&'a Inside>,
+}
+
+/// What a connection that is kept for a request may be used for.
+pub(crate) fn origin_key(
+    x: &Exchange<'_>,
+    host: &Host<'_>,
+    port: u16,
+    inside: Option<&Inside>,
+) -> OriginKey {
+    OriginKey {
+        listener: x.listener.address,
+        user: x.record.user.clone(),
+        host: host.clone().into_owned(),
+        port,
+        tls: inside.is_some(),
+        address: inside.and_then(|inside| inside.address),
+    }
 }
 
 impl<'a> Plain<'a, '_> {
@@ -241,15 +268,10 @@ impl<'a> Plain<'a, '_> {
         let Some(authority) = &self.aim.authority else {
             return Err(Failure::with(Kind::RequestError, "no host"));
         };
-        let port = authority.port.unwrap_or(80);
+        let port = authority.port.unwrap_or(if self.inside.is_some() { 443 } else { 80 });
         admit(self.face, &authority.host, port, Entry::Plain)?;
         let upgrade = self.prepare(x);
-        let key = OriginKey {
-            listener: x.listener.address,
-            user: x.record.user.clone(),
-            host: authority.host.clone(),
-            port,
-        };
+        let key = origin_key(x, &authority.host, port, self.inside);
         // Once over a connection that was kept, and once more over a new one.
         if let Some(connection) = x.core.origins.take(&key) {
             x.core.counters.upstream_reused.inc();
@@ -266,8 +288,22 @@ impl<'a> Plain<'a, '_> {
                 done => return done,
             }
         }
-        let connection = reach(x, self.face, &authority.host, port, Entry::Plain).await?;
+        let connection = self.connect(x, &authority.host, port).await?;
         self.attempt(x, connection, &key, upgrade).await
+    }
+
+    /// A new connection to the origin.
+    async fn connect(
+        &self,
+        x: &mut Exchange<'a>,
+        host: &Host<'_>,
+        port: u16,
+    ) -> Result<Connection, Failure> {
+        let Some(inside) = self.inside else {
+            return reach(x, self.face, host, port, Entry::Plain).await;
+        };
+        let connection = reach(x, self.face, &inside.reached(), port, Entry::Plain).await?;
+        Box::pin(intercept::secure(x, self.face, inside, connection)).await
     }
 
     async fn attempt(

@@ -14,6 +14,7 @@ mod explain;
 mod failure;
 mod forward;
 mod gate;
+mod intercept;
 mod mapping;
 mod pacing;
 mod patience;

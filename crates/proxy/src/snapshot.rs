@@ -19,6 +19,7 @@ use tls::{Roots, ServerSite, ServerTls};
 use upstream::{ClusterPlan, Registry};
 
 use crate::downstream::carry::Routes;
+use crate::intercept::Interception;
 use crate::site::{Site, SiteTable, TlsIdentity};
 
 pub use changes::{Change, Changes};
@@ -180,6 +181,8 @@ pub struct Forward {
     /// Whose connections are taken at all.
     pub(crate) clients: policy::ClientNets,
     pub(crate) max_body: u64,
+    /// TLS that is opened, where any is.
+    pub(crate) intercept: Option<Interception>,
 }
 
 /// A listener that carries bytes.
@@ -489,7 +492,16 @@ fn build_forwards(
             Some(old) if old.has_forward_tls(bare) => Some(old.tls.clone()),
             _ => keep(build_sole_tls(forward.tls.as_ref(), forward.http2, ALPN), errors),
         };
-        if let (Some(targets), Some(tls), Some(users)) = (targets, tls, users) {
+        let intercept = match &forward.intercept {
+            None => Some(None),
+            Some(intercept) => {
+                let (http2, state) = (forward.http2, rules.state);
+                keep(Interception::build(intercept, http2, state, sources), errors).map(Some)
+            }
+        };
+        if let (Some(targets), Some(tls), Some(users), Some(intercept)) =
+            (targets, tls, users, intercept)
+        {
             let face = Face::Forward(Box::new(Forward {
                 heads: head_limits(&bare.limits),
                 max_body: body_limit(&bare.limits),
@@ -498,6 +510,7 @@ fn build_forwards(
                 own: own.clone(),
                 users,
                 targets,
+                intercept,
             }));
             let introducers = TrustedPeers::build(&bare.proxy_protocol);
             listeners.push(Arc::new(Listener { address: bare.listen, face, tls, introducers }));

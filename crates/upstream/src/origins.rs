@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,6 +30,11 @@ pub struct OriginKey {
     pub host: Host<'static>,
     /// The origin's port.
     pub port: u16,
+    /// Whether it is TLS, verified for `host`.
+    pub tls: bool,
+    /// Where it goes, if not where the name of `host` leads: a client that resolves names by
+    /// itself has said so.
+    pub address: Option<IpAddr>,
 }
 
 /// Kept connections of one core.

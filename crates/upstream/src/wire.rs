@@ -92,6 +92,15 @@ impl Wire {
         received
     }
 
+    /// Puts back what was taken by [`Wire::take_received`], and perhaps more that was received
+    /// behind it in the meantime.
+    pub fn put_back(&mut self, received: Vec<u8>) {
+        debug_assert!(self.received().is_empty());
+        self.received = received;
+        self.used = 0;
+        self.scanned = 0;
+    }
+
     /// Whether the wire holds a buffer.
     #[must_use]
     pub fn has_buffer(&self) -> bool {

@@ -15,6 +15,7 @@ use super::{Accepted, HURRY};
 use crate::core::Core;
 use crate::exchange::{self, Exchange, Next};
 use crate::failure::{Failure, Kind};
+use crate::intercept::{self, Inside};
 use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
 use crate::slot::Serving;
@@ -34,6 +35,14 @@ pub(super) struct Connection {
     hurried: bool,
 }
 
+/// What a client speaks inside the TLS of a tunnel.
+pub(super) enum Spoken {
+    /// HTTP/1; the connection has it.
+    Http1,
+    /// HTTP/2.
+    Http2(Wire),
+}
+
 impl Connection {
     pub(super) fn new(core: Rc<Core>, accepted: Accepted, wire: Wire) -> Self {
         Self { core, accepted, wire: Some(wire), requests: 0, hurried: false }
@@ -49,10 +58,30 @@ impl Connection {
                 Next::Request => {}
                 Next::Close { .. } => return None,
                 Next::Http2 => return self.wire.take(),
+                Next::Inside(inside) => match Box::pin(self.enter(inside)).await {
+                    Some(Spoken::Http1) => {}
+                    Some(Spoken::Http2(wire)) => return Some(wire),
+                    None => return None,
+                },
             }
         }
         self.goodbye().await;
         None
+    }
+
+    /// Opens the TLS of the tunnel that the connection has become. What comes next is a new
+    /// connection in all but name. `None`: it is over.
+    pub(super) async fn enter(&mut self, inside: Rc<Inside>) -> Option<Spoken> {
+        let wire = self.wire.take()?;
+        let wire = intercept::accept(&self.core, &self.accepted, &inside, wire).await?;
+        self.accepted.inside = Some(inside);
+        self.accepted.client.secure = true;
+        self.requests = 0;
+        if wire.io.info().is_some_and(|info| info.alpn.as_deref() == Some(b"h2")) {
+            return Some(Spoken::Http2(wire));
+        }
+        self.wire = Some(wire);
+        Some(Spoken::Http1)
     }
 
     /// Serves what is found to be HTTP/2.
@@ -191,6 +220,8 @@ impl Connection {
             keep_alive: true,
             awaits_continue: false,
             head_sent: false,
+            inside: self.accepted.inside.as_deref(),
+            opens: None,
             record: Record::new(started),
         }
     }

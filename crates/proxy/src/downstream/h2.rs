@@ -29,7 +29,7 @@ use self::ledger::Ledger;
 use self::metered::{Meter, Metered};
 use super::{Accepted, HURRY};
 use crate::core::Core;
-use crate::exchange::{self, Exchange};
+use crate::exchange::{self, Exchange, Next};
 use crate::failure::{Failure, Kind};
 use crate::peer::{DownPeer, H2Down};
 use crate::record::Record;
@@ -257,7 +257,7 @@ impl Drop for Active {
 
 /// Serves one request.
 async fn serve_stream(
-    core: &Core,
+    core: &Rc<Core>,
     accepted: &Accepted,
     tls: Option<Rc<TlsInfo>>,
     request: Request<RecvStream>,
@@ -302,7 +302,15 @@ async fn serve_stream(
         keep_alive: true,
         awaits_continue: false,
         head_sent: false,
+        inside: accepted.inside.as_deref(),
+        opens: None,
         record: Record::new(started),
     };
-    exchange::run(&mut x, failure).await;
+    let next = exchange::run(&mut x, failure).await;
+    drop(x);
+    drop(serving);
+    if let (Next::Inside(inside), DownPeer::H1(down)) = (next, down) {
+        let stream = accepted.stream(core);
+        super::serve_inside(Rc::clone(core), stream, down.wire, inside).await;
+    }
 }

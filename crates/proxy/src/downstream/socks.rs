@@ -9,14 +9,15 @@ use config::{ExitKind, ExitPool, WayOut};
 use message::framing::BodyLength;
 use message::{Host, Method, RequestHead, Version, hop};
 use policy::Entry;
-use upstream::Wire;
+use upstream::{Connection, Wire};
 
 use super::socks_wire::{Incomplete, Request, methods, password, request4, request5};
-use super::{Accepted, linger, socks_bind, udp};
+use super::{Accepted, linger, serve_inside, socks_bind, udp};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::forward::{check_password, reach};
+use crate::intercept;
 use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
 use crate::slot::{ListenerSlot, Serving};
@@ -55,7 +56,7 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
     let listener = serving.listener();
     let Face::Forward(face) = &listener.face else { return };
     let mut down = DownPeer::H1(H1Peer::new(wire));
-    {
+    let inside = {
         let mut x = exchange(core, &serving, &accepted, &mut down, nothing(core));
         let version = match next_bytes(&mut x).await {
             true => wire_of(x.down).received().first().copied(),
@@ -76,8 +77,15 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
             core.counters.face(listener.telemetry_face()).requests_started.inc();
             x.record();
         }
+        x.opens.take()
+    };
+    match (inside, down) {
+        (Some(inside), DownPeer::H1(down)) => {
+            drop(serving);
+            serve_inside(Rc::clone(core), accepted, down.wire, inside).await;
+        }
+        (_, mut down) => linger(&accepted.guard, wire_of(&mut down)).await,
     }
-    linger(&accepted.guard, wire_of(&mut down)).await;
 }
 
 /// A request of which nothing is known yet.
@@ -114,6 +122,8 @@ pub(super) fn exchange<'a>(
         keep_alive: false,
         awaits_continue: false,
         head_sent: false,
+        inside: None,
+        opens: None,
         record: Record::new(Instant::now()),
     }
 }
@@ -206,8 +216,15 @@ async fn tunnel(
     let connection = reach(x, face, &host, request.port, Entry::Socks).await.map_err(&refuse)?;
     send(x, granted).await?;
     x.record.status = 200;
-    let (mut up, idle) = (connection.wire, face.config.timeouts.tunnel_idle);
-    if let Err(failure) = tunnel::run(x, End::Wire(&mut up), idle).await {
+    let carried = match intercept::open(x, face, &host, request.port, connection).await {
+        Ok(Some(Connection { mut wire, .. })) => {
+            let idle = face.config.timeouts.tunnel_idle;
+            tunnel::run(x, End::Wire(&mut wire), idle).await
+        }
+        Ok(None) => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = carried {
         x.record.note_failure(&failure);
     }
     Ok(())

@@ -20,11 +20,12 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use upstream::Wire;
 
-use super::{Accepted, hurried, linger, socks};
+use super::{Accepted, hurried, linger, serve_inside, socks};
 use crate::core::Core;
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
 use crate::forward::{Plain, admit, check, reach};
+use crate::intercept;
 use crate::peer::{DownPeer, H1Peer};
 use crate::snapshot::{Face, Forward};
 use crate::tunnel::{self, End};
@@ -82,7 +83,7 @@ pub(super) async fn serve(
     if begun.words == FirstWords::Http {
         return Some((accepted, Wire::with_received(begun.io, begun.early)));
     }
-    carry(core, &accepted, begun, original).await;
+    carry(core, accepted, begun, original).await;
     None
 }
 
@@ -192,20 +193,27 @@ fn look(bytes: &[u8]) -> FirstWords {
 }
 
 /// Carries a connection whose bytes are nobody's business.
-async fn carry(core: &Rc<Core>, accepted: &Accepted, begun: Begun, original: SocketAddr) {
+async fn carry(core: &Rc<Core>, accepted: Accepted, begun: Begun, original: SocketAddr) {
     let serving = core.serving(&accepted.slot);
     let Face::Forward(face) = &serving.listener().face else { return };
     let Begun { io, early, words, name } = begun;
     let Some(request) = request(core, original, name.as_deref()) else { return };
     let mut down = DownPeer::H1(H1Peer::new(Wire::with_received(io, early)));
-    let refused = {
-        let mut x = socks::exchange(core, &serving, accepted, &mut down, request);
+    let (refused, inside) = {
+        let mut x = socks::exchange(core, &serving, &accepted, &mut down, request);
         x.record.protocol = Some(if words == FirstWords::Tls { "TLS" } else { "TCP" });
         let outcome = connect(&mut x, face, name.as_deref(), original).await;
         let refused = x.record.status != 200;
         finish(&mut x, outcome);
-        refused
+        (refused, x.opens.take())
     };
+    if let Some(inside) = inside {
+        if let DownPeer::H1(down) = down {
+            drop(serving);
+            serve_inside(Rc::clone(core), accepted, down.wire, inside).await;
+        }
+        return;
+    }
     if refused && words == FirstWords::Tls {
         let wire = socks::wire_of(&mut down);
         // The connection ends whether this arrives or not.
@@ -236,6 +244,10 @@ async fn connect(
     let host = Host::Address(original.ip());
     let connection = reach(x, face, &host, original.port(), Entry::Connect).await?;
     x.record.status = 200;
+    let port = original.port();
+    let Some(connection) = intercept::open(x, face, &host, port, connection).await? else {
+        return Ok(());
+    };
     let (mut up, idle) = (connection.wire, face.config.timeouts.tunnel_idle);
     tunnel::run(x, End::Wire(&mut up), idle).await
 }
@@ -288,7 +300,7 @@ pub(crate) async fn relay<'a>(
     }
     let address = Authority { host: Host::Address(original.ip()), port: Some(original.port()) };
     let aim = Aim { authority: Some(address), ..aim };
-    Plain { face, aim: &aim, path }.serve(x).await
+    Plain { face, aim: &aim, path, inside: None }.serve(x).await
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ pub(super) async fn associate(
 
 /// The socket that the client sends to: at the address that it has connected to already.
 fn bind_inside(wire: &Wire) -> io::Result<UdpSocket> {
-    let mut here = wire.io.tcp().local_addr()?;
+    let mut here = wire.io.tcp().ok_or(io::ErrorKind::Unsupported)?.local_addr()?;
     here.set_port(0);
     if canonical(here.ip()) != here.ip() {
         here = SocketAddr::new(canonical(here.ip()), 0);

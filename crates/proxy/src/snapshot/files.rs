@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use config::{Config, ErrorPage, PageBody, Spanned, TargetPattern, UpstreamTls};
 
+use crate::intercept::authority_files;
+
 /// What tells one state of a file from another; symbolic links are followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
@@ -101,12 +103,21 @@ pub(crate) fn of_users<'a>(
     files.chain(lists)
 }
 
-/// The lists that the rules of a listener name.
+/// The lists that the rules of a listener name, and what it opens TLS with.
 pub(crate) fn of_forward<'a>(
     forward: &'a config::Forward,
     state: Option<&'a Path>,
 ) -> impl Iterator<Item = PathBuf> {
-    of_rules(&forward.rules, state)
+    let intercept = forward.intercept.iter().flat_map(move |intercept| {
+        let authority = authority_files(intercept, state).ok();
+        let authority = authority.into_iter().flat_map(|pair| [pair.cert.value, pair.key.value]);
+        let trust = intercept.trust.iter().map(|file| file.value.clone());
+        authority
+            .chain(trust)
+            .chain(of_targets(intercept.hosts.iter(), state))
+            .chain(of_targets(intercept.except.iter(), state))
+    });
+    of_rules(&forward.rules, state).chain(intercept)
 }
 
 /// The lists that a pool of exits names.
@@ -124,7 +135,14 @@ fn of_rules<'a>(
     rules: &'a [config::TargetRule],
     state: Option<&'a Path>,
 ) -> impl Iterator<Item = PathBuf> {
-    rules.iter().flat_map(|rule| &rule.targets).filter_map(move |target| match target {
+    of_targets(rules.iter().flat_map(|rule| &rule.targets), state)
+}
+
+fn of_targets<'a>(
+    targets: impl Iterator<Item = &'a TargetPattern>,
+    state: Option<&'a Path>,
+) -> impl Iterator<Item = PathBuf> {
+    targets.filter_map(move |target| match target {
         TargetPattern::List(list) => Some(list.value.path(state)),
         _ => None,
     })
