@@ -1,16 +1,16 @@
-//! Days, months and hours of the week in a time zone.
+//! Days and months in a time zone.
 
 use std::fmt;
 use std::str::FromStr;
 
-use config::{ConfigError, Hours, Period, Span};
-use jiff::civil::{Date, DateTime};
+use config::{ConfigError, Period, Span};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
 
 /// A time zone.
 #[derive(Debug, Clone)]
-pub struct Zone(TimeZone);
+pub struct Zone(pub(crate) TimeZone);
 
 impl Zone {
     /// The one of this name in the IANA database, or that of the system.
@@ -18,8 +18,8 @@ impl Zone {
     /// # Errors
     /// There is none of this name.
     pub fn named(name: Option<&str>, span: Span) -> Result<Self, ConfigError> {
-        let Some(name) = name else { return Ok(Self(TimeZone::system())) };
-        TimeZone::get(name).map(Self).map_err(|_| {
+        policy::time_zone(name).map(Self).map_err(|_| {
+            let name = name.unwrap_or_default();
             ConfigError::at(span, format!("there is no time zone `{name}`"), "named here")
                 .help("write a name of the IANA database, such as \"America/Toronto\" or \"UTC\"")
         })
@@ -33,9 +33,7 @@ impl Zone {
 
     /// The local time at so many seconds since 1970.
     fn local(&self, unix: i64) -> ZonedDateTime {
-        let last = Timestamp::MAX.as_second();
-        let timestamp = Timestamp::from_second(unix.clamp(Timestamp::MIN.as_second(), last));
-        timestamp.unwrap_or_default().to_zoned_datetime(self.0.clone())
+        timestamp(unix).to_zoned_datetime(self.0.clone())
     }
 
     /// The day that it is.
@@ -64,26 +62,12 @@ impl Zone {
             .and_then(|midnight| midnight.start_of_day())
             .map_or(i64::MAX, |midnight| midnight.timestamp().as_second())
     }
-
-    /// Whether it is one of these times; always, where there are none.
-    #[must_use]
-    pub fn is_within(&self, hours: &[Hours], unix: i64) -> bool {
-        hours.is_empty() || {
-            let local = self.local(unix).datetime();
-            hours.iter().any(|hours| is_within(hours, local))
-        }
-    }
 }
 
-fn is_within(hours: &Hours, local: DateTime) -> bool {
-    let minute = local.hour() as u16 * 60 + local.minute() as u16;
-    let today = local.weekday().to_monday_zero_offset();
-    let begins_on = |day: i8| hours.days.0 & (1 << day.rem_euclid(7)) != 0;
-    if hours.from < hours.until {
-        return begins_on(today) && (hours.from..hours.until).contains(&minute);
-    }
-    // Over midnight: the evening of today, or the morning after yesterday.
-    (begins_on(today) && minute >= hours.from) || (begins_on(today - 1) && minute < hours.until)
+/// So many seconds since 1970, or the end of the calendar.
+pub(crate) fn timestamp(unix: i64) -> Timestamp {
+    let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(unix.clamp(first, last)).unwrap_or_default()
 }
 
 /// One day or month.

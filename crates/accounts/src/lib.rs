@@ -7,7 +7,7 @@
 //! * [`Meter`]: what one request or tunnel moves. A byte passes only after it was reserved, by
 //!   compare-and-swap on what all cores share: so quotas and budgets are exact to the byte.
 //! * [`UsageQuery`]: what was used, by user, exit, target and day.
-
+//! * [`UserStore`]: users, their passwords, keys and limits, in a file of their own.
 //!
 //! Time is a parameter ([`Moment`]) everywhere but in the thread that writes.
 
@@ -24,8 +24,10 @@ mod meter;
 mod moment;
 mod purse;
 mod query;
+mod schema;
 mod store;
 mod tally;
+mod users;
 mod writer;
 
 pub use account::{Account, ConnectionPermit, PeriodStanding, Standing};
@@ -38,4 +40,8 @@ pub use meter::{Direction, Granted, Meter};
 pub use moment::Moment;
 pub use query::{By, UsageQuery, UsageRow, money, to_csv};
 pub use store::FILE as USAGE_FILE;
+pub use users::{
+    ApiKey, StoredKey, StoredUser, UserStore, UserStoreError, generate_password, hash_password,
+    users_of,
+};
 pub use writer::{Status, Total};

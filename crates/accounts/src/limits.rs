@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use config::{Country, Hours, Period, UserLimits};
+use config::{Country, Period, UserLimits};
+use policy::WeekTimes;
 
 use crate::bucket::Rate;
-use crate::calendar::Zone;
+use crate::calendar::{Zone, timestamp};
 
 /// What a user may, compiled from [`UserLimits`]. Immutable; shared by all who have the same.
 #[derive(Debug, Clone)]
@@ -17,7 +18,7 @@ pub struct Limits {
     pub(crate) requests: Option<Rate>,
     pub(crate) bandwidth: Option<Rate>,
     pub(crate) expires: Option<i64>,
-    hours: Vec<Hours>,
+    hours: Option<WeekTimes>,
     exits: Vec<Box<str>>,
     countries: Vec<Country>,
 }
@@ -78,7 +79,7 @@ impl Limits {
                 .bandwidth
                 .map(|bytes| Rate::new(bytes, Duration::from_secs(1), burst(bytes))),
             expires: None,
-            hours: limits.hours.clone(),
+            hours: (!limits.hours.is_empty()).then(|| WeekTimes::build(&limits.hours, &zone.0)),
             exits: limits.exits.iter().map(|exit| exit.as_str().into()).collect(),
             countries: limits.countries.clone(),
         }
@@ -113,7 +114,7 @@ impl Limits {
     /// Whether it may ask at this time (seconds since 1970).
     #[must_use]
     pub fn allows_time(&self, unix: i64) -> bool {
-        self.zone.is_within(&self.hours, unix)
+        self.hours.as_ref().is_none_or(|hours| hours.contains(timestamp(unix)))
     }
 
     /// Whether a stream ever has to wait or to stop. Where not, asking for grants is still needed:

@@ -90,14 +90,14 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(text)?;
         // A process that is killed loses nothing by it; a machine without power, the last second.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(text)?;
-        schema::prepare(&connection)?;
+        schema::SCHEMA.prepare(&connection)?;
         let saved = saved_periods(&connection).map_err(text)?;
         Ok((Self { connection, file: Some(file) }, saved))
     }
 
     fn in_memory() -> Result<Self, String> {
         let connection = Connection::open_in_memory().map_err(text)?;
-        schema::prepare(&connection)?;
+        schema::SCHEMA.prepare(&connection)?;
         Ok(Self { connection, file: None })
     }
 
@@ -115,7 +115,7 @@ impl Store {
             }
             .map_err(text)?;
             connection.busy_timeout(BUSY).map_err(text)?;
-            schema::check(&connection)?;
+            schema::SCHEMA.check(&connection)?;
             Ok(connection)
         };
         if !file.exists() {

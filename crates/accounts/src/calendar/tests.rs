@@ -1,5 +1,3 @@
-use config::Weekdays;
-
 use super::*;
 
 fn span() -> Span {
@@ -94,36 +92,4 @@ fn periods_follow_each_other() {
             }
         }
     }
-}
-
-#[test]
-fn hours_of_the_week() {
-    let weekdays = Weekdays(0b001_1111);
-    let office = Hours { days: weekdays, from: 8 * 60, until: 18 * 60 };
-    let night = Hours { days: Weekdays(1 << 4), from: 22 * 60, until: 6 * 60 };
-    let toronto = zone("America/Toronto");
-    // 2026-07-31 is a Friday; Toronto is four hours behind.
-    for (now, in_office, at_night) in [
-        ("2026-07-31T11:59:59Z", false, false),
-        ("2026-07-31T12:00:00Z", true, false),
-        ("2026-07-31T21:59:59Z", true, false),
-        ("2026-07-31T22:00:00Z", false, false),
-        ("2026-08-01T02:00:00Z", false, true),
-        ("2026-08-01T09:59:59Z", false, true),
-        ("2026-08-01T10:00:00Z", false, false),
-        ("2026-08-01T14:00:00Z", false, false),
-        // The evening of Saturday.
-        ("2026-08-02T03:00:00Z", false, false),
-    ] {
-        assert_eq!(toronto.is_within(&[office], at(now)), in_office, "{now}");
-        assert_eq!(toronto.is_within(&[night], at(now)), at_night, "{now}");
-        assert_eq!(toronto.is_within(&[office, night], at(now)), in_office || at_night, "{now}");
-        assert!(toronto.is_within(&[], at(now)));
-    }
-    // All day, on Sundays.
-    let sundays = Hours { days: Weekdays(1 << 6), from: 0, until: 0 };
-    assert!(Zone::utc().is_within(&[sundays], at("2026-08-02T00:00:00Z")));
-    assert!(Zone::utc().is_within(&[sundays], at("2026-08-02T23:59:59Z")));
-    assert!(!Zone::utc().is_within(&[sundays], at("2026-08-03T00:00:00Z")));
-    assert!(!Zone::utc().is_within(&[sundays], at("2026-08-01T23:59:59Z")));
 }
