@@ -5,6 +5,7 @@
 //! never told.
 
 mod facts;
+mod gateway;
 mod reload;
 
 use std::collections::HashMap;
@@ -12,7 +13,6 @@ use std::hash::Hash;
 
 use crate::model::*;
 use crate::show;
-use facts::Facts;
 
 /// What one configuration has that the other has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +92,7 @@ pub fn diff(old: &Config, new: &Config) -> Difference {
     changes.extend(both.listeners());
     changes.extend(both.sites());
     changes.extend(both.upstreams());
+    changes.extend(both.exits());
     changes.extend(both.users());
     changes.extend(both.forwards());
     changes.extend(both.tunnels());
@@ -161,7 +162,8 @@ impl<'a> Both<'a> {
             Sign::Removed | Sign::Changed => format!("upstream {}", upstream.name),
         };
         pairs.changes(name, |old, new| {
-            let mut changes = facts::compare(facts::upstream(old), facts::upstream(new));
+            let mut changes =
+                facts::compare(facts::upstream(old, self.old), facts::upstream(new, self.new));
             let servers = Pairs::of(&old.servers, &new.servers, show::server);
             let name = |sign, server: &Server| {
                 let url = show::server(server);
@@ -177,42 +179,11 @@ impl<'a> Both<'a> {
                     facts::compare(facts::server(old), facts::server(new))
                 }),
             );
-            let same = Upstream { servers: Vec::new(), ..old.clone() }
-                == Upstream { servers: Vec::new(), ..new.clone() };
-            or_something(changes, same)
-        })
-    }
-
-    fn users(&self) -> Vec<Change> {
-        let pairs = Pairs::of(&self.old.users, &self.new.users, |set| set.name.as_str());
-        let name = |_, set: &UserSet| format!("users {}", set.name);
-        pairs.changes(name, |old, new| {
-            let files = |set: &UserSet| {
-                let mut facts = Facts::default();
-                facts.many("file", set.files.iter().map(|file| file.value.display().to_string()));
-                facts
+            let bare = |upstream: &Upstream| Upstream {
+                servers: Vec::new(),
+                exit: upstream.exit.map(|_| 0),
+                ..upstream.clone()
             };
-            let mut changes = facts::compare(files(old), files(new));
-            let users = Pairs::of(&old.users, &new.users, |user| user.name.as_str());
-            changes.extend(users.changes(
-                |_, user| format!("user {}", user.name),
-                |old, new| match old.password == new.password {
-                    true => Vec::new(),
-                    false => vec![Change::new(Sign::Changed, "password")],
-                },
-            ));
-            changes
-        })
-    }
-
-    fn forwards(&self) -> Vec<Change> {
-        let pairs = Pairs::of(&self.old.forwards, &self.new.forwards, |forward| forward.listen);
-        let name = |_, forward: &Forward| format!("forward {}", forward.listen);
-        pairs.changes(name, |old, new| {
-            let changes =
-                facts::compare(facts::forward(old, self.old), facts::forward(new, self.new));
-            let bare =
-                |forward: &Forward| Forward { auth: None, name: String::new(), ..forward.clone() };
             or_something(changes, bare(old) == bare(new))
         })
     }

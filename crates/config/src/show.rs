@@ -1,9 +1,14 @@
 //! Values of the model in the words of the language, for reports. Secrets are never shown.
 
+mod exits;
+mod gateway;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::model::*;
+pub use exits::*;
+pub use gateway::*;
 
 /// `75s`, `500ms`, `1h`.
 #[must_use]
@@ -106,36 +111,6 @@ pub fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Allow => "allow",
         Verdict::Deny => "deny",
     }
-}
-
-/// The path or the URL.
-#[must_use]
-pub fn list_source(source: &ListSource) -> String {
-    match source {
-        ListSource::File(path) => path.display().to_string(),
-        ListSource::Url { url, .. } => url.clone(),
-    }
-}
-
-/// `deny "ads.example" list="…" port=80,443`, nearly as it was written.
-#[must_use]
-pub fn target_rule(rule: &TargetRule) -> String {
-    let mut text = verdict(rule.verdict).to_owned();
-    for target in &rule.targets {
-        text.push(' ');
-        text.push_str(&match target {
-            TargetPattern::Any => "*".to_owned(),
-            TargetPattern::Net(network) => net(network),
-            TargetPattern::Domain(name) => name.clone(),
-            TargetPattern::Subdomains(suffix) => format!("*{suffix}"),
-            TargetPattern::Regex(regex) => format!("regex={}", regex.value),
-            TargetPattern::List(list) => format!("list={}", list_source(&list.value)),
-        });
-    }
-    if !rule.ports.is_empty() {
-        let _ = write!(text, " port={}", ports(&rule.ports));
-    }
-    text
 }
 
 /// `80,443,1024-65535`.

@@ -80,7 +80,16 @@ fn no_secret_is_told() {
         format!(
             r#"
             admin "127.0.0.1:9901" token="{secret}-admin-token-of-enough-length"
-            users "staff" {{ user "alice" password="{secret}"; }}
+            users "staff" {{
+                user "alice" password="{secret}" {{ api-key "{secret}-of-the-api-key"; }}
+                callout "http://127.0.0.1:9000/check?token={secret}"
+            }}
+            exits "world" {{
+                proxy "http://alice:{secret}@10.0.0.1" "socks5://{secret}@10.0.0.2"
+                list "https://lists.example/proxies?token={secret}"
+                health target="https://ip.example/?key={secret}"
+            }}
+            state "/var/lib/bifrons"
             site "http://a.example:8080" {{
                 to "http://127.0.0.1:1" {{ sticky cookie="c" secret="{secret}-of-the-cookie-that-is-long-enough"; }}
             }}
@@ -90,7 +99,7 @@ fn no_secret_is_told() {
     };
     let difference = diff(&parse(&text("hunter2")), &parse(&text("correct-horse")));
     let shown = format!("{difference:?}{}", shown(&difference));
-    for word in ["admin token", "password", "sticky secret"] {
+    for word in ["admin token", "password", "sticky secret", "api-key", "credentials"] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
     assert!(!shown.contains("hunter2") && !shown.contains("correct-horse"), "{shown}");

@@ -25,11 +25,11 @@ enum Value {
 }
 
 impl Facts {
-    fn one(&mut self, name: &'static str, value: impl Into<String>) {
+    pub(super) fn one(&mut self, name: &'static str, value: impl Into<String>) {
         self.0.push(Fact { name, value: Value::One(Some(value.into())) });
     }
 
-    fn maybe(&mut self, name: &'static str, value: Option<String>) {
+    pub(super) fn maybe(&mut self, name: &'static str, value: Option<String>) {
         self.0.push(Fact { name, value: Value::One(value) });
     }
 
@@ -42,7 +42,7 @@ impl Facts {
         self.0.push(Fact { name, value: Value::Many(values) });
     }
 
-    fn secret(&mut self, name: &'static str, value: Option<&String>) {
+    pub(super) fn secret(&mut self, name: &'static str, value: Option<&String>) {
         self.0.push(Fact { name, value: Value::Secret(value.cloned()) });
     }
 }
@@ -123,7 +123,18 @@ pub(super) fn top(config: &Config) -> Facts {
     facts.secret("admin token", config.admin.as_ref().and_then(|admin| admin.token.as_ref()));
     facts.one("drain-timeout", show::duration(config.drain_timeout));
     facts.many("trust", config.trusted_peers.iter().map(show::net));
-    facts.many("resolver", config.dns.servers.iter().map(|server| server.address));
+    facts.many("resolver", config.dns.servers.iter().map(show::name_server));
+    facts.many(
+        "hosts",
+        config
+            .dns
+            .hosts
+            .iter()
+            .map(|entry| format!("{} {}", entry.name, show::list(&entry.addresses))),
+    );
+    facts.one("prefer", show::preference(config.dns.prefer));
+    facts.maybe("state", config.state.as_ref().map(|folder| folder.value.display().to_string()));
+    facts.many("geoip", config.geoip.iter().map(|file| file.value.display().to_string()));
     facts
 }
 
@@ -163,7 +174,7 @@ pub(super) fn route(route: &Route, config: &Config) -> Facts {
     facts
 }
 
-pub(super) fn upstream(upstream: &Upstream) -> Facts {
+pub(super) fn upstream(upstream: &Upstream, config: &Config) -> Facts {
     let mut facts = Facts::default();
     facts.one("balance", show::balance(&upstream.balance));
     facts.maybe("health", upstream.health.as_ref().map(show::health));
@@ -187,6 +198,7 @@ pub(super) fn upstream(upstream: &Upstream) -> Facts {
             ProxyVersion::V2 => "v2".to_owned(),
         }),
     );
+    facts.maybe("exit", upstream.exit.map(|pool| show::way_out(WayOut::Pool(pool), config)));
     let tls = &upstream.tls;
     facts.maybe("tls ca", tls.ca.as_ref().map(|file| file.value.display().to_string()));
     facts.maybe("tls sni", tls.sni.clone());
@@ -210,10 +222,35 @@ pub(super) fn forward(forward: &Forward, config: &Config) -> Facts {
     facts.one("http2", on_off(forward.http2));
     let users = forward.auth.as_ref().and_then(|auth| config.users.get(auth.users));
     facts.maybe("auth users", users.map(|users| users.name.clone()));
+    let auth = forward.auth.as_ref();
+    facts.maybe(
+        "auth digest",
+        auth.map(|auth| on_off(auth.schemes.contains(&AuthScheme::Digest)).to_owned()),
+    );
+    facts.maybe("auth realm", auth.map(|auth| format!("{:?}", auth.realm)));
     facts.many("clients", forward.clients.iter().map(show::net));
     facts.one("anonymity", show::anonymity(forward.anonymity));
     facts.one("ports", show::ports(&forward.ports));
-    facts.many("rule", forward.rules.iter().map(show::target_rule));
+    facts.many(
+        "rule",
+        forward.rules.iter().map(|rule| match rule.exit {
+            Some(way) => format!("{} exit={}", show::target_rule(rule), show::way_out(way, config)),
+            None => show::target_rule(rule),
+        }),
+    );
+    facts.one("exit", show::way_out(forward.exit, config));
+    facts.maybe("sticky ports", forward.sticky_ports.map(|ports| show::ports(&[ports])));
+    facts.one("errors", show::skin(forward.skin));
+    facts.one("disclose", on_off(forward.disclose));
+    facts.one("socks-udp", on_off(forward.udp));
+    facts.one("socks-bind", on_off(forward.bind));
+    let transparent = forward.transparent.map(|how| match how {
+        Transparent::Redirect => "redirect".to_owned(),
+        Transparent::Tproxy => "tproxy".to_owned(),
+    });
+    facts.maybe("transparent", transparent);
+    facts.maybe("pac", forward.pac.as_ref().map(show::pac));
+    facts.maybe("intercept", forward.intercept.as_ref().map(show::intercept));
     facts.many("proxy-protocol", forward.proxy_protocol.iter().map(show::net));
     limits(&forward.limits, &mut facts);
     timeouts(&forward.timeouts, &mut facts);

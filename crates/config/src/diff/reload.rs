@@ -11,6 +11,8 @@ use crate::show;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listening {
     address: SocketAddr,
+    /// The last of several ports.
+    last: Option<u16>,
     face: &'static str,
     tls: bool,
 }
@@ -24,7 +26,8 @@ impl Listening {
 impl fmt::Display for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tls = if self.tls { ", TLS" } else { "" };
-        write!(f, "{} ({}{tls})", self.address, self.face)
+        let last = self.last.map_or_else(String::new, |last| format!("-{last}"));
+        write!(f, "{}{last} ({}{tls})", self.address, self.face)
     }
 }
 
@@ -32,15 +35,27 @@ impl fmt::Display for Listening {
 pub(super) fn listeners(config: &Config) -> Vec<Listening> {
     let sites = config.sites.iter().flat_map(|site| {
         let tls = site.scheme == Scheme::Https;
-        site.listen.iter().map(move |address| Listening { address: *address, face: "sites", tls })
+        let face = "sites";
+        site.listen.iter().map(move |address| Listening {
+            address: *address,
+            last: None,
+            face,
+            tls,
+        })
     });
-    let forwards = config.forwards.iter().map(|forward| Listening {
-        address: forward.listen,
-        face: "forward",
-        tls: forward.tls.is_some(),
+    let forwards = config.forwards.iter().flat_map(|forward| {
+        let (face, tls) = ("forward", forward.tls.is_some());
+        let sticky = forward.sticky_ports.map(|(low, high)| Listening {
+            address: SocketAddr::new(forward.listen.ip(), low),
+            last: Some(high),
+            face,
+            tls,
+        });
+        [Listening { address: forward.listen, last: None, face, tls }].into_iter().chain(sticky)
     });
     let tunnels = config.tunnels.iter().map(|tunnel| Listening {
         address: tunnel.listen,
+        last: None,
         face: "tunnel",
         tls: tunnel.tls.is_some(),
     });
@@ -95,6 +110,7 @@ pub(super) fn restart(old: &Config, new: &Config) -> Vec<String> {
         ("admin", old.admin == new.admin),
         ("access-log", log(old) == log(new)),
         ("resolvers", old.dns == new.dns),
+        ("state", old.state == new.state),
     ]
     .into_iter()
     .filter(|(_, same)| !same)

@@ -239,19 +239,19 @@ pub struct ExitLabels {
 
 impl ExitLabels {
     /// The one form in which states, cities, postal codes and tags are compared: lower case, words
-    /// joined by `_` (where there was white space, `-` or `_`), without apostrophes.
+    /// joined by `_`; marks within a word are left out (`St. John's` is `st_johns`).
     #[must_use]
     pub fn word(text: &str) -> String {
         let mut word = String::with_capacity(text.len());
-        for char in text.trim().chars().filter(|char| !matches!(char, '\'' | '’' | '‘')) {
-            match char {
-                '-' | '_' if word.ends_with('_') => {}
-                _ if char.is_whitespace() && word.ends_with('_') => {}
-                '-' | '_' => word.push('_'),
-                _ if char.is_whitespace() => word.push('_'),
-                _ => word.extend(char.to_lowercase()),
+        for char in text.chars().flat_map(char::to_lowercase) {
+            if char.is_alphanumeric() {
+                word.push(char);
+            } else if !matches!(char, '.' | '\'' | '’') && !word.is_empty() && !word.ends_with('_')
+            {
+                word.push('_');
             }
         }
+        word.truncate(word.trim_end_matches('_').len());
         word
     }
 }
