@@ -171,10 +171,18 @@ fn names<'a>(
 
 /// The way out of a name: `direct`, or a pool.
 pub(crate) fn resolve_way(name: &Spanned<String>, context: &mut Context<'_>) -> Option<WayOut> {
-    match name.value.as_str() {
-        "direct" => Some(WayOut::Direct),
-        _ => resolve(name, &context.exit_names, "exits", context.errors).map(WayOut::Pool),
+    if name.value == "direct" {
+        return Some(WayOut::Direct);
     }
+    let known = context.exit_names.iter().any(|pool| pool.value == name.value);
+    if !known && nearest(&name.value, ["direct"].into_iter()).is_some() {
+        let message = format!("there is no `exits` named \"{}\"", name.value);
+        context.error(
+            ConfigError::at(name.span, message, "not known").help("did you mean \"direct\"?"),
+        );
+        return None;
+    }
+    resolve(name, &context.exit_names, "exits", context.errors).map(WayOut::Pool)
 }
 
 /// Where in `names` a reference points.

@@ -30,7 +30,11 @@ pub(crate) fn server(text: &str) -> Result<ServerWord, Fault> {
         if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Ok(ServerWord { address: SocketAddr::new(ip.to_canonical(), 53), protocol });
         }
-        let address = names::socket(text)?;
+        let address = names::socket(text).map_err(|_| {
+            Fault::new(format!("`{text}` is not the address of a name server")).help(
+                "write an address, and perhaps its port: \"192.0.2.53\", \"[2001:db8::53]:5353\"",
+            )
+        })?;
         return match address.port() {
             0 => Err(Fault::new("a name server at port 0").help("write its port, or leave it out")),
             _ => Ok(ServerWord { address, protocol }),

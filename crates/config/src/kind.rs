@@ -189,10 +189,9 @@ impl Kind {
             (Self::Ports, Value::Integer(number)) => {
                 integer(*number, 1, 65535).map(|port| Typed::Ports((port as u16, port as u16)))
             }
-            (
-                Self::Statuses | Self::RetryCondition | Self::Money | Self::Label,
-                Value::Integer(number),
-            ) => self.read_text(&number.to_string(), base),
+            (Self::Statuses | Self::RetryCondition | Self::Money, Value::Integer(number)) => {
+                self.read_text(&number.to_string(), base)
+            }
             (Self::Burst, Value::Integer(number)) => integer(*number, 1, u32::MAX.into())
                 .map(|number| Typed::Burst(Burst::Requests(number))),
             (Self::Flag, Value::Bool(flag)) => Ok(Typed::Flag(*flag)),
@@ -349,7 +348,6 @@ impl Kind {
                     | Self::Statuses
                     | Self::RetryCondition
                     | Self::Money
-                    | Self::Label
                     | Self::Burst
             ),
             Value::Bool(_) => matches!(self, Self::Flag | Self::Pseudonym),

@@ -97,10 +97,12 @@ pub(crate) fn fetched_every(
             );
         }
         (_, Some(url)) if !context.has_state => context.error(
-            ConfigError::at(url.span, "a list from a URL, and no place to keep it", "is fetched")
-                .help(
-                    "add `state \"/var/lib/bifrons\"` at the top: the last good copy is kept there",
-                ),
+            ConfigError::at(
+                url.span,
+                "a list from a URL, and no place to keep it",
+                "fetched, and to be kept for the next start",
+            )
+            .help("add `state \"/var/lib/bifrons\"` at the top: the last good copy is kept there"),
         ),
         _ => {}
     }

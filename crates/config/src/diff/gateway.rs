@@ -184,6 +184,15 @@ fn exit(exit: &Exit, config: &Config) -> Facts {
         _ => None,
     };
     facts.secret("credentials", credentials.as_ref());
+    // A change of the query of a URL, which is not told.
+    let url = match &exit.kind {
+        ExitKind::List { source, .. } => match &source.value {
+            ListSource::Url { url, .. } => url.split_once('?').map(|(_, query)| query.to_owned()),
+            ListSource::File(_) => None,
+        },
+        _ => None,
+    };
+    facts.secret("query of the URL", url.as_ref());
     facts.maybe("labels", Some(show::labels(&exit.labels)).filter(|labels| !labels.is_empty()));
     facts.one("weight", exit.weight.to_string());
     facts.maybe("max", exit.max.map(|max| max.to_string()));

@@ -46,7 +46,7 @@ impl UserSet {
 }
 
 /// One user.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct User {
     /// Without a colon.
     pub name: String,
@@ -78,6 +78,22 @@ impl User {
             limits: UserLimits::default(),
             span,
         }
+    }
+}
+
+impl std::fmt::Debug for User {
+    /// Never shows the keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys: Vec<_> = self.keys.iter().map(|_| "…").collect();
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("password", &self.password)
+            .field("keys", &keys)
+            .field("from", &self.from)
+            .field("expires", &self.expires)
+            .field("limits", &self.limits)
+            .field("span", &self.span)
+            .finish()
     }
 }
 
