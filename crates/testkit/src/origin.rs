@@ -118,9 +118,19 @@ impl Served {
         std::thread::spawn(move || {
             while let Ok(stream) = origin.accepted.recv() {
                 noted.lock().expect("lock").connections += 1;
-                let peer = Peer::over(stream);
                 let (seen, answer) = (Arc::clone(&noted), Arc::clone(&answer));
-                let thread = std::thread::spawn(move || converse(peer, &seen, &*answer));
+                let tls = origin.tls.clone();
+                let thread = std::thread::spawn(move || {
+                    let peer = Peer::over(stream);
+                    // A client that does not like the certificate has nothing to ask.
+                    let peer = match tls {
+                        None => Some(peer),
+                        Some(config) => peer.accept_tls(&config).ok(),
+                    };
+                    if let Some(peer) = peer {
+                        converse(peer, &seen, &*answer);
+                    }
+                });
                 let mut running = running.lock().expect("lock");
                 // A thread that is never joined keeps its stack.
                 running.retain(|thread: &JoinHandle<()>| !thread.is_finished());

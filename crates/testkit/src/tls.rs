@@ -41,9 +41,20 @@ impl Authority {
     /// A certificate for these names and addresses, the first of which is also its subject.
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> Identity {
+        self.issue_with(names, |_| {})
+    }
+
+    /// The same, where something is to be out of order.
+    #[must_use]
+    pub fn issue_with(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let all: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(all).expect("parameters");
         params.distinguished_name = subject(names[0]);
+        change(&mut params);
         let key = KeyPair::generate().expect("key");
         let cert = params.signed_by(&key, &self.issuer).expect("certificate").pem();
         Identity { cert, key: key.serialize_pem() }
