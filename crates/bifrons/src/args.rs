@@ -125,6 +125,9 @@ pub(crate) enum Command {
     /// Say what a change of the configuration changes
     #[command(after_help = crate::diff::HELP)]
     Diff(crate::diff::Diff),
+    /// Make or show the authority for TLS that is opened on the way
+    #[command(subcommand, after_help = crate::ca::HELP)]
+    Ca(crate::ca::Action),
     /// Stand in front of one or more servers
     #[command(after_help = REVERSE_HELP)]
     Reverse(Reverse),

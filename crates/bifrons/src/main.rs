@@ -4,6 +4,7 @@
 mod admin;
 mod allocator;
 mod args;
+mod ca;
 mod demo;
 mod diff;
 mod explain;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         }
         Command::Demo(options) => demo::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Ca(action) => ca::run(&action),
         Command::Diff(options) => Ok(diff::run(&options)),
         Command::Reload(remote) => remote::reload(&remote),
         Command::Upgrade(remote) => remote::upgrade(&remote),

@@ -185,3 +185,34 @@ fn the_demo_stays_up_until_sigterm_and_leaves_nothing_behind() {
     assert_eq!(demo.terminate(), Some(0));
     assert!(!std::path::Path::new(&folder).exists(), "{folder}");
 }
+
+#[test]
+fn an_authority_is_made_once_and_shown() {
+    let folder = tempfile::tempdir().expect("folder");
+    let state = folder.path().join("state");
+    let file = folder.path().join("bifrons.kdl");
+    let text = "state \"state\"\nforward \"127.0.0.1:0\" { intercept }\n";
+    std::fs::write(&file, text).expect("configuration");
+    let file = file.to_str().expect("UTF-8");
+    let before = bifrons(&["check", file]);
+    assert_eq!(before.code, Some(1), "{}", before.stderr);
+    let made = bifrons(&["ca", "init", "--config", file, "--name", "Ours", "--days", "30"]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let mode = |name: &str| {
+        std::fs::metadata(state.join(name)).expect("file").permissions().mode() & 0o777
+    };
+    assert_eq!((mode("ca.key"), mode("ca.pem")), (0o600, 0o644));
+    for word in ["CN=Ours", "SHA-256", "for 29 more days", "anything", "--cacert", "Firefox"] {
+        assert!(made.stdout.contains(word), "{word}\n{}", made.stdout);
+    }
+    assert!(!made.stdout.contains("PRIVATE"), "{}", made.stdout);
+    assert_eq!(bifrons(&["check", file]).code, Some(0));
+    let again = bifrons(&["ca", "init", "--dir", state.to_str().expect("UTF-8")]);
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("--force"), "{}", again.stderr);
+    let place = ["--config", file, "--force", "--constrain", "shop.example"];
+    let forced = bifrons(&[&["ca", "init"], &place[..]].concat());
+    assert_eq!(forced.code, Some(0), "{}", forced.stderr);
+    let shown = bifrons(&["ca", "show", "--config", file]);
+    assert!(shown.stdout.contains("shop.example"), "{}", shown.stdout);
+}
