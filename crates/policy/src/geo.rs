@@ -60,6 +60,12 @@ impl Geo {
         if errors.is_empty() { Ok(Self { databases }) } else { Err(errors) }
     }
 
+    /// A database in memory.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self { databases: vec![Reader::from_source(bytes).unwrap()] }
+    }
+
     /// Whether there is no database.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -152,3 +158,6 @@ fn label(name: &str) -> Option<String> {
     label.truncate(label.trim_end_matches('_').len());
     (!label.is_empty()).then_some(label)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

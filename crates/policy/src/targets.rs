@@ -325,4 +325,6 @@ impl Targets {
 }
 
 #[cfg(test)]
+mod context_tests;
+#[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::bind::{BoundAddress, Chosen, Group, StartError, bind_admin, bind_all, local_addresses};
 use crate::handover::{self, Inherited};
+use crate::lists;
 use crate::reload::Reload;
 use crate::worker::{self, Command, Seed};
 
@@ -50,6 +51,8 @@ pub struct Server {
     started: Instant,
     /// Dropped to end the thread that looks at files.
     _refresh: std::sync::mpsc::Sender<()>,
+    /// Dropped to end the thread that fetches lists.
+    _lists: std::sync::mpsc::Sender<()>,
 }
 
 /// What a reload works with.
@@ -128,6 +131,7 @@ pub fn start_after(
         None => random().map_err(system("get random bytes"))?,
     };
     let registry = Registry::new(secret);
+    lists::fetch_missing(&config).map_err(StartError::Config)?;
     let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registry)
         .map_err(StartError::Config)?;
     // Not before all else is well: the kernel gives connections to each of them at once.
@@ -157,6 +161,7 @@ pub fn start_after(
         failed_files: Mutex::new(None),
     });
     let refresh = crate::reload::watch_files(&inner).map_err(system("start a thread"))?;
+    let lists = lists::watch(&inner).map_err(system("start a thread"))?;
     Ok(Server {
         inner,
         ending: Mutex::new(Some(ending)),
@@ -164,6 +169,7 @@ pub fn start_after(
         before: Mutex::new(bound.before),
         started: Instant::now(),
         _refresh: refresh,
+        _lists: lists,
     })
 }
 
@@ -189,6 +195,7 @@ fn build_only(config: &Config) -> Result<Snapshot, Vec<ConfigError>> {
         .map_err(|error| vec![ConfigError::whole(error.to_string())])?;
     let metrics = Metrics::new(1, &log, BUILD, SystemTime::now());
     let registry = Registry::new([0; 32]);
+    lists::fetch_missing(config)?;
     Snapshot::build(config.clone(), None, local_addresses(), &metrics, &registry)
 }
 

@@ -8,6 +8,7 @@
 mod bind;
 mod control;
 mod handover;
+mod lists;
 mod reload;
 mod worker;
 

@@ -9,6 +9,7 @@ use proxy::{Changes, Snapshot};
 
 use crate::bind::{Bound, bind_all, local_addresses};
 use crate::control::{Inner, Sockets, per_core};
+use crate::lists;
 use crate::worker::{Command, Install};
 
 /// How often files are looked at.
@@ -36,6 +37,8 @@ impl Inner {
     /// Builds everything first; what is equal is carried over.
     pub(crate) fn reload(&self, mut config: Config) -> Result<Reload, Vec<ConfigError>> {
         let started = Instant::now();
+        // It may take its time, and nothing has to wait for it.
+        lists::fetch_missing(&config)?;
         let mut sockets = self.lock_sockets();
         let old = self.snapshot();
         let mut warnings = self.keep_what_cannot_change(&mut config, &old);

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod geo;
 pub mod h2;
 pub mod message;
 mod origin;

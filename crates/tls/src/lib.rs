@@ -45,6 +45,7 @@ pub use server::{RefreshOutcome, ServerSite, ServerTls};
 pub use stream::TlsStream;
 
 /// The cryptography of all our configurations. There is no process-wide default to install.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

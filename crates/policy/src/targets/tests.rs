@@ -11,7 +11,7 @@ use super::*;
 
 const DEFAULT_PORTS: [(u16, u16); 3] = [(80, 80), (443, 443), (1024, 65535)];
 
-fn span() -> Span {
+pub(super) fn span() -> Span {
     Span::from((7, 3))
 }
 
@@ -25,7 +25,7 @@ fn closed(ip: IpAddr) -> bool {
     }
 }
 
-fn forward(rules: Vec<TargetRule>, ports: &[(u16, u16)]) -> Forward {
+pub(super) fn forward(rules: Vec<TargetRule>, ports: &[(u16, u16)]) -> Forward {
     let second = Duration::from_secs(1);
     let limits = Limits {
         head_bytes: 1,
@@ -48,7 +48,7 @@ fn forward(rules: Vec<TargetRule>, ports: &[(u16, u16)]) -> Forward {
     Forward { ports: ports.to_vec(), rules, ..Forward::new(listen, limits, timeouts, span()) }
 }
 
-fn pattern(text: &str) -> TargetPattern {
+pub(super) fn pattern(text: &str) -> TargetPattern {
     if text == "*" {
         TargetPattern::Any
     } else if let Some(path) = text.strip_prefix("list=") {
@@ -80,7 +80,7 @@ fn rule(text: &str) -> TargetRule {
     TargetRule { ports, ..TargetRule::new(verdict, targets, span()) }
 }
 
-fn own() -> OwnAddresses {
+pub(super) fn own() -> OwnAddresses {
     OwnAddresses {
         admin: vec!["127.0.0.1:9901".parse().unwrap()],
         forwards: vec!["127.0.0.1:3128".parse().unwrap()],
@@ -95,7 +95,7 @@ fn targets(rules: &[&str]) -> Targets {
         .unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
-fn asked(name: &str, port: u16, entry: Entry) -> Asked<'_> {
+pub(super) fn asked(name: &str, port: u16, entry: Entry) -> Asked<'_> {
     Asked::new(HostRef::Name(name), port, entry, Timestamp::UNIX_EPOCH)
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn of_users<'a>(
     files.chain(lists)
 }
 
-/// The lists that the rules of a listener name, and what it opens TLS with.
+/// The lists that a listener names, and what it opens TLS with.
 pub(crate) fn of_forward<'a>(
     forward: &'a config::Forward,
     state: Option<&'a Path>,
@@ -117,7 +117,8 @@ pub(crate) fn of_forward<'a>(
             .chain(of_targets(intercept.hosts.iter(), state))
             .chain(of_targets(intercept.except.iter(), state))
     });
-    of_rules(&forward.rules, state).chain(intercept)
+    let pac = forward.pac.iter().flat_map(|pac| &pac.direct);
+    of_rules(&forward.rules, state).chain(intercept).chain(of_targets(pac, state))
 }
 
 /// The lists that a pool of exits names.
