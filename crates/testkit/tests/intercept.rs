@@ -15,6 +15,7 @@ use tls::authority::{NewAuthority, create, save};
 struct World {
     proxy: Proxy,
     theirs: Authority,
+    text: String,
     /// What trusts the proxy's authority and nobody else.
     client: Arc<ClientConfig>,
 }
@@ -28,15 +29,13 @@ impl World {
         let ours = create(&new).expect("authority");
         save(&scratch.path().join("state"), &ours, false).expect("files");
         scratch.write("theirs.pem", &theirs.pem);
-        let proxy = Proxy::start_in(
-            scratch,
-            &format!(
-                "state \"state\"\nusers \"staff\" {{ user \"alice\" password=\"wonderland\" }}\n\
-                 forward \"127.0.0.1:0\" {{\n    {more}\n    allow \"127.0.0.0/8\" \"::1\"\n    \
-                 intercept {{ trust \"theirs.pem\"; {intercept} }}\n}}"
-            ),
+        let text = format!(
+            "state \"state\"\nusers \"staff\" {{ user \"alice\" password=\"wonderland\" }}\n\
+             forward \"127.0.0.1:0\" {{\n    {more}\n    allow \"127.0.0.0/8\" \"::1\"\n    \
+             intercept {{ trust \"theirs.pem\"; {intercept} }}\n}}"
         );
-        Self { proxy, theirs, client: trusting(&ours.certificate) }
+        let proxy = Proxy::start_in(scratch, &text);
+        Self { proxy, theirs, text, client: trusting(&ours.certificate) }
     }
 
     fn origin(&self, name: &str) -> Origin {
@@ -258,6 +257,22 @@ fn the_user_of_the_tunnel_is_that_of_its_requests() {
     for line in world.proxy.stop_and_read() {
         assert_eq!(line["user"], "alice", "{line}");
     }
+}
+
+#[test]
+fn what_is_no_longer_opened_is_asked_for_anew() {
+    let world = World::new("", "");
+    let origin = world.served(&world.theirs.issue(&["a.example"]));
+    let (target, host) =
+        (origin.address().to_string(), format!("a.example:{}", origin.address().port()));
+    let mut client = world.inside(&target, "a.example");
+    assert_eq!(get(&mut client, &host, "/").status(), 200);
+    world.proxy.reload(&world.text.replace("trust", "except \"a.example\"; trust"));
+    assert_eq!(get(&mut client, &host, "/").status(), 421);
+    client.expect_close();
+    let client = tunnel(&world.proxy, &target);
+    let mut client = client.into_tls(&tls_client(&world.theirs, None), "a.example").expect("TLS");
+    assert_eq!(get(&mut client, &host, "/").status(), 200);
 }
 
 fn h2_get(client: &mut Client, authority: &str, path: &str) -> (u16, String) {
