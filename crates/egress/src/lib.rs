@@ -5,9 +5,18 @@
 //! knows neither routes nor users.
 #![forbid(unsafe_code)]
 
+mod ban;
+mod choose;
 pub mod dialect;
 mod error;
+#[cfg(test)]
+mod fixture;
+mod health;
+mod lease;
 mod parent;
+mod pool;
+mod registry;
+mod session;
 mod way;
 pub mod wish;
 
@@ -20,9 +29,16 @@ use net::dial::{DialError, DialOptions, dial};
 use net::resolver::Resolver;
 use tokio::net::TcpStream;
 
+pub use ban::{BODY_LIMIT, BanPlan, BodySearch, Marks, Sign};
+pub use choose::{Asking, Candidate, NoExit, Refusal};
 pub use dialect::{DialectError, Login};
 pub use error::{ExitError, Fault, ParentProblem};
+pub use health::Measurement;
+pub use lease::{ExitKey, ExitLease};
 pub use parent::{Blame, Code, Hop, Reply};
+pub use pool::{ExitInfo, Geo, Pool, Pools, Surroundings};
+pub use registry::{BanError, BanStatus, ExitRegistry, ExitStatus, SessionStatus};
+pub use session::{ConnectionMark, SessionInfo};
 pub use way::{Absolute, Purpose, Reached, Via, Way};
 pub use wish::{SessionWish, Wish};
 
