@@ -158,10 +158,9 @@ fn last_hop(hops: &[ExitHop]) -> Option<String> {
 
 /// A name of what may stand in one.
 fn made_of(text: &str) -> String {
-    let kept = |char: char| match char {
-        ':' => '-',
-        _ if char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_') => char,
-        _ => '_',
+    let kept = |char: char| match char.is_ascii_alphanumeric() || matches!(char, '.' | '-') {
+        true => char,
+        false => '_',
     };
     text.chars().map(kept).take(64).collect()
 }

@@ -18,6 +18,9 @@ quotes.
 - *Sizes* are a whole number and `B`, `KiB`, `MiB`, `GiB`, `TiB` (powers of 1024) or `KB`, `MB`,
   `GB`, `TB` (powers of 1000): `\"64KiB\"`. *Rates* are a size or a number, and the time it is for:
   `\"240B/s\"`, `\"100/m\"`, `\"5/10s\"`. *Percentages* have a `%`: `\"50%\"`.
+- *Quotas* and *budgets* are a size or an amount of money, and what they are for: `\"10GiB/month\"`,
+  `\"5.00/day\"`. Money has no currency. *Hours* are days of the week, times or both:
+  `\"Mon-Fri 08:00-18:00\"`, `\"Sat,Sun\"`, `\"22:00-06:00\"`.
 - *Files* are relative to the folder of the configuration.
 - *Names* of hosts may be written in any script and any case; they are compared in their
   lower-case ASCII form.
