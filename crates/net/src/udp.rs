@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 
 use crate::address::canonical;
@@ -22,6 +22,18 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     }
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
+}
+
+/// Sends a datagram at once, or not at all.
+///
+/// The runtime learns that a new socket takes datagrams only when it next asks the kernel, and
+/// would lose the first one until then; so the kernel is asked here.
+///
+/// # Errors
+///
+/// `WouldBlock` where the kernel has no room, and what else it says.
+pub fn send(socket: &UdpSocket, data: &[u8], to: SocketAddr) -> io::Result<usize> {
+    SockRef::from(socket).send_to(data, &to.into())
 }
 
 /// The address of ours that packets to `peer` leave from, as the routing table has it. Nothing
@@ -52,7 +64,7 @@ mod tests {
         let one = one.unwrap();
         let address = one.local_addr().unwrap();
         let sender = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        sender.send_to(b"hello", address).await.unwrap();
+        assert_eq!(send(&sender, b"hello", address).unwrap(), 5, "before the runtime knows");
         let mut bytes = [0; 16];
         let (count, from) = one.recv_from(&mut bytes).await.unwrap();
         assert_eq!((&bytes[..count], from), (&b"hello"[..], sender.local_addr().unwrap()));

@@ -290,7 +290,7 @@ impl Association<'_> {
             return Err(NotSent);
         }
         let socket = self.outside.towards(target).ok_or(NotSent)?;
-        match socket.try_send_to(data, target) {
+        match net::udp::send(socket, data, target) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => {
@@ -323,7 +323,7 @@ impl Association<'_> {
         {
             let start = put_datagram_header(buffer, from);
             let to = SocketAddr::new(self.client, client);
-            if self.inside.try_send_to(&buffer[start..], to).is_ok() {
+            if net::udp::send(&self.inside, &buffer[start..], to).is_ok() {
                 self.passed.bytes_out += (buffer.len() - MAX_DATAGRAM_HEADER) as u64;
                 self.passed.datagrams += 1;
             }
