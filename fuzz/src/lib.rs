@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "request_head", run: heads::request },
     Target { name: "response_head", run: heads::response },
     Target { name: "socks", run: socks::read },
+    Target { name: "socks_udp", run: socks::udp },
     Target { name: "target", run: aim::target },
 ];
 

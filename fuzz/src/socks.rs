@@ -1,10 +1,13 @@
 //! The messages of SOCKS 4, 4a and 5: cut anywhere they ask for more, and what follows them
 //! is left alone.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use message::Host;
-use proxy::socks_wire::{Incomplete, Request, methods, password, request4, request5};
+use proxy::socks_wire::{
+    Incomplete, MAX_DATAGRAM_HEADER, Request, datagram, methods, password, put_datagram_header,
+    request4, request5,
+};
 
 /// Reads the same bytes as each of the messages.
 pub fn read(data: &[u8]) {
@@ -104,4 +107,22 @@ fn again4(request: &Request, user: &[u8]) {
     let (again, user_again) = request4(&written).expect("what was written is read");
     assert_eq!(again, Request { length: written.len(), ..request.clone() });
     assert_eq!(user_again, user);
+}
+
+/// Reads the bytes as a datagram of a client: what is taken from it is what stands there, and an
+/// answer from the same target is written so that it is read again.
+pub fn udp(data: &[u8]) {
+    let Some(seen) = datagram(data) else { return };
+    assert!(data.starts_with(&[0, 0, 0]), "a fragment");
+    assert!(data.ends_with(seen.data));
+    let header = data.len() - seen.data.len();
+    assert!((8..=3 + 2 + 255 + 2).contains(&header), "{header} bytes of header");
+    for cut in 0..header {
+        assert_eq!(datagram(&data[..cut]), None, "cut at {cut}");
+    }
+    let Host::Address(address) = seen.host else { return };
+    let source = SocketAddr::new(address, seen.port);
+    let mut answer = [&[0xff; MAX_DATAGRAM_HEADER], seen.data].concat();
+    let start = put_datagram_header(&mut answer, source);
+    assert_eq!(datagram(&answer[start..]), Some(seen));
 }

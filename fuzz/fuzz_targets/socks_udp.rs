@@ -1,0 +1,3 @@
+//! `socks_udp`: see `bifrons_fuzz::TARGETS`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bifrons_fuzz::run("socks_udp", data));
