@@ -140,10 +140,9 @@ async fn begin(
     let greeted = hurried(core, slot, guard, guard.run(greeting(&mut io, &mut early))).await;
     match greeted {
         Ok(Ok(Greeting::Tls { name })) => Some(Begun { io, early, words, name }),
-        Ok(Ok(Greeting::Other | Greeting::Endless)) => {
-            Some(Begun { io, early, words: FirstWords::Other, name: None })
-        }
-        _ => None,
+        Ok(Ok(Greeting::Other)) => Some(Begun { io, early, words: FirstWords::Other, name: None }),
+        // No client hides its name so far back but for the rules.
+        Ok(Ok(Greeting::Endless | Greeting::Ended)) | Ok(Err(_)) | Err(_) => None,
     }
 }
 

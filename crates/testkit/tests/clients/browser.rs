@@ -1,5 +1,6 @@
 //! Chromium without a window, through both faces.
 
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 
 use testkit::{Authority, Proxy, Scratch};
@@ -115,6 +116,50 @@ fn through_the_forward_face_over_http2() {
     let of = |method: &str| log.iter().filter(|line| line["method"] == method).count();
     assert!(of("CONNECT") > 0 && of("GET") >= 14, "{log:?}");
     assert!(log.iter().all(|line| line["version"] == "HTTP/2.0"), "{log:?}");
+}
+
+/// An address of this machine that is no loopback address, which browsers go to directly whatever
+/// a PAC file says.
+fn outward() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: this only chooses an address.
+    socket.connect("203.0.113.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[test]
+fn by_a_pac_file() {
+    let program =
+        program_or_skip!("BIFRONS_TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome");
+    let Some(address) = outward() else { return println!("skipped: no address but loopback") };
+    let authority = Authority::new("test");
+    let tls = authority.issue(&["127.0.0.1"]).server(None);
+    let plain = Web::with(&format!("{address}:0"), None, site);
+    let secret = Web::with(&format!("{address}:0"), Some(tls), site);
+    let cases = [
+        (String::new(), true),
+        ("direct \"192.0.2.250\" \"*.example\"".to_owned(), true),
+        (format!("direct \"{address}\""), false),
+    ];
+    for (direct, through) in cases {
+        let proxy = Proxy::start(&format!(
+            "forward \"127.0.0.1:0\" {{ allow \"{address}\"; pac {{ {direct} }} }}"
+        ));
+        let pac = format!("--proxy-pac-url=http://{}/proxy.pac", proxy.first());
+        for origin in [&plain, &secret] {
+            let shown = dom(&program, &[&pac], &origin.url("/"));
+            assert!(shown.contains(SHOWN), "{direct} {}: {shown}", origin.url("/"));
+        }
+        let log = proxy.stop_and_read();
+        let asked = |line: &serde_json::Value, what: &str| line["target"].as_str() == Some(what);
+        let files: Vec<_> = log.iter().filter(|line| asked(line, "/proxy.pac")).collect();
+        assert!(!files.is_empty() && files.iter().all(|line| line["status"] == 200), "{log:?}");
+        // What the browser does unasked goes through the proxy as well.
+        let [page, tunnel] = [plain.url("/"), secret.address().to_string()];
+        let used = |what: &str| log.iter().any(|line| asked(line, what));
+        assert_eq!((used(&page), used(&tunnel)), (through, through), "{direct}: {log:?}");
+    }
 }
 
 #[test]
