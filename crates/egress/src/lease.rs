@@ -101,7 +101,7 @@ impl ExitLease {
         &self.taken.member.rules.bans
     }
 
-    /// Tells what came of it. Whether the exit was banned for it.
+    /// Tells what came of it. Whether the exit is banned for such a sign, by this one or before.
     ///
     /// Each ban rule counts a request once, however many signs it shows.
     pub fn report(&self, sign: &Sign, now_ms: u64) -> bool {
@@ -116,8 +116,22 @@ impl ExitLease {
             if self.counted.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
                 banned |= self.count(rule, now_ms);
             }
+            // Whoever comes second with the same sign is as little served by this exit.
+            banned = banned || self.is_banned(rule.scope, now_ms);
         }
         banned
+    }
+
+    fn is_banned(&self, scope: BanScope, now: u64) -> bool {
+        let (registry, state) = (&self.taken.registry, &self.taken.member.state);
+        let until = match (scope, self.host.as_deref()) {
+            (BanScope::Host, Some(name)) => {
+                let host = HostKey { name, hash: registry.hash(name) };
+                registry.hosts.look(state, host, crate::registry::AtHost::banned_until)
+            }
+            _ => Some(state.banned_until()),
+        };
+        until.is_some_and(|until| until > now)
     }
 
     fn note_health(&self, sign: &Sign) {

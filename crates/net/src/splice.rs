@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 
 use crate::patience::Patience;
 use crate::pipe::{LentPipe, PipePool};
+use crate::toll::{AT_ONCE, Toll};
+use crate::tunnel::Direction;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,6 +28,8 @@ pub enum SpliceError {
         /// Bytes that reached the sink.
         moved: u64,
     },
+    /// The toll let no more bytes through; what it had let through reached the sink.
+    Stopped,
     /// No pipe is to be had, or these sockets cannot be spliced. No byte was moved:
     /// the caller can copy instead.
     Unsupported,
@@ -49,9 +53,25 @@ pub async fn splice_body(
     length: Option<u64>,
     progress: &Cell<u64>,
 ) -> Result<u64, SpliceError> {
+    splice_body_under(pipes, from, to, length, progress, None).await
+}
+
+/// As [`splice_body`]; what `toll` does not let through, from b to a, is not taken in.
+///
+/// # Errors
+///
+/// See [`SpliceError`].
+pub async fn splice_body_under(
+    pipes: &PipePool,
+    from: &TcpStream,
+    to: &TcpStream,
+    length: Option<u64>,
+    progress: &Cell<u64>,
+    toll: Option<&dyn Toll>,
+) -> Result<u64, SpliceError> {
     let patience = Patience::new();
     let cargo = Cargo::Nothing;
-    let mut body = Body { pipes, from, to, length, progress, moved: 0, cargo, patience };
+    let mut body = Body { pipes, from, to, length, progress, moved: 0, cargo, patience, toll };
     poll_fn(|cx| body.poll(cx)).await
 }
 
@@ -71,6 +91,7 @@ struct Body<'a> {
     moved: u64,
     cargo: Cargo,
     patience: Patience,
+    toll: Option<&'a dyn Toll>,
 }
 
 /// Bytes that left the source and wait for the sink. A vessel is held only while
@@ -111,7 +132,19 @@ impl Body<'_> {
 
     fn poll_load(&mut self, cx: &mut Context<'_>, rest: u64) -> Poll<Result<usize, SpliceError>> {
         loop {
-            match self.load(rest) {
+            let granted = match self.toll {
+                None => rest,
+                Some(toll) => {
+                    let grant = toll.poll_grant(cx, Direction::BToA, rest.min(AT_ONCE));
+                    ready!(grant).map_err(|_| SpliceError::Stopped)?
+                }
+            };
+            let loaded = self.load(granted);
+            if let Some(toll) = self.toll {
+                let bytes = loaded.as_ref().map_or(0, |bytes| *bytes as u64);
+                toll.taken(Direction::BToA, granted, bytes);
+            }
+            match loaded {
                 Err(SpliceError::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.patience.before_wait(cx, self.from, self.moved, rest);
                     ready!(self.from.poll_read_ready(cx)).map_err(SpliceError::Read)?;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use crate::buffer::BufferPool;
 use crate::pipe::PipePool;
 use crate::stream::Stream;
+use crate::toll::Toll;
 
 mod flow;
 
@@ -50,6 +51,8 @@ pub enum Direction {
 pub enum TunnelEnd {
     /// Both sides ended their stream and everything was delivered.
     Closed,
+    /// The toll let no more bytes through.
+    Stopped,
     /// One side failed, which ends both directions.
     Failed {
         /// The stream that failed.
@@ -75,8 +78,21 @@ pub async fn tunnel<A: Stream, B: Stream>(
     buffers: &BufferPool,
     counters: &TunnelCounters,
 ) -> TunnelEnd {
-    let mut a_to_b = Flow::new(pipes, buffers, &counters.a_to_b);
-    let mut b_to_a = Flow::new(pipes, buffers, &counters.b_to_a);
+    tunnel_under(a, b, pipes, buffers, counters, None).await
+}
+
+/// As [`tunnel`]; what `toll` does not let through is not taken in.
+pub async fn tunnel_under<A: Stream, B: Stream>(
+    a: &mut A,
+    b: &mut B,
+    pipes: &PipePool,
+    buffers: &BufferPool,
+    counters: &TunnelCounters,
+    toll: Option<&dyn Toll>,
+) -> TunnelEnd {
+    let flow = |direction, delivered| Flow::new(pipes, buffers, delivered, toll, direction);
+    let mut a_to_b = flow(Direction::AToB, &counters.a_to_b);
+    let mut b_to_a = flow(Direction::BToA, &counters.b_to_a);
     let ended = poll_fn(|cx| {
         // Both are polled before either may wait, so each has its waker in place.
         let first = poll_flow(&mut a_to_b, cx, a, b, Direction::AToB)?;
@@ -104,6 +120,7 @@ fn poll_flow<F: Stream, T: Stream>(
     };
     flow.poll(cx, from, to).map_err(|error| match error {
         FlowError::Read(error) => TunnelEnd::Failed { side: source, direction, error },
+        FlowError::Stopped => TunnelEnd::Stopped,
         FlowError::Write(error) => TunnelEnd::Failed { side: sink, direction, error },
     })
 }

@@ -43,6 +43,13 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// The token in credentials of the Bearer scheme (RFC 6750 §2.1); `None`: it is another scheme.
+#[must_use]
+pub fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
 /// Why a field value holds no Basic credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BasicError {

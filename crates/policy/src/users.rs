@@ -25,6 +25,14 @@ mod build;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(u32);
 
+impl UserId {
+    /// Its place among the users of its set.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A set of users, immutable once built.
 pub struct Users {
     records: Vec<Record>,

@@ -19,7 +19,7 @@ use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry, Side};
 use crate::peer::UpPeer;
 use crate::preface::preface;
-use crate::relay::{self, Terms};
+use crate::relay::{self, Elsewhere, Terms};
 use crate::reverse::Forwarding;
 use crate::tunnel::{self, End};
 use crate::websocket::Handshake;
@@ -63,7 +63,7 @@ impl<'a> Forwarding<'a, '_> {
             let counters = x.core.counters.upstream(x.view.snapshot.cluster_labels[upstream]);
             counters.requests.inc();
             let left = retries < config.retry.attempts && refusals < MAX_REFUSALS;
-            let elsewhere = Elsewhere { cluster, lease: &lease, tried: &tried };
+            let elsewhere = Others { cluster, lease: &lease, tried: &tried };
             let attempt = Attempt {
                 lease: &lease,
                 wish: Wish { fresh, http1: upgrade, preface: preface.as_deref() },
@@ -109,7 +109,11 @@ impl<'a> Forwarding<'a, '_> {
             response,
             reused: link.reused(),
             pages: Some(&self.route.error_pages),
-            elsewhere: elsewhere.filter(|_| is_replayable(x)),
+            elsewhere: elsewhere
+                .as_ref()
+                .filter(|_| is_replayable(x))
+                .map(|others| others as &dyn Elsewhere),
+            watch: None,
         };
         let sent = lease.wants_latency().then(Instant::now);
         let latency = || sent.map(|sent| sent.elapsed());
@@ -120,6 +124,7 @@ impl<'a> Forwarding<'a, '_> {
             if let Some(cookie) = lease.sticky_cookie(x.client.secure) {
                 head.fields.push(b"Set-Cookie", &[cookie.as_bytes()]);
             }
+            Ok(())
         };
         let outcome = relay::run(x, &mut up, &terms, edit).await;
         let outcome = outcome.inspect_err(|failure| {
@@ -177,26 +182,25 @@ struct Attempt<'a> {
     /// The connection that is wanted: one of HTTP/1.1 if the client asks for another protocol.
     wish: Wish<'a>,
     /// `None`: this is the last one.
-    elsewhere: Option<Elsewhere<'a>>,
+    elsewhere: Option<Others<'a>>,
 }
 
-/// Whether an answer is none, because another server may have a better one.
+/// The other servers of a group.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Elsewhere<'a> {
+struct Others<'a> {
     cluster: &'a Rc<Cluster>,
     lease: &'a Lease,
     tried: &'a Tried,
 }
 
-impl Elsewhere<'_> {
-    /// Whether the request goes to another server instead of this answer. If so the answer
-    /// counts for this one, and the retry for the budget.
-    pub(crate) fn is_better_than(&self, status: u16) -> bool {
-        let better = self.lease.retry().statuses.contains(&status)
+impl Elsewhere for Others<'_> {
+    /// If so the answer counts for this server, and the retry for the budget.
+    fn is_better_than(&self, head: &message::ResponseHead) -> bool {
+        let better = self.lease.retry().statuses.contains(&head.status)
             && self.cluster.has_another(self.tried)
             && self.cluster.may_retry();
         if better {
-            let verdict = Verdict::Status(status);
+            let verdict = Verdict::Status(head.status);
             self.lease.report(Outcome { latency: None, verdict });
         }
         better

@@ -5,6 +5,7 @@
 //! the answer; 401, 403 and redirects go to the client; with anything else, and with no answer
 //! at all, nobody gets in.
 
+pub(crate) mod callout;
 mod fetch;
 
 use std::rc::Rc;
@@ -224,6 +225,11 @@ impl Decision {
 }
 
 impl Refusal {
+    /// Without anything to tell the client.
+    fn bare(status: u16) -> Self {
+        Self { status, content_type: String::new(), fields: Vec::new(), body: Vec::new() }
+    }
+
     fn of(reply: Reply) -> Result<Self, Failure> {
         let received = &reply.head.fields;
         let text = |value: &[u8]| {

@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
+use accounts::{Account, Accounts, Limits, Moment};
 use message::BlockPool;
 use net::resolver::Resolver;
 use net::watchdog::Watchdog;
 use net::{BufferPool, PipePool};
-use policy::{ConnectionLimits, DecisionCache, RateTable, VerifiedCache};
+use policy::digest::Nonces;
+use policy::{Attempts, ConnectionLimits, DecisionCache, RateTable, VerifiedCache};
 use telemetry::{CoreCounters, CoreLog};
 use upstream::{Cluster, ClusterPlan, OriginPool};
 
@@ -50,6 +52,14 @@ pub struct Core {
     pub(crate) origins: OriginPool,
     pub(crate) connection_limits: ConnectionLimits,
     pub(crate) rates: Arc<RateTable>,
+    /// Users of the forward face, and what they have used.
+    pub(crate) accounts: Arc<Accounts>,
+    /// The account of those of whom nobody knows who they are.
+    pub(crate) nobody: Arc<Account>,
+    /// Those who try passwords.
+    pub(crate) attempts: Arc<Attempts>,
+    /// Nonces of Digest.
+    pub(crate) nonces: Arc<Nonces>,
     /// What servers that were asked have decided.
     pub(crate) decisions: DecisionCache<Rc<Decision>>,
     /// Passwords that are worked out at once.
@@ -87,6 +97,12 @@ pub struct CoreParts {
     pub connection_limits: ConnectionLimits,
     /// Requests and bytes in a time, shared by all cores.
     pub rates: Arc<RateTable>,
+    /// Users of the forward face, shared by all cores.
+    pub accounts: Arc<Accounts>,
+    /// Those who try passwords, shared by all cores.
+    pub attempts: Arc<Attempts>,
+    /// Nonces of Digest, shared by all cores.
+    pub nonces: Arc<Nonces>,
 }
 
 impl Core {
@@ -94,7 +110,7 @@ impl Core {
     #[must_use]
     pub fn new(parts: CoreParts, snapshot: Arc<Snapshot>) -> Rc<Self> {
         let slots = (0..snapshot.listeners.len()).map(ListenerSlot::new).collect();
-        let view = View::new(snapshot, None, &parts.clock);
+        let view = View::new(snapshot, None, &parts.clock, &parts.resolver);
         Rc::new(Self {
             view: RefCell::new(Rc::new(view)),
             slots: RefCell::new(slots),
@@ -109,6 +125,10 @@ impl Core {
             verified: parts.verified,
             connection_limits: parts.connection_limits,
             rates: parts.rates,
+            nobody: parts.accounts.account("", "", &Arc::new(Limits::none()), Moment::now()),
+            accounts: parts.accounts,
+            attempts: parts.attempts,
+            nonces: parts.nonces,
             decisions: DecisionCache::new(auth::KEPT_DECISIONS, auth::KEPT_BYTES),
             password_turns: tokio::sync::Semaphore::new(PASSWORDS_AT_ONCE),
             generation: Cell::new(0),
@@ -143,7 +163,7 @@ impl Core {
     /// their idle connections end now, and the others when what runs on them has ended.
     pub fn install(&self, snapshot: Arc<Snapshot>) -> Vec<Rc<ListenerSlot>> {
         let old = self.view();
-        let view = Rc::new(View::new(snapshot, Some(&old), &self.clock));
+        let view = Rc::new(View::new(snapshot, Some(&old), &self.clock, &self.resolver));
         let mut before: HashMap<_, _> = (old.snapshot.listeners.iter())
             .zip(self.slots.take())
             .map(|(listener, slot)| (listener.address, (listener, slot)))
@@ -267,7 +287,12 @@ impl Drop for Counted {
 
 impl View {
     /// Groups of servers whose plan is that of `old` are taken over, with their connections.
-    fn new(snapshot: Arc<Snapshot>, old: Option<&Self>, clock: &Rc<Watchdog>) -> Self {
+    fn new(
+        snapshot: Arc<Snapshot>,
+        old: Option<&Self>,
+        clock: &Rc<Watchdog>,
+        resolver: &Resolver,
+    ) -> Self {
         let plans = old.into_iter().flat_map(|old| old.snapshot.clusters.iter().zip(&old.clusters));
         let known: HashMap<*const ClusterPlan, &Rc<Cluster>> =
             plans.map(|(plan, cluster)| (Arc::as_ptr(plan), cluster)).collect();
@@ -276,7 +301,7 @@ impl View {
             .iter()
             .map(|plan| match known.get(&Arc::as_ptr(plan)) {
                 Some(cluster) => Rc::clone(cluster),
-                None => Rc::new(Cluster::new(Arc::clone(plan), Rc::clone(clock))),
+                None => Rc::new(Cluster::new(Arc::clone(plan), Rc::clone(clock), resolver)),
             })
             .collect();
         Self { snapshot, clusters }

@@ -22,6 +22,8 @@ use tls::{HandshakeError, Io};
 use tokio::net::TcpStream;
 use upstream::Wire;
 
+use egress::ConnectionMark;
+
 use crate::client::Client;
 use crate::core::{Core, Counted};
 use crate::intercept::Inside;
@@ -54,6 +56,8 @@ pub(crate) struct Accepted {
     /// The tunnel that its requests come inside of, if its TLS was opened.
     pub(crate) inside: Option<Rc<Inside>>,
     pub(crate) guard: Guard,
+    /// The exit that it leaves by, where that stays for the connection.
+    pub(crate) mark: ConnectionMark,
     /// Counts against the limit of its client for as long as it lives.
     _permit: Option<Box<ConnectionPermit>>,
     /// Nothing, where it is a stream of a connection that counts.
@@ -211,6 +215,7 @@ fn admit(core: &Core, serving: &Serving, peer: SocketAddr, opened: Opened) -> Op
         client,
         destination: None,
         inside: None,
+        mark: ConnectionMark::new(),
         guard,
         _permit: permit,
         _counted: Some(counted),
@@ -226,6 +231,7 @@ impl Accepted {
             client: self.client,
             destination: None,
             inside: None,
+            mark: ConnectionMark::new(),
             guard: core.clock.guard(),
             _permit: None,
             _counted: None,

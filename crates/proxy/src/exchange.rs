@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use egress::ConnectionMark;
 use message::framing::{BodyLength, request_body};
 use message::hop;
 use message::target::{PathAndQuery, Target};
@@ -13,6 +14,7 @@ use net::watchdog::Guard;
 use crate::client::Client;
 use crate::core::{Core, View};
 use crate::failure::{Failure, Kind};
+use crate::guest::Guest;
 use crate::intercept::Inside;
 use crate::peer::{DownPeer, Peer, PeerError};
 use crate::record::Record;
@@ -51,6 +53,10 @@ pub(crate) struct Exchange<'a> {
     /// The tunnel that it has become, if its TLS is to be opened.
     pub(crate) opens: Option<Rc<Inside>>,
     pub(crate) record: Record,
+    /// What is remembered of the client's connection between requests.
+    pub(crate) mark: &'a ConnectionMark,
+    /// Who asks, on the forward face, as soon as that is known.
+    pub(crate) guest: Option<Box<Guest>>,
 }
 
 /// What becomes of the connection.
@@ -150,8 +156,8 @@ async fn fail(x: &mut Exchange<'_>, failure: Failure) -> Result<(), Failure> {
     if failure.kind == Kind::MethodNotAllowed && !allow.is_empty() {
         answer = answer.field("Allow", allow);
     }
-    if failure.kind == Kind::Unauthenticated {
-        answer = answer.field("Proxy-Authenticate", forward::CHALLENGE);
+    if let Face::Forward(face) = &x.listener.face {
+        forward::tell(x, face, &failure, &mut answer);
     }
     x.answer(answer).await
 }

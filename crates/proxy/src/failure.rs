@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use egress::{Blame, ExitError, ParentProblem};
+use egress::{Blame, ExitError, NoExit, ParentProblem};
 use h1::ParseError;
 use net::dial::DialError;
 use net::resolver::DnsError;
@@ -117,6 +117,18 @@ kinds! {
     SiteUnauthenticated = "authentication_required", 401, Downstream;
     /// The client asks more often than it may.
     RateLimited = "rate_limited", 429, Downstream;
+    /// What the client wishes of the exit cannot be understood, or cannot be had together.
+    WishRefused = "exit_wish_refused", 400, Downstream;
+    /// The user has used up what it may in a time.
+    QuotaExceeded = "quota_exceeded", 429, Downstream;
+    /// No exit is what the client wishes.
+    NoExit = "exit_not_found", 502, Downstream;
+    /// All exits that would do are banned, ill or busy.
+    ExitsUnavailable = "exits_unavailable", 503, Upstream;
+    /// The exit failed, not the target.
+    ExitFailed = "exit_failed", 502, Upstream;
+    /// The exit of a strict session is gone.
+    SessionLost = "session_lost", 502, Upstream;
     /// No site has this host, or another one than the TLS connection was made for.
     Misdirected = "misdirected_request", 421, Downstream;
     /// No route has this path.
@@ -293,6 +305,8 @@ impl Failure {
             ConnectError::Dial(error) => Self::of_dial(error),
             ConnectError::Tls(error) => Self::of_tls(error),
             ConnectError::Timeout => Self::new(Kind::ConnectionTimeout),
+            ConnectError::Exit(error) => Self::of_exit(error),
+            ConnectError::NoExit(why) => Self::of_no_exit(why),
         }
         .retry(Retry::Unseen)
     }
@@ -324,11 +338,31 @@ impl Failure {
         }
     }
 
+    /// No exit that would do.
+    #[must_use]
+    pub fn of_no_exit(why: &NoExit) -> Self {
+        let kind = match why {
+            NoExit::NoMatch { key } => return Self::with(Kind::NoExit, *key),
+            NoExit::NotAllowed => Kind::Denied,
+            NoExit::AllBanned
+            | NoExit::AllIll
+            | NoExit::AllBusy
+            | NoExit::AllTried
+            | NoExit::WrongFamily => Kind::ExitsUnavailable,
+            NoExit::Paced { .. } => {
+                return Self::with(Kind::RateLimited, "all exits that fit have to rest");
+            }
+            NoExit::SessionLost => Kind::SessionLost,
+            NoExit::TooManySessions => Kind::RateLimited,
+        };
+        Self::with(kind, why.to_string())
+    }
+
     /// A parent proxy that stood in the way.
     fn of_parent(problem: &ParentProblem) -> Self {
         let kind = match problem {
             ParentProblem::Refused(reply) => match reply.blame {
-                Blame::Parent => Kind::Unavailable,
+                Blame::Parent => Kind::ExitFailed,
                 Blame::Rules | Blame::Unreachable => Kind::IpUnroutable,
                 Blame::Name => Kind::DnsError,
                 Blame::Refusal => Kind::ConnectionRefused,
@@ -344,7 +378,7 @@ impl Failure {
             | ParentProblem::Dial(_)
             | ParentProblem::AuthRequired
             | ParentProblem::Broken(_)
-            | ParentProblem::Unsupported => Kind::Unavailable,
+            | ParentProblem::Unsupported => Kind::ExitFailed,
         };
         Self::with(kind, problem.to_string())
     }

@@ -20,7 +20,7 @@ use crate::site::{Route, Site};
 
 mod basic;
 
-pub(crate) use basic::{WRONG, check_password, take_credentials};
+pub(crate) use basic::{NONE_SHOWN, WRONG, take_credentials, work};
 
 use basic::Basic;
 

@@ -40,6 +40,7 @@ use crate::downstream::{Accepted, hurried};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
 use crate::forward::origin_key;
+use crate::guest::Guest;
 use crate::peer::{DownPeer, H1Peer};
 use crate::snapshot::{Face, Forward};
 
@@ -55,6 +56,8 @@ pub(crate) struct Inside {
     sni: Option<Box<str>>,
     /// The user of the tunnel. Who else would send these requests?
     pub(crate) user: Option<String>,
+    /// What is known of it, and the exit by which the tunnel leaves.
+    pub(crate) guest: Option<Guest>,
     /// What went wrong with the server's TLS before there was a request to be told of it.
     failure: RefCell<Option<Failure>>,
 }
@@ -71,7 +74,8 @@ impl Inside {
             (host, _) => (host.clone().into_owned(), None),
         };
         let user = x.record.user.clone();
-        Self { host, port, address, sni, user, failure: RefCell::default() }
+        let guest = x.guest.as_deref().map(Guest::of_tunnel);
+        Self { host, port, address, sni, user, guest, failure: RefCell::default() }
     }
 
     /// Whether a request is for it.
@@ -122,7 +126,7 @@ pub(crate) async fn open(
         }
         Some(Greeting::Other | Greeting::Ended) | None => return Ok(Some(connection)),
     };
-    let inside = Inside::new(x, host, port, sni);
+    let mut inside = Inside::new(x, host, port, sni);
     if !interception.covers(&inside, Some(connection.server.ip())) {
         return Ok(Some(connection));
     }
@@ -131,6 +135,10 @@ pub(crate) async fn open(
         // The first request finds it there.
         Ok(connection) => x.core.origins.keep(&key, connection),
         Err(failure) => drop(inside.failure.replace(Some(failure))),
+    }
+    if let (Some(inside), Some(guest)) = (&mut inside.guest, &mut x.guest) {
+        // It counts among what the user has open for as long as the tunnel is there.
+        inside.permit = guest.permit.take();
     }
     x.opens = Some(Rc::new(inside));
     Ok(None)
@@ -190,11 +198,15 @@ pub(crate) async fn secure(
     let Some(interception) = &face.intercept else {
         return Err(Failure::internal("nothing is opened here"));
     };
-    let Connection { wire, server, .. } = connection;
+    let Connection { wire, server, exit, .. } = connection;
     let host = inside.certified();
     let shaking = interception.toward.connect(wire.io, &host);
     match x.guard.within(face.config.timeouts.connect, shaking).await {
-        Ok(Ok(io)) => Ok(Connection::new(io, server)),
+        Ok(Ok(io)) => {
+            let mut connection = Connection::new(io, server);
+            connection.exit = exit;
+            Ok(connection)
+        }
         Ok(Err(error)) => Err(Failure::of_tls(&error)),
         Err(Expired) => Err(Failure::with(Kind::ConnectionTimeout, "TLS took too long")),
     }

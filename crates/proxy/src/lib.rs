@@ -8,12 +8,15 @@ mod attempt;
 mod auth;
 mod client;
 mod core;
+mod crowd;
 mod downstream;
 mod exchange;
 mod explain;
 mod failure;
+mod fare;
 mod forward;
 mod gate;
+mod guest;
 mod intercept;
 mod mapping;
 mod pacing;
@@ -39,7 +42,7 @@ pub use explain::{Explanation, Other, Outcome, Part, Question, explain};
 pub use failure::{Failure, Kind, Side};
 pub use site::{Site, TlsIdentity};
 pub use slot::ListenerSlot;
-pub use snapshot::{Change, Changes, Face, FileStates, Listener, Snapshot};
+pub use snapshot::{Change, Changes, Face, FileStates, Listener, Registries, Snapshot};
 
 /// What is known of servers, for those who ask and who change it.
 pub mod servers {

@@ -4,7 +4,9 @@ use std::task::{Context, Poll, ready};
 
 use message::BlockPool;
 
+use crate::failure::Failure;
 use crate::gate::Reserved;
+use crate::pacing::Pacing;
 use crate::peer::{Peer, PeerError};
 
 /// A body on its way.
@@ -21,6 +23,28 @@ pub(crate) struct Pump<'a> {
     finished: bool,
     /// What is taken out of the trailers.
     reserved: Option<Reserved<'a>>,
+    /// Who is asked about each piece.
+    pacing: Option<Box<Pacing>>,
+    /// Who looks at each piece that has gone.
+    watch: Option<&'a Watch>,
+}
+
+/// Somebody who looks at what has gone.
+pub(crate) trait Watcher: std::fmt::Debug {
+    /// Is shown the next piece; `false`: it has seen enough.
+    fn see(&self, piece: &[u8]) -> bool;
+}
+
+/// See [`Watcher`].
+pub(crate) type Watch = dyn Watcher;
+
+impl Drop for Pump<'_> {
+    /// What was granted and has not gone is given back.
+    fn drop(&mut self) {
+        if let Some(mut pacing) = self.pacing.take() {
+            pacing.settle(self);
+        }
+    }
 }
 
 /// What a pump waits for.
@@ -43,6 +67,8 @@ pub(crate) enum PumpError {
     Sink(PeerError),
     /// It is larger than is allowed.
     TooLarge,
+    /// No more of it may go.
+    Stopped,
 }
 
 impl<'a> Pump<'a> {
@@ -54,12 +80,52 @@ impl<'a> Pump<'a> {
             allowed: u64::MAX,
             finished: false,
             reserved: None,
+            pacing: None,
+            watch: None,
         }
     }
 
     /// That of a request body.
     pub(crate) fn upload(limit: u64, reserved: Option<Reserved<'a>>) -> Self {
-        Self { reserved, ..Self::new(limit) }
+        let mut pump = Self::new(limit);
+        pump.reserved = reserved;
+        pump
+    }
+
+    /// The same, asking about each piece.
+    pub(crate) fn paced(mut self, pacing: Option<Pacing>) -> Self {
+        if let Some(pacing) = pacing {
+            self.allowed = 0;
+            self.pacing = Some(Box::new(pacing));
+        }
+        self
+    }
+
+    /// The same, shown to somebody.
+    pub(crate) fn watched(mut self, watch: Option<&'a Watch>) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// Whether nobody has to be asked about it, or looks at it, here: its bytes may go from
+    /// socket to socket, under this toll.
+    pub(crate) fn by_sockets(&mut self) -> Option<Option<std::rc::Rc<crate::fare::Fare>>> {
+        if self.watch.is_some() {
+            return None;
+        }
+        let Some(mut pacing) = self.pacing.take() else { return Some(None) };
+        let toll = pacing.toll();
+        if toll.is_some() {
+            pacing.settle(self);
+        }
+        self.pacing = Some(pacing);
+        toll.map(Some)
+    }
+
+    /// Why no more of it may go.
+    pub(crate) fn stop_reason(&self) -> Failure {
+        let toll = self.pacing.as_ref().and_then(|pacing| pacing.toll());
+        toll.map_or_else(|| Failure::internal("nobody stopped it"), |fare| fare.stop_reason())
     }
 
     /// Whether the whole body was taken and sent.
@@ -69,6 +135,22 @@ impl<'a> Pump<'a> {
 
     /// Moves as much as can be moved now; ready when all of the body is.
     pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut impl Peer,
+        sink: &mut impl Peer,
+        pool: &BlockPool,
+    ) -> Poll<Result<(), PumpError>> {
+        let Some(mut pacing) = self.pacing.take() else {
+            return self.poll_allowed(cx, source, sink, pool);
+        };
+        let outcome = pacing.poll(cx, self, source, sink, pool);
+        self.pacing = Some(pacing);
+        outcome
+    }
+
+    /// As [`Pump::poll`], but no more than is allowed.
+    pub(crate) fn poll_allowed(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut impl Peer,
@@ -90,6 +172,11 @@ impl<'a> Pump<'a> {
                     let piece = &piece[..piece.len().min(most)];
                     self.waiting = Waiting::Sink;
                     let taken = ready!(sink.poll_send(cx, piece)).map_err(PumpError::Sink)?;
+                    if let Some(watch) = self.watch
+                        && !watch.see(&piece[..taken])
+                    {
+                        self.watch = None;
+                    }
                     source.consume(taken);
                     self.moved += taken as u64;
                     self.allowed -= taken as u64;

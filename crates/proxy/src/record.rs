@@ -33,6 +33,10 @@ pub(crate) struct Record {
     /// The client was told of an interim response: it has seen something of this server.
     pub(crate) interim_sent: bool,
     pub(crate) user: Option<String>,
+    /// When it is worth asking again, if it is told.
+    pub(crate) retry_after: Option<Duration>,
+    /// The nonce that was shown is not good any more, all else is (RFC 7616 §3.3).
+    pub(crate) stale: bool,
     /// For `Allow`, when the method is refused.
     pub(crate) allow: String,
     /// What the gate has to say to the response.
@@ -58,6 +62,8 @@ impl Record {
             first_byte: None,
             interim_sent: false,
             user: None,
+            retry_after: None,
+            stale: false,
             allow: String::new(),
             noted: Noted::default(),
             protocol: None,
@@ -81,6 +87,8 @@ impl Record {
             // The rules say their reason in these very words.
             Kind::Denied | Kind::IpProhibited => Some(&failure.detail),
             Kind::RateLimited => Some("rate_limit"),
+            Kind::WishRefused | Kind::NoExit => Some("wish"),
+            Kind::QuotaExceeded => Some("quota"),
             Kind::Unauthenticated | Kind::SiteUnauthenticated => Some(match self.user {
                 Some(_) => "credentials_wrong",
                 None => "credentials_missing",

@@ -11,13 +11,13 @@ use message::{FieldId, Method, ResponseHead, Version, hop};
 use net::SpliceError;
 use upstream::wire::HeadError;
 
-use crate::attempt::Elsewhere;
 use crate::exchange::{Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry, io_words};
+use crate::fare;
 use crate::pacing::Pacing;
 use crate::patience::{Patience, Stage};
 use crate::peer::{DownPeer, PeerError, UpError, UpPeer};
-use crate::pump::{Pump, PumpError};
+use crate::pump::{Pump, PumpError, Watch};
 use crate::respond::ErrorPages;
 use crate::websocket::Handshake;
 
@@ -46,9 +46,19 @@ pub(crate) struct Terms<'a> {
     /// … and behind it.
     pub(crate) response: Duration,
     /// Whether another server may answer in place of this one.
-    pub(crate) elsewhere: Option<Elsewhere<'a>>,
+    pub(crate) elsewhere: Option<&'a dyn Elsewhere>,
     /// Pages in place of those of the server.
     pub(crate) pages: Option<&'a ErrorPages>,
+    /// Who looks at the body of the response.
+    pub(crate) watch: Option<&'a Watch>,
+}
+
+/// Whether an answer is none, because another server, or another way to this one, may have a
+/// better one.
+pub(crate) trait Elsewhere: std::fmt::Debug {
+    /// Whether the request is made again instead of passing this answer on, which then counts
+    /// against whoever gave it.
+    fn is_better_than(&self, head: &ResponseHead) -> bool;
 }
 
 /// What a relay came to.
@@ -69,9 +79,10 @@ pub(crate) async fn run(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     terms: &Terms<'_>,
-    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
+    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
-    let mut upload = Pump::upload(terms.max_body, x.record.reserved(x.listener));
+    let pacing = fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::AToB));
+    let mut upload = Pump::upload(terms.max_body, x.record.reserved(x.listener)).paced(pacing);
     let mut patience = Patience::new(x.guard, terms.limits, terms.head);
     let outcome = exchange(x, up, terms, &mut upload, &mut patience, edit).await;
     x.record.bytes_in += upload.moved;
@@ -84,14 +95,14 @@ async fn exchange(
     terms: &Terms<'_>,
     upload: &mut Pump<'_>,
     patience: &mut Patience<'_>,
-    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
+    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
     let mut head = final_head(x, up, terms, upload, patience).await?;
     patience.wait_for_server(terms.response);
     // What was sent of a body cannot be sent again, and what the client was told not taken back.
     if upload.moved == 0
         && !x.record.interim_sent
-        && terms.elsewhere.is_some_and(|elsewhere| elsewhere.is_better_than(head.status))
+        && terms.elsewhere.is_some_and(|elsewhere| elsewhere.is_better_than(&head))
     {
         let status = itoa::Buffer::new().format(head.status).to_owned();
         return Err(Failure::with(Kind::UnwantedStatus, status).retry(Retry::Unwanted));
@@ -106,7 +117,7 @@ async fn exchange(
     let sure_end = length != BodyLength::UntilClose && head.version >= Version::Http11;
     let reusable = sure_end && !said.close;
     up.expect(length, terms.heads);
-    edit(x, &mut head);
+    edit(x, &mut head)?;
     if let Some(page) = terms.pages.and_then(|pages| pages.for_origin(head.status)) {
         send_page(x, upload, head, page).await?;
         // The page of the server is not read: what comes next would be in the middle of it.
@@ -114,7 +125,7 @@ async fn exchange(
         return Ok(Outcome::Complete { reusable: reusable && nothing_left });
     }
     begin_response(x, upload, head, length)?;
-    download(x, up, upload, patience).await?;
+    download(x, up, upload, patience, terms.watch).await?;
     // A server that waits for the rest of a body would take the next request for it.
     let all_sent = upload.is_done()
         && match x.body {
@@ -158,7 +169,9 @@ async fn next_head(
         if !upload.is_done() && refused.is_none() {
             match upload.poll(cx, down, up, pool) {
                 Poll::Ready(Err(PumpError::Sink(error))) => refused = Some(error),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(upload_failure(&error))),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(upload_failure(&error, upload)));
+                }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
@@ -193,7 +206,7 @@ fn head_failure(error: UpError, refused: Option<PeerError>, untouched: bool) -> 
     }
 }
 
-fn upload_failure(error: &PumpError) -> Failure {
+fn upload_failure(error: &PumpError, pump: &Pump<'_>) -> Failure {
     match error {
         PumpError::Source(error) => client_gone(error),
         PumpError::Sink(PeerError::Io(error)) => {
@@ -201,6 +214,7 @@ fn upload_failure(error: &PumpError) -> Failure {
         }
         PumpError::Sink(_) => Failure::new(Kind::ConnectionTerminated),
         PumpError::TooLarge => Failure::new(Kind::RequestBodyTooLarge),
+        PumpError::Stopped => pump.stop_reason(),
     }
 }
 
@@ -236,13 +250,13 @@ async fn switch(
     x: &mut Exchange<'_>,
     mut head: ResponseHead,
     terms: &Terms<'_>,
-    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead),
+    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
     if !terms.upgrade {
         return Err(Failure::new(Kind::UpgradeFailed));
     }
     let protocol = head.fields.received(FieldId::Upgrade).map(<[u8]>::to_vec);
-    edit(x, &mut head);
+    edit(x, &mut head)?;
     head.fields.remove(FieldId::ContentLength);
     x.head_sent = true;
     match &mut *x.down {
@@ -344,12 +358,13 @@ async fn download(
     up: &mut UpPeer,
     upload: &mut Pump<'_>,
     patience: &mut Patience<'_>,
+    watch: Option<&Watch>,
 ) -> Result<(), Failure> {
-    let mut pump = Pump::new(u64::MAX);
-    let pacer = x.record.noted.pacer.take();
-    let mut pacing = pacer.map(|pacer| Pacing::new(pacer, &mut pump));
+    let pacer = x.record.noted.pacer.take().map(Pacing::by_pacer);
+    let by_fare = || fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::BToA));
+    let mut pump = Pump::new(u64::MAX).paced(pacer.or_else(by_fare)).watched(watch);
     let outcome = loop {
-        match pump_both(x, up, upload, &mut pump, pacing.as_mut(), patience).await {
+        match pump_both(x, up, upload, &mut pump, patience).await {
             Ok(Step::Done) => break Ok(()),
             Ok(Step::Splice(length)) => {
                 if let Err(failure) = splice(x, up, length, &mut pump, patience).await {
@@ -374,7 +389,6 @@ async fn pump_both(
     up: &mut UpPeer,
     upload: &mut Pump<'_>,
     pump: &mut Pump<'_>,
-    mut pacing: Option<&mut Pacing>,
     patience: &mut Patience<'_>,
 ) -> Result<Step, Failure> {
     let pool = &x.core.blocks;
@@ -385,26 +399,22 @@ async fn pump_both(
             match upload.poll(cx, down, up, pool) {
                 // The server wants no more of it; its answer goes on.
                 Poll::Ready(Err(PumpError::Sink(_) | PumpError::TooLarge)) => upload_failed = true,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(upload_failure(&error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(upload_failure(&error, upload))),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
-        let moved = match &mut pacing {
-            None => pump.poll(cx, up, down, pool),
-            Some(pacing) => pacing.poll(cx, pump, up, down, pool),
-        };
-        match moved {
+        match pump.poll(cx, up, down, pool) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(Step::Done)),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(download_failure(&error))),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(download_failure(&error, pump))),
             Poll::Pending => {}
         }
         if down.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Failure::with(Kind::ClientGone, "the stream was reset")));
         }
         if (upload.is_done() || upload_failed)
-            && pacing.is_none()
             && up.opaque() >= SPLICE_FROM
             && down.raw_output().is_some()
+            && pump.by_sockets().is_some()
         {
             return Poll::Ready(Ok(Step::Splice(up.opaque())));
         }
@@ -413,7 +423,7 @@ async fn pump_both(
     .await
 }
 
-fn download_failure(error: &PumpError) -> Failure {
+fn download_failure(error: &PumpError, pump: &Pump<'_>) -> Failure {
     match error {
         PumpError::Sink(error) => client_gone(error),
         PumpError::Source(PeerError::Parse(error)) => Failure::of_response(*error),
@@ -423,6 +433,7 @@ fn download_failure(error: &PumpError) -> Failure {
         PumpError::Source(PeerError::Reset(_)) => {
             Failure::with(Kind::ResponseIncomplete, "the stream was reset")
         }
+        PumpError::Stopped => pump.stop_reason(),
         PumpError::Source(PeerError::Incomplete) | PumpError::TooLarge => {
             Failure::new(Kind::ResponseIncomplete)
         }
@@ -438,13 +449,15 @@ async fn splice(
     patience: &mut Patience<'_>,
 ) -> Result<(), Failure> {
     let progress = Cell::new(0);
+    let toll = pump.by_sockets().flatten();
     let outcome = {
         let (Some(from), Some(to)) = (up.raw_input(), x.down.raw_output()) else {
             return Ok(());
         };
         let known = (length != u64::MAX).then_some(length);
-        let mut moving =
-            std::pin::pin!(net::splice_body(&x.core.pipes, from, to, known, &progress));
+        let toll = toll.as_deref().map(|fare| fare as &dyn net::Toll);
+        let moving = net::splice_body_under(&x.core.pipes, from, to, known, &progress, toll);
+        let mut moving = std::pin::pin!(moving);
         let already = pump.moved;
         poll_fn(|cx: &mut Context<'_>| {
             if let Poll::Ready(outcome) = moving.as_mut().poll(cx) {
@@ -465,6 +478,7 @@ async fn splice(
             up.never_opaque();
             Ok(())
         }
+        Err(SpliceError::Stopped) => Err(pump.stop_reason()),
         Err(SpliceError::Read(error)) => {
             Err(Failure::with(Kind::ResponseIncomplete, io_words(&error)))
         }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod files;
+mod forward;
 mod reverse;
 
 use std::collections::HashMap;
@@ -12,12 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Config, ConfigError};
+use egress::{ExitRegistry, Pools};
 use h1::HeadLimits;
+use policy::digest::DigestRealm;
 use policy::{Geo, OwnAddresses, RuleSources, Targets, TrustedPeers, Users};
 use telemetry::{Metrics, UpstreamLabel};
 use tls::{Roots, ServerSite, ServerTls};
 use upstream::{ClusterPlan, Registry};
 
+use crate::crowd::Crowd;
 use crate::downstream::carry::Routes;
 use crate::intercept::Interception;
 use crate::site::{Site, SiteTable, TlsIdentity};
@@ -48,6 +52,8 @@ pub struct Snapshot {
     pub(crate) cluster_labels: Vec<UpstreamLabel>,
     /// As [`Config::users`].
     pub(crate) users: Vec<Arc<Users>>,
+    /// As [`Config::exits`].
+    pub pools: Arc<Pools>,
     /// Where addresses are.
     pub(crate) geo: Arc<Geo>,
     /// The files that it was built from, as they were then.
@@ -71,6 +77,8 @@ pub struct Listener {
     pub tls: Option<Arc<ServerTls>>,
     /// Peers that begin with a PROXY protocol header; all others have none.
     pub(crate) introducers: TrustedPeers,
+    /// The port is a session of its own.
+    pub(crate) sticky: bool,
 }
 
 impl Listener {
@@ -152,7 +160,7 @@ pub enum Face {
     /// Sites.
     Reverse(Reverse),
     /// The world, for those who may.
-    Forward(Box<Forward>),
+    Forward(Arc<Forward>),
     /// Servers, byte for byte.
     Tunnel(Box<Tunnel>),
 }
@@ -174,7 +182,11 @@ pub struct Reverse {
 pub struct Forward {
     pub(crate) config: config::Forward,
     pub(crate) heads: HeadLimits,
-    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) users: Option<Arc<Crowd>>,
+    /// Where Digest is offered.
+    pub(crate) digest: Option<DigestRealm>,
+    /// As [`Config::exits`].
+    pub(crate) pools: Arc<Pools>,
     pub(crate) targets: Targets,
     /// What `targets` was told of this machine.
     own: OwnAddresses,
@@ -198,7 +210,7 @@ impl Snapshot {
     /// Builds everything a configuration names. What is the same in `old` is taken over from
     /// there, with all that it has learnt.
     ///
-    /// What is known of servers is found again in `registry`, and left there.
+    /// What is known of servers and exits is found again in `registries`, and left there.
     ///
     /// `local` are the addresses of this machine, which the forward face does not reach unless
     /// it is told to.
@@ -210,28 +222,40 @@ impl Snapshot {
         old: Option<&Self>,
         local: Vec<IpAddr>,
         metrics: &Metrics,
-        registry: &Arc<Registry>,
+        registries: &Registries,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut bare = config.clone().without_places();
         let bare_sites = std::mem::take(&mut bare.sites);
         let bare_upstreams = std::mem::take(&mut bare.upstreams);
         let files = FileStates::of(&config);
-        let from = Sources { config: &config, bare: &bare, files: &files, old, metrics, registry };
+        let from =
+            Sources { config: &config, bare: &bare, files: &files, old, metrics, registries };
         let mut errors = Vec::new();
         let connect_timeouts = connect_timeouts(&config);
-        let clusters = build_clusters(&from, &bare_upstreams, &connect_timeouts, &mut errors);
-        let cluster_labels = cluster_labels(&from, &bare_upstreams);
-        let (geo, same_geo) = build_geo(&from, &mut errors);
+        let (geo, same_geo) = forward::build_geo(&from, &mut errors);
         let state = config.state.as_ref().map(|state| &*state.value);
         let mut rules =
-            Rules { sources: RuleSources::new(state, Arc::clone(&geo)), state, same_geo };
-        let users = build_users(&from, &mut rules, &mut errors);
+            forward::Rules { sources: RuleSources::new(state, Arc::clone(&geo)), state, same_geo };
+        let roots = Roots::system();
+        let pools = forward::build_pools(&from, &rules, &geo, &roots, &mut errors);
+        let clusters = match &pools {
+            Some(pools) => {
+                let with = ClusterParts { bare: &bare_upstreams, pools, roots: &roots };
+                build_clusters(&from, &with, &connect_timeouts, &mut errors)
+            }
+            None => Vec::new(),
+        };
+        let cluster_labels = cluster_labels(&from, &bare_upstreams);
+        let users = forward::build_users(&from, &mut rules, &mut errors);
         let sites = reverse::build_sites(&from, bare_sites, &users, &mut errors);
         let mut listeners = reverse::build_listeners(&from, &sites, &mut errors);
-        listeners.extend(build_forwards(
+        listeners.extend(forward::build_listeners(
             &from,
-            &own_addresses(&config, local),
-            &users,
+            &forward::Ends {
+                users: &users,
+                pools: pools.as_ref(),
+                own: &forward::own_addresses(&config, local),
+            },
             &mut rules,
             &mut errors,
         ));
@@ -241,7 +265,9 @@ impl Snapshot {
         listeners.extend(build_tunnels(&from, &mut errors));
         let (sites, users): (Option<Vec<_>>, Option<Vec<_>>) =
             (sites.into_iter().collect(), users.into_iter().collect());
-        let (true, Some(sites), Some(users)) = (errors.is_empty(), sites, users) else {
+        let (true, Some(sites), Some(users), Some(pools)) =
+            (errors.is_empty(), sites, users, pools)
+        else {
             return Err(errors);
         };
         Ok(Self {
@@ -251,6 +277,7 @@ impl Snapshot {
             clusters,
             connect_timeouts,
             users,
+            pools,
             geo,
             cluster_labels,
             trusted: TrustedPeers::build(&bare.trusted_peers),
@@ -304,6 +331,23 @@ impl Snapshot {
     }
 }
 
+/// What the process knows, whatever its configuration.
+#[derive(Debug, Clone)]
+pub struct Registries {
+    /// Of servers.
+    pub servers: Arc<Registry>,
+    /// Of exits.
+    pub exits: Arc<ExitRegistry>,
+}
+
+impl Registries {
+    /// Knowing nothing; `secret` is what sticky cookies are made with.
+    #[must_use]
+    pub fn new(secret: [u8; 32]) -> Self {
+        Self { servers: Registry::new(secret), exits: ExitRegistry::new() }
+    }
+}
+
 /// What a snapshot is built from.
 struct Sources<'a> {
     /// As written.
@@ -313,7 +357,7 @@ struct Sources<'a> {
     files: &'a FileStates,
     old: Option<&'a Snapshot>,
     metrics: &'a Metrics,
-    registry: &'a Arc<Registry>,
+    registries: &'a Registries,
 }
 
 impl<'a> Sources<'a> {
@@ -381,26 +425,44 @@ fn connect_timeouts(config: &Config) -> Vec<Duration> {
     timeouts.into_iter().map(|timeout| timeout.unwrap_or(Duration::from_secs(5))).collect()
 }
 
+/// What groups of servers are built with.
+struct ClusterParts<'a> {
+    bare: &'a [config::Upstream],
+    pools: &'a Arc<Pools>,
+    roots: &'a Roots,
+}
+
 fn build_clusters(
     from: &Sources<'_>,
-    bare: &[config::Upstream],
+    with: &ClusterParts<'_>,
     connect_timeouts: &[Duration],
     errors: &mut Vec<ConfigError>,
 ) -> Vec<Arc<ClusterPlan>> {
-    let roots = Roots::system();
     let known = from.by_name(|old| &old.clusters, |plan| plan.name());
     let build = |(index, written): (usize, &config::Upstream)| {
-        let (bare, timeout) = (&bare[index], connect_timeouts[index]);
+        let (bare, timeout) = (&with.bare[index], connect_timeouts[index]);
+        let exits = bare.exit.and_then(|pool| with.pools.get(pool));
         let same = from.old.and_then(|old| {
             let same = |index: &&usize| {
-                old.clusters[**index].config() == bare && old.connect_timeouts[**index] == timeout
+                let plan = &old.clusters[**index];
+                plan.config() == bare
+                    && old.connect_timeouts[**index] == timeout
+                    && plan.leaves_by(exits)
             };
             known.get(bare.name.as_str())?.iter().find(same).map(|index| &old.clusters[*index])
         });
         match same {
             Some(plan) if from.same_files(files::of_upstream(&bare.tls)) => Some(Arc::clone(plan)),
             _ => {
-                let build = |upstream| ClusterPlan::build(upstream, timeout, &roots, from.registry);
+                let build = |upstream| {
+                    ClusterPlan::build(
+                        upstream,
+                        timeout,
+                        with.roots,
+                        &from.registries.servers,
+                        exits,
+                    )
+                };
                 // Only errors are told the places.
                 keep(build(bare).or_else(|_| build(written)), errors)
             }
@@ -419,104 +481,6 @@ fn cluster_labels(from: &Sources<'_>, bare: &[config::Upstream]) -> Vec<Upstream
         None => from.metrics.upstream(&upstream.name),
     };
     bare.iter().map(label).collect()
-}
-
-/// What rules about targets are made from.
-struct Rules<'a> {
-    sources: RuleSources,
-    /// The folder with copies of lists.
-    state: Option<&'a Path>,
-    /// Whether what is known of countries is what it was.
-    same_geo: bool,
-}
-
-/// Where addresses are, and whether that is what it was.
-fn build_geo(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> (Arc<Geo>, bool) {
-    let files = &from.bare.geoip;
-    match from.old.filter(|old| old.config.geoip == *files) {
-        Some(old) if from.same_files(files.iter().map(|file| &file.value)) => {
-            (Arc::clone(&old.geo), true)
-        }
-        _ => (keep(Geo::open(&from.config.geoip), errors).unwrap_or_default().into(), false),
-    }
-}
-
-fn build_users(
-    from: &Sources<'_>,
-    rules: &mut Rules<'_>,
-    errors: &mut Vec<ConfigError>,
-) -> Vec<Option<Arc<Users>>> {
-    let build = |(set, bare): (&config::UserSet, &config::UserSet)| {
-        let same = from.old.and_then(|old| {
-            let index = old.config.users.iter().position(|known| known == bare)?;
-            Some(&old.users[index])
-        });
-        match same {
-            Some(users)
-                if rules.same_geo && from.same_files(files::of_users(bare, rules.state)) =>
-            {
-                Some(Arc::clone(users))
-            }
-            _ => keep(Users::build(set, Vec::new(), &mut rules.sources), errors).map(Arc::new),
-        }
-    };
-    from.config.users.iter().zip(&from.bare.users).map(build).collect()
-}
-
-fn build_forwards(
-    from: &Sources<'_>,
-    own: &OwnAddresses,
-    users: &[Option<Arc<Users>>],
-    rules: &mut Rules<'_>,
-    errors: &mut Vec<ConfigError>,
-) -> Vec<Arc<Listener>> {
-    let mut listeners = Vec::new();
-    for (forward, bare) in from.config.forwards.iter().zip(&from.bare.forwards) {
-        let users = match &forward.auth {
-            Some(auth) => users[auth.users].clone().map(Some),
-            None => Some(None),
-        };
-        let old = from.listener(bare.listen);
-        if let (Some(old), Some(users)) = (old, &users)
-            && let Face::Forward(face) = &old.face
-            && face.is_as(bare, users.as_ref(), own)
-            && rules.same_geo
-            && from.same_files(files::of_forward(bare, rules.state))
-        {
-            listeners.push(Arc::clone(old));
-            continue;
-        }
-        let sources = &mut rules.sources;
-        let targets = keep(Targets::build(forward, own, closed_by_default, sources), errors);
-        let tls = match old {
-            Some(old) if old.has_forward_tls(bare) => Some(old.tls.clone()),
-            _ => keep(build_sole_tls(forward.tls.as_ref(), forward.http2, ALPN), errors),
-        };
-        let intercept = match &forward.intercept {
-            None => Some(None),
-            Some(intercept) => {
-                let (http2, state) = (forward.http2, rules.state);
-                keep(Interception::build(intercept, http2, state, sources), errors).map(Some)
-            }
-        };
-        if let (Some(targets), Some(tls), Some(users), Some(intercept)) =
-            (targets, tls, users, intercept)
-        {
-            let face = Face::Forward(Box::new(Forward {
-                heads: head_limits(&bare.limits),
-                max_body: body_limit(&bare.limits),
-                clients: policy::ClientNets::build(&bare.clients),
-                config: bare.clone(),
-                own: own.clone(),
-                users,
-                targets,
-                intercept,
-            }));
-            let introducers = TrustedPeers::build(&bare.proxy_protocol);
-            listeners.push(Arc::new(Listener { address: bare.listen, face, tls, introducers }));
-        }
-    }
-    listeners
 }
 
 fn build_tunnels(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> Vec<Arc<Listener>> {
@@ -543,7 +507,13 @@ fn build_tunnels(from: &Sources<'_>, errors: &mut Vec<ConfigError>) -> Vec<Arc<L
             config: bare.clone(),
         }));
         let introducers = TrustedPeers::build(&bare.proxy_protocol);
-        listeners.push(Arc::new(Listener { address: bare.listen, face, tls, introducers }));
+        listeners.push(Arc::new(Listener {
+            address: bare.listen,
+            face,
+            tls,
+            introducers,
+            sticky: false,
+        }));
     }
     listeners
 }
@@ -557,37 +527,6 @@ fn build_sole_tls(
     let Some(tls) = tls else { return Ok(None) };
     let site = ServerSite { hosts: &[config::HostPattern::Any], tls, http2 };
     ServerTls::build(&[site], alpn).map(Arc::new).map(Some)
-}
-
-impl Forward {
-    /// Whether it is what the configuration says, but for the files that it names.
-    fn is_as(
-        &self,
-        config: &config::Forward,
-        users: Option<&Arc<Users>>,
-        own: &OwnAddresses,
-    ) -> bool {
-        self.config == *config
-            && self.own == *own
-            && self.users.as_ref().map(Arc::as_ptr) == users.map(Arc::as_ptr)
-    }
-}
-
-impl Listener {
-    fn has_forward_tls(&self, config: &config::Forward) -> bool {
-        let Face::Forward(face) = &self.face else { return false };
-        face.config.tls == config.tls && face.config.http2 == config.http2
-    }
-}
-
-fn own_addresses(config: &Config, local: Vec<IpAddr>) -> OwnAddresses {
-    let tunnels = config.tunnels.iter().map(|tunnel| tunnel.listen);
-    OwnAddresses {
-        admin: config.admin.iter().map(|admin| admin.listen).collect(),
-        forwards: config.forwards.iter().map(|forward| forward.listen).collect(),
-        sites: reverse::addresses(config).into_iter().chain(tunnels).collect(),
-        local,
-    }
 }
 
 pub(crate) fn head_limits(limits: &config::Limits) -> HeadLimits {

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use message::Method;
 use net::watchdog::Guard;
-use net::{TunnelCounters, TunnelEnd};
+use net::{Direction, Stopped, Toll, TunnelCounters, TunnelEnd};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use upstream::Wire;
 
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
+use crate::fare::{self, Fare};
 use crate::peer::{DownPeer, H2Io};
 use crate::standing::{News, Standing};
 
@@ -73,6 +74,7 @@ pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Re
     x.request.fields.compact();
     let counters = TunnelCounters::default();
     let standing = Standing::of(x);
+    let fare = fare::of(x);
     let down = match x.down.take_stream() {
         Some(body) => End::Stream(Box::new(body.into_io())),
         None => match x.down {
@@ -90,7 +92,7 @@ pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Re
         }
         ends => ends,
     };
-    let outcome = join(standing, x.guard, down, up, idle, &counters).await;
+    let outcome = join(standing, x.guard, down, up, idle, &counters, fare.as_deref()).await;
     x.record.bytes_in += counters.a_to_b.get();
     x.record.bytes_out += counters.b_to_a.get();
     outcome
@@ -106,10 +108,11 @@ pub(crate) async fn join(
     up: End<'_>,
     idle: Duration,
     counters: &TunnelCounters,
+    fare: Option<&Fare>,
 ) -> Result<(), Failure> {
     let core = standing.core;
     core.counters.tunnels_opened.inc();
-    let outcome = relay(standing, guard, down, up, idle, counters).await;
+    let outcome = relay(standing, guard, down, up, idle, counters, fare).await;
     core.counters.tunnels_closed.inc();
     core.counters.tunnel_bytes_in.add(counters.a_to_b.get());
     core.counters.tunnel_bytes_out.add(counters.b_to_a.get());
@@ -123,26 +126,26 @@ async fn relay(
     mut up: End<'_>,
     idle: Duration,
     counters: &TunnelCounters,
+    fare: Option<&Fare>,
 ) -> Result<(), Failure> {
     let core = standing.core;
     let (early_down, early_up) = (down.take_received(), up.take_received());
     let moved = || counters.a_to_b.get() + counters.b_to_a.get();
     let mut work = pin!(async {
         // At most one buffer each way is at hand, which sockets take at once as a rule.
-        if !early_down.is_empty() {
-            up.send(&early_down).await.map_err(|error| (Kind::ConnectionTerminated, error))?;
-            counters.a_to_b.set(early_down.len() as u64);
-        }
-        if !early_up.is_empty() {
-            down.send(&early_up).await.map_err(|error| (Kind::ClientGone, error))?;
-            counters.b_to_a.set(early_up.len() as u64);
-        }
+        let toll = fare.map(|fare| fare as &dyn Toll);
+        send_early(&mut up, &early_down, Direction::AToB, &counters.a_to_b, toll).await?;
+        send_early(&mut down, &early_up, Direction::BToA, &counters.b_to_a, toll).await?;
         drop((early_down, early_up));
-        match net::tunnel(&mut down, &mut up, &core.pipes, &core.buffers, counters).await {
+        let (pipes, buffers) = (&core.pipes, &core.buffers);
+        match net::tunnel_under(&mut down, &mut up, pipes, buffers, counters, toll).await {
             TunnelEnd::Closed => Ok(()),
-            TunnelEnd::Failed { side: net::Side::A, error, .. } => Err((Kind::ClientGone, error)),
+            TunnelEnd::Stopped => Err(Broken::Stopped),
+            TunnelEnd::Failed { side: net::Side::A, error, .. } => {
+                Err(Broken::Io(Kind::ClientGone, error))
+            }
             TunnelEnd::Failed { side: net::Side::B, error, .. } => {
-                Err((Kind::ConnectionTerminated, error))
+                Err(Broken::Io(Kind::ConnectionTerminated, error))
             }
         }
     });
@@ -150,9 +153,12 @@ async fn relay(
     guard.set(idle);
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
-            return Poll::Ready(
-                outcome.map_err(|(kind, error)| Failure::with(kind, io_words(&error))),
-            );
+            return Poll::Ready(outcome.map_err(|broken| match broken {
+                Broken::Io(kind, error) => Failure::with(kind, io_words(&error)),
+                Broken::Stopped => {
+                    fare.map_or_else(|| Failure::internal("nobody stopped it"), Fare::stop_reason)
+                }
+            }));
         }
         match standing.news() {
             News::None => {}
@@ -172,6 +178,46 @@ async fn relay(
         Poll::Pending
     })
     .await
+}
+
+/// Why a tunnel ended before both sides had.
+enum Broken {
+    Io(Kind, io::Error),
+    /// No more bytes may pass.
+    Stopped,
+}
+
+/// Sends what was received before the tunnel began.
+async fn send_early(
+    to: &mut End<'_>,
+    mut bytes: &[u8],
+    direction: Direction,
+    delivered: &Cell<u64>,
+    toll: Option<&dyn Toll>,
+) -> Result<(), Broken> {
+    let kind = match direction {
+        Direction::AToB => Kind::ConnectionTerminated,
+        Direction::BToA => Kind::ClientGone,
+    };
+    while !bytes.is_empty() {
+        let want = bytes.len() as u64;
+        let granted = match toll {
+            None => want,
+            Some(toll) => {
+                let granted = poll_fn(|cx| toll.poll_grant(cx, direction, want)).await;
+                granted.map_err(|Stopped| Broken::Stopped)?
+            }
+        };
+        let (now, later) = bytes.split_at(usize::try_from(granted).unwrap_or(bytes.len()));
+        let sent = to.send(now).await;
+        if let Some(toll) = toll {
+            toll.taken(direction, granted, if sent.is_ok() { granted } else { 0 });
+        }
+        sent.map_err(|error| Broken::Io(kind, error))?;
+        delivered.set(delivered.get() + granted);
+        bytes = later;
+    }
+    Ok(())
 }
 
 impl End<'_> {

@@ -147,27 +147,45 @@ pub(crate) fn bind_all(
                 *address = chosen_before.remove(known).bound;
             }
         }
-        let here = |group: &Group| group.address == *address;
-        let have = address.port() != 0 && (held.iter().any(here) || bound.added.iter().any(here));
-        if !have {
-            match Group::bind(*address, threads, held) {
-                Ok(group) => {
-                    *address = group.address;
-                    bound.added.push(group);
-                }
-                Err(error) => {
-                    errors.push(refused(*address, span, &error));
-                    continue;
-                }
+        match bound.add(*address, threads, held) {
+            Ok(chosen) => *address = chosen,
+            Err(error) => {
+                errors.push(refused(*address, span, &error));
+                continue;
             }
         }
-        bound.wanted.push(*address);
         if written.port() == 0 {
             bound.chosen.push(Chosen { owner: owner.clone(), written, bound: *address });
         }
     }
+    for forward in &config.forwards {
+        for address in forward.sticky_addresses() {
+            let added = bound.add(address, threads, held);
+            errors.extend(added.err().map(|error| refused(address, forward.span, &error)));
+        }
+    }
     errors.extend(open_for_others(config, held, &bound.added));
     if errors.is_empty() { Ok(bound) } else { Err(errors) }
+}
+
+impl Bound {
+    /// Binds an address unless it is among those held; returns it with the port that it has.
+    fn add(
+        &mut self,
+        mut address: SocketAddr,
+        threads: usize,
+        held: &[Group],
+    ) -> io::Result<SocketAddr> {
+        let here = |group: &Group| group.address == address;
+        let have = address.port() != 0 && (held.iter().any(here) || self.added.iter().any(here));
+        if !have {
+            let group = Group::bind(address, threads, held)?;
+            address = group.address;
+            self.added.push(group);
+        }
+        self.wanted.push(address);
+        Ok(address)
+    }
 }
 
 /// Makes listeners take the connections that `TPROXY` leads to them, and others not.

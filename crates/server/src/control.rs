@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use accounts::Accounts;
 use config::{Config, ConfigError};
-use policy::{ConnectionLimits, RateTable, Secret};
+use policy::digest::Nonces;
+use policy::{Attempts, ConnectionLimits, RateTable, Secret};
 use proxy::servers::Registry;
-use proxy::{Explanation, FileStates, Question, Snapshot};
+use proxy::{Explanation, FileStates, Question, Registries, Snapshot};
 use telemetry::{AccessLog, Metrics};
 use tokio::sync::mpsc;
 
@@ -60,7 +62,8 @@ pub struct Server {
 pub(crate) struct Inner {
     pub(crate) snapshot: RwLock<Arc<Snapshot>>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) registries: Registries,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) log: AccessLog,
     pub(crate) commands: Vec<mpsc::UnboundedSender<Command>>,
     pub(crate) draining: AtomicBool,
@@ -130,25 +133,29 @@ pub fn start_after(
         Some(secret) => secret,
         None => random().map_err(system("get random bytes"))?,
     };
-    let registry = Registry::new(secret);
+    let registries = Registries::new(secret);
+    let state = config.state.as_ref().map(|state| state.value.clone());
+    let accounts = Accounts::open(state.as_deref()).map_err(system("start a thread"))?;
     lists::fetch_missing(&config).map_err(StartError::Config)?;
-    let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registry)
+    let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registries)
         .map_err(StartError::Config)?;
     // Not before all else is well: the kernel gives connections to each of them at once.
     for group in &mut bound.groups {
         group.fill(threads).map_err(system("add a socket to those that were handed over"))?;
     }
-    registry.start(&snapshot.config.dns.addresses());
+    registries.servers.start(&snapshot.config.dns.addresses());
     metrics.set_generation(snapshot.generation);
     let snapshot = Arc::new(snapshot);
-    let shared = Shared { snapshot: &snapshot, metrics: &metrics, log: &log, hooks };
+    let shared =
+        Shared { snapshot: &snapshot, metrics: &metrics, log: &log, accounts: &accounts, hooks };
     let (commands, ending) = shared.start_cores(&bound.groups, threads)?;
     let admin_copy = bound.admin.as_ref().map(TcpListener::try_clone).transpose();
     let admin_copy = admin_copy.map_err(system("copy a socket"))?;
     let inner = Arc::new(Inner {
         snapshot: RwLock::new(snapshot),
         metrics,
-        registry,
+        registries,
+        accounts,
         log,
         commands,
         draining: AtomicBool::new(false),
@@ -194,9 +201,9 @@ fn build_only(config: &Config) -> Result<Snapshot, Vec<ConfigError>> {
     let log = AccessLog::open(&config::LogTarget::Off, config.access_log.format)
         .map_err(|error| vec![ConfigError::whole(error.to_string())])?;
     let metrics = Metrics::new(1, &log, BUILD, SystemTime::now());
-    let registry = Registry::new([0; 32]);
+    let registries = Registries::new([0; 32]);
     lists::fetch_missing(config)?;
-    Snapshot::build(config.clone(), None, local_addresses(), &metrics, &registry)
+    Snapshot::build(config.clone(), None, local_addresses(), &metrics, &registries)
 }
 
 /// All that a process begins with.
@@ -262,6 +269,7 @@ struct Shared<'a> {
     snapshot: &'a Arc<Snapshot>,
     metrics: &'a Arc<Metrics>,
     log: &'a AccessLog,
+    accounts: &'a Arc<Accounts>,
     hooks: Hooks,
 }
 
@@ -274,6 +282,8 @@ impl Shared<'_> {
         let secret = Secret::new(random().map_err(system("get random bytes"))?);
         let limits = ConnectionLimits::new();
         let rates = Arc::new(RateTable::new(Instant::now()));
+        let attempts = Arc::new(Attempts::new(Instant::now()));
+        let nonces = Arc::new(Nonces::new(secret.clone()));
         let (ended, alive) = std::sync::mpsc::channel();
         let (mut commands, mut handles) = (Vec::new(), Vec::new());
         let sockets = per_core(groups, threads).map_err(system("copy a socket"))?;
@@ -288,6 +298,9 @@ impl Shared<'_> {
                 secret: secret.clone(),
                 limits: limits.clone(),
                 rates: Arc::clone(&rates),
+                accounts: Arc::clone(self.accounts),
+                attempts: Arc::clone(&attempts),
+                nonces: Arc::clone(&nonces),
                 commands: receiver,
                 tidy: self.hooks.tidy,
                 alive: ended.clone(),
@@ -395,7 +408,7 @@ impl Server {
     /// What is known of servers, and changed of them at run time.
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
-        &self.inner.registry
+        &self.inner.registries.servers
     }
 
     /// The socket of the admin listener, once: it is bound with the others, and served by whoever

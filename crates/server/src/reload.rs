@@ -127,8 +127,9 @@ impl Inner {
         if self.draining.load(Ordering::Relaxed) {
             return Err(vec![ConfigError::whole("the server is stopping")]);
         }
-        let registry = &self.registry;
-        Snapshot::build(config, Some(old), local_addresses(), &self.metrics, registry).map(Arc::new)
+        let registries = &self.registries;
+        Snapshot::build(config, Some(old), local_addresses(), &self.metrics, registries)
+            .map(Arc::new)
     }
 
     /// Makes all cores serve it, and waits until they do.

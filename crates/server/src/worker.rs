@@ -6,9 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::Accounts;
 use net::resolver::Resolver;
 use net::watchdog::Watchdog;
-use policy::{ConnectionLimits, RateTable, Secret, VerifiedCache};
+use policy::digest::Nonces;
+use policy::{Attempts, ConnectionLimits, RateTable, Secret, VerifiedCache};
 use proxy::{Core, CoreParts, ListenerSlot, Snapshot};
 use telemetry::{AccessLog, CoreCounters};
 use tokio::net::TcpListener;
@@ -52,6 +54,9 @@ pub(crate) struct Seed {
     pub(crate) secret: Secret,
     pub(crate) limits: ConnectionLimits,
     pub(crate) rates: Arc<RateTable>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) attempts: Arc<Attempts>,
+    pub(crate) nonces: Arc<Nonces>,
     pub(crate) tidy: fn(),
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     /// Dropped when the core has ended.
@@ -80,6 +85,9 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
         verified: VerifiedCache::new(seed.secret, VerifiedCache::LIFETIME, VerifiedCache::CAPACITY),
         connection_limits: seed.limits,
         rates: seed.rates,
+        accounts: seed.accounts,
+        attempts: seed.attempts,
+        nonces: seed.nonces,
     };
     let core = Core::new(parts, seed.snapshot);
     tokio::task::spawn_local(async move { clock.run().await });

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod caller;
 pub mod geo;
 pub mod h2;
 pub mod message;
@@ -20,6 +21,7 @@ mod peer;
 mod proxy;
 mod tls;
 
+pub use caller::Caller;
 pub use message::Message;
 pub use origin::{Origin, Served};
 pub use peer::{DEADLINE, Peer};

@@ -11,13 +11,14 @@ use std::time::Duration;
 use config::{Balance, Scheme};
 use egress::Exit;
 use net::dial::DialError;
-use net::resolver::DnsError;
+use net::resolver::{DnsError, Resolver};
 use net::watchdog::Watchdog;
 use tls::ClientTls;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::balance::{self, Candidate, Refused, UNIT, shortlist};
+use crate::by_exit::ByExit;
 use crate::endpoint::ramp;
 use crate::lease::{Admitted, Lease};
 use crate::member::{Member, Members};
@@ -32,6 +33,8 @@ pub struct Cluster {
     pub(crate) plan: Arc<ClusterPlan>,
     pub(crate) clock: Rc<Watchdog>,
     pub(crate) exit: Exit,
+    /// Where it is not reached straight.
+    pub(crate) by_exit: Option<ByExit>,
     changes: RefCell<watch::Receiver<Arc<Members>>>,
     view: RefCell<View>,
     random: Cell<u64>,
@@ -122,6 +125,10 @@ pub enum ConnectError {
     Tls(tls::ConnectError),
     /// Nothing came of it in time.
     Timeout,
+    /// The exit failed, or the server did by way of it.
+    Exit(egress::ExitError),
+    /// There is no exit for it.
+    NoExit(egress::NoExit),
 }
 
 /// What a request does whose own server is full.
@@ -145,7 +152,7 @@ pub(crate) struct Taken {
 impl Cluster {
     /// The group on this core.
     #[must_use]
-    pub fn new(plan: Arc<ClusterPlan>, clock: Rc<Watchdog>) -> Self {
+    pub fn new(plan: Arc<ClusterPlan>, clock: Rc<Watchdog>, resolver: &Resolver) -> Self {
         let changes = plan.subscribe();
         let turn = plan.cores.fetch_add(1, Ordering::Relaxed);
         let cluster = Self {
@@ -155,6 +162,7 @@ impl Cluster {
             turn: Cell::new(turn),
             sample: Cell::new(0),
             exit: Exit::default(),
+            by_exit: plan.exits.clone().map(|pool| ByExit { pool, resolver: resolver.clone() }),
             plan,
             clock,
         };

@@ -247,17 +247,27 @@ impl Lease {
         let (member, pool) = (self.member(), &self.slot.pool);
         // Servers are named by the operator: no address is out of bounds.
         let timeout = cluster.connect_timeout();
-        let (mut stream, address) = cluster
-            .exit
-            .connect(&[member.address()], &AllowAll, timeout)
-            .await
-            .map_err(ConnectError::Dial)?;
+        let (mut io, early, address, exit) = match &cluster.by_exit {
+            Some(by_exit) => {
+                let left = by_exit.connect(member, timeout, || cluster.clock.now_ms()).await?;
+                (left.io, left.early, left.address, Some(left.lease))
+            }
+            None => {
+                let dialed = cluster.exit.connect(&[member.address()], &AllowAll, timeout).await;
+                let (stream, address) = dialed.map_err(ConnectError::Dial)?;
+                (Io::Tcp(stream), Vec::new(), address, None)
+            }
+        };
         if let Some(preface) = wish.preface {
-            let sent = stream.write_all(preface).await;
+            let sent = io.write_all(preface).await;
             sent.map_err(|error| ConnectError::Dial(DialError::Other(error)))?;
         }
-        let mut io = Io::Tcp(stream);
         let mut http2 = member.server.protocol == ServerProtocol::Http2;
+        if !early.is_empty() && (http2 || member.server.scheme == Scheme::Https) {
+            // Whoever speaks first here speaks something else.
+            let error = std::io::ErrorKind::InvalidData.into();
+            return Err(ConnectError::Dial(DialError::Other(error)));
+        }
         if member.server.scheme == Scheme::Https {
             let of_http1 = pool.tls_http1.as_ref().filter(|_| wish.http1);
             if let Some(tls) = of_http1.or(pool.tls.as_ref()) {
@@ -272,11 +282,14 @@ impl Lease {
             }
         }
         if !http2 {
-            return Ok(Link::Http1(Connection::new(io, address)));
+            let mut connection = Connection::new(io, address);
+            connection.wire.put_back(early);
+            connection.exit = exit;
+            return Ok(Link::Http1(connection));
         }
         let alone = Multiplex::default();
         let shared = if wish.preface.is_some() || pool.gone.get() { &alone } else { &pool.shared };
-        let slot = shared.adopt(io, address, Rc::clone(&cluster.clock)).await;
+        let slot = shared.adopt(io, address, Rc::clone(&cluster.clock), exit).await;
         slot.map(Link::Http2).map_err(|error| {
             let error = error.into_io().unwrap_or_else(|| std::io::ErrorKind::InvalidData.into());
             ConnectError::Dial(DialError::Other(error))

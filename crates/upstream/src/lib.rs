@@ -9,6 +9,7 @@
 
 mod balance;
 mod breaker;
+mod by_exit;
 mod changes;
 mod cluster;
 mod connection;

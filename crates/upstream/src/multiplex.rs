@@ -123,6 +123,7 @@ impl Multiplex {
         io: Io,
         server: SocketAddr,
         clock: Rc<Watchdog>,
+        exit: Option<Box<egress::ExitLease>>,
     ) -> Result<StreamSlot, h2::Error> {
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
@@ -147,6 +148,8 @@ impl Multiplex {
         });
         let watched = Rc::downgrade(&link);
         tokio::task::spawn_local(async move {
+            // The place at an exit is taken for as long as the connection lives.
+            let _exit = exit;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %server, "HTTP/2 connection to a server ended");
             }

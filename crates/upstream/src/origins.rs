@@ -26,6 +26,9 @@ pub struct OriginKey {
     pub listener: SocketAddr,
     /// The user that it was made for.
     pub user: Option<String>,
+    /// The exit that it was made by; `None`: straight from this machine. What leaves by one is
+    /// not to be seen to be what leaves by another.
+    pub exit: Option<egress::ExitKey>,
     /// The origin, as the request names it.
     pub host: Host<'static>,
     /// The origin's port.

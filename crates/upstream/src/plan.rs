@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use config::{ConfigError, Scheme, Server, ServerHost, ServerProtocol, Upstream};
+use egress::Pool;
 use net::resolver::DnsError;
 use net::watchdog::process_ms;
 use tls::{ClientTls, Roots};
@@ -45,6 +46,8 @@ pub struct ClusterPlan {
     members: watch::Sender<Arc<Members>>,
     /// Tells those who look names up for it that it is gone.
     alive: watch::Sender<()>,
+    /// The exits by which its servers are reached; `None`: straight from this machine.
+    pub(crate) exits: Option<Arc<Pool>>,
     pub(crate) queue: Option<Arc<Queue>>,
     pub(crate) breaker: Option<Breaker>,
     pub(crate) budget: Budget,
@@ -125,6 +128,7 @@ impl ClusterPlan {
         connect_timeout: Duration,
         roots: &Roots,
         registry: &Arc<Registry>,
+        exits: Option<&Arc<Pool>>,
     ) -> Result<Arc<Self>, Vec<ConfigError>> {
         let mut secure = Secure::default();
         for server in config.servers.iter().filter(|server| server.scheme == Scheme::Https) {
@@ -143,6 +147,7 @@ impl ClusterPlan {
             state: Mutex::default(),
             members: watch::Sender::new(Arc::default()),
             alive: watch::Sender::new(()),
+            exits: exits.cloned(),
             queue,
             breaker: config.circuit_breaker.clone().map(Breaker::new),
             budget: Budget::new(config.retry.budget),
@@ -153,6 +158,12 @@ impl ClusterPlan {
         registry.adopt(&plan);
         plan.update(registry);
         Ok(plan)
+    }
+
+    /// Whether its servers are reached by this pool of exits.
+    #[must_use]
+    pub fn leaves_by(&self, exits: Option<&Arc<Pool>>) -> bool {
+        self.exits.as_ref().map(Arc::as_ptr) == exits.map(Arc::as_ptr)
     }
 
     /// Its name.

@@ -92,13 +92,14 @@ impl Wire {
         received
     }
 
-    /// Puts back what was taken by [`Wire::take_received`], and perhaps more that was received
-    /// behind it in the meantime.
-    pub fn put_back(&mut self, received: Vec<u8>) {
-        debug_assert!(self.received().is_empty());
-        self.received = received;
-        self.used = 0;
-        self.scanned = 0;
+    /// Puts bytes that somebody else received in front of what will be.
+    pub fn put_back(&mut self, mut bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            bytes.extend_from_slice(self.received());
+            self.received = bytes;
+            self.used = 0;
+            self.scanned = 0;
+        }
     }
 
     /// Whether the wire holds a buffer.

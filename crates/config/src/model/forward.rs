@@ -88,6 +88,13 @@ impl Forward {
         }
     }
 
+    /// What it listens on besides [`Forward::listen`]: an address for each sticky port.
+    pub fn sticky_addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let ip = self.listen.ip();
+        let ports = self.sticky_ports.map(|(low, high)| low..=high);
+        ports.into_iter().flatten().map(move |port| SocketAddr::new(ip, port))
+    }
+
     /// Ports that are open where nothing is said.
     pub const DEFAULT_PORTS: [(u16, u16); 3] = [(80, 80), (443, 443), (1024, 65535)];
 }

@@ -12,6 +12,8 @@ use crate::patience::Patience;
 use crate::pipe::{LentPipe, PipePool};
 use crate::splice::is_unsupported;
 use crate::stream::Stream;
+use crate::toll::{AT_ONCE, Toll};
+use crate::tunnel::Direction;
 
 /// Bytes a direction may move before other tasks of the core get their turn.
 const TURN: u64 = 1024 * 1024;
@@ -19,6 +21,7 @@ const TURN: u64 = 1024 * 1024;
 /// Which end of a direction failed.
 pub(super) enum FlowError {
     Read(io::Error),
+    Stopped,
     Write(io::Error),
 }
 
@@ -35,6 +38,9 @@ pub(super) struct Flow<'a> {
     patience: Patience,
     /// The kernel said once that it cannot splice these sockets.
     copies_only: bool,
+    /// Asked before bytes are taken in.
+    toll: Option<&'a dyn Toll>,
+    direction: Direction,
 }
 
 /// A vessel is held only in the stages in which it holds bytes.
@@ -56,6 +62,8 @@ impl<'a> Flow<'a> {
         pipes: &'a PipePool,
         buffers: &'a BufferPool,
         delivered: &'a Cell<u64>,
+        toll: Option<&'a dyn Toll>,
+        direction: Direction,
     ) -> Self {
         Self {
             pipes,
@@ -65,6 +73,8 @@ impl<'a> Flow<'a> {
             unflushed: false,
             patience: Patience::new(),
             copies_only: false,
+            toll,
+            direction,
         }
     }
 
@@ -84,7 +94,7 @@ impl<'a> Flow<'a> {
                         return Poll::Pending;
                     }
                     match self.poll_load(cx, from, to) {
-                        Poll::Ready(loaded) => loaded.map_err(FlowError::Read)?,
+                        Poll::Ready(loaded) => loaded?,
                         Poll::Pending => {
                             self.flush(cx, to).map_err(FlowError::Write)?;
                             return Poll::Pending;
@@ -110,7 +120,7 @@ impl<'a> Flow<'a> {
         cx: &mut Context<'_>,
         from: &mut F,
         to: &mut T,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), FlowError>> {
         loop {
             let (Some(source), Some(_), false) = (from.raw(), to.raw(), self.copies_only) else {
                 return self.poll_load_buffer(cx, from);
@@ -118,20 +128,23 @@ impl<'a> Flow<'a> {
             let Some(mut pipe) = self.pipes.take() else {
                 return self.poll_load_buffer(cx, from);
             };
-            match pipe.fill(source, u64::MAX) {
+            let granted = ready!(self.poll_grant(cx, AT_ONCE))?;
+            let filled = pipe.fill(source, granted);
+            self.settle(granted, filled.as_ref().map_or(0, |bytes| *bytes as u64));
+            match filled {
                 Ok(0) => self.stage = Stage::Ending,
                 Ok(_) => self.stage = Stage::Piped(pipe),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let moved = self.delivered.get();
                     self.patience.before_wait(cx, source, moved, u64::MAX);
-                    ready!(source.poll_read_ready(cx))?;
+                    ready!(source.poll_read_ready(cx)).map_err(FlowError::Read)?;
                     continue;
                 }
                 Err(error) if is_unsupported(&error) => {
                     self.copies_only = true;
                     continue;
                 }
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => return Poll::Ready(Err(FlowError::Read(error))),
             }
             return Poll::Ready(Ok(()));
         }
@@ -141,18 +154,37 @@ impl<'a> Flow<'a> {
         &mut self,
         cx: &mut Context<'_>,
         from: &mut F,
-    ) -> Poll<io::Result<()>> {
-        ready!(from.poll_readable(cx))?;
+    ) -> Poll<Result<(), FlowError>> {
+        ready!(from.poll_readable(cx)).map_err(FlowError::Read)?;
         let mut buffer = self.buffers.take();
-        let mut room = ReadBuf::new(&mut buffer);
-        // Pending after all: the buffer goes back, the read has left its waker.
-        ready!(Pin::new(from).poll_read(cx, &mut room))?;
+        let granted = ready!(self.poll_grant(cx, buffer.len() as u64))?;
+        let most = usize::try_from(granted).map_or(buffer.len(), |most| most.min(buffer.len()));
+        let mut room = ReadBuf::new(&mut buffer[..most]);
+        let read = Pin::new(from).poll_read(cx, &mut room);
         let end = room.filled().len();
+        self.settle(granted, end as u64);
+        // Pending after all: the buffer goes back, the read has left its waker.
+        ready!(read).map_err(FlowError::Read)?;
         self.stage = match end {
             0 => Stage::Ending,
             _ => Stage::Buffered { buffer, start: 0, end },
         };
         Poll::Ready(Ok(()))
+    }
+
+    /// How much may be taken in now.
+    fn poll_grant(&self, cx: &mut Context<'_>, want: u64) -> Poll<Result<u64, FlowError>> {
+        match self.toll {
+            None => Poll::Ready(Ok(u64::MAX)),
+            Some(toll) => toll.poll_grant(cx, self.direction, want).map_err(|_| FlowError::Stopped),
+        }
+    }
+
+    /// Says how much of that was.
+    fn settle(&self, granted: u64, bytes: u64) {
+        if let Some(toll) = self.toll {
+            toll.taken(self.direction, granted, bytes);
+        }
     }
 
     /// Gives the sink everything held, and the vessel back.

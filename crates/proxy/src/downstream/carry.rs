@@ -105,7 +105,7 @@ impl Passage<'_> {
         let mut down = begun.wire;
         let (down, up) = (End::Wire(&mut down), End::Wire(&mut up));
         let standing = Standing::at(core, self.listener);
-        let ended = tunnel::join(standing, guard, down, up, idle, &counters).await;
+        let ended = tunnel::join(standing, guard, down, up, idle, &counters, None).await;
         self.record.bytes_in = counters.a_to_b.get();
         self.record.bytes_out = counters.b_to_a.get();
         ended.map_err(|failure| Refusal::Failed(failure, None))

@@ -223,6 +223,8 @@ impl Connection {
             inside: self.accepted.inside.as_deref(),
             opens: None,
             record: Record::new(started),
+            mark: &self.accepted.mark,
+            guest: None,
         }
     }
 

@@ -305,6 +305,8 @@ async fn serve_stream(
         inside: accepted.inside.as_deref(),
         opens: None,
         record: Record::new(started),
+        mark: &accepted.mark,
+        guest: None,
     };
     let next = exchange::run(&mut x, failure).await;
     drop(x);

@@ -9,20 +9,19 @@ use config::{ExitKind, ExitPool, WayOut};
 use message::framing::BodyLength;
 use message::{Host, Method, RequestHead, Version, hop};
 use policy::Entry;
-use upstream::{Connection, Wire};
+use upstream::Wire;
 
 use super::socks_wire::{Incomplete, Request, methods, password, request4, request5};
 use super::{Accepted, linger, serve_inside, socks_bind, udp};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
-use crate::forward::{check_password, reach};
-use crate::intercept;
+use crate::forward::login::log_in;
+use crate::forward::{Aimed, tunnel as carried};
 use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
 use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Face, Forward};
-use crate::tunnel::{self, End};
 
 /// Longer than every message of the protocol.
 const MAX_MESSAGE: usize = 1024;
@@ -125,6 +124,8 @@ pub(super) fn exchange<'a>(
         inside: None,
         opens: None,
         record: Record::new(Instant::now()),
+        mark: &accepted.mark,
+        guest: None,
     }
 }
 
@@ -174,9 +175,8 @@ async fn greet(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
     });
     let (user, password, length) = login.await.map_err(|_| Refusal::Silent)?;
     wire_of(x.down).consume(length);
-    if !check_password(x, face, &user, &password).await {
+    if let Err(failure) = log_in(x, face, &user, &password).await {
         x.record.protocol = Some("SOCKS5");
-        let failure = Failure::with(Kind::Unauthenticated, "unknown user or wrong password");
         return Err(Refusal::Told(vec![1, 1], failure));
     }
     send(x, &[1, 0]).await
@@ -213,18 +213,11 @@ async fn tunnel(
     wire_of(x.down).consume(request.length);
     let host = request.host.clone().map_err(|_| refuse(malformed()))?;
     name_target(&mut x.request, "CONNECT", &host, request.port);
-    let connection = reach(x, face, &host, request.port, Entry::Socks).await.map_err(&refuse)?;
+    let aimed = Aimed { host: &host, port: request.port, entry: Entry::Socks };
+    let opened = carried::open(x, face, &aimed).await.map_err(&refuse)?;
     send(x, granted).await?;
     x.record.status = 200;
-    let carried = match intercept::open(x, face, &host, request.port, connection).await {
-        Ok(Some(Connection { mut wire, .. })) => {
-            let idle = face.config.timeouts.tunnel_idle;
-            tunnel::run(x, End::Wire(&mut wire), idle).await
-        }
-        Ok(None) => Ok(()),
-        Err(failure) => Err(failure),
-    };
-    if let Err(failure) = carried {
+    if let Err(failure) = Box::pin(carried::run(x, face, &aimed, opened)).await {
         x.record.note_failure(&failure);
     }
     Ok(())

@@ -17,7 +17,7 @@ use super::socks::{self, Refusal, refuse5, told5, wire_of};
 use super::socks_wire::{Request, reply5_at};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
-use crate::forward::{admit, check};
+use crate::forward::{Who, admit, check};
 use crate::snapshot::Forward;
 use crate::tunnel::{self, End};
 
@@ -43,8 +43,10 @@ pub(super) async fn serve(
         .map_err(|error| refuse5(Failure::with(Kind::ConnectionLimit, io_words(&error))))?;
     let bound = listener.local_addr().map_err(|_| refuse5(Failure::internal("no address")))?;
     socks::send(x, &reply5_at(0, bound)).await?;
+    let who = Who::of(x);
     let welcome = |peer: SocketAddr| {
-        peers.contains(&peer.ip()) && check(face, &host, peer, Entry::Plain).is_ok()
+        let asked = who.asks(&host, peer.port(), Entry::Plain);
+        peers.contains(&peer.ip()) && check(face, &asked, peer).is_ok()
     };
     let (stream, peer) = accept(x, &listener, welcome).await?;
     drop(listener);
@@ -69,7 +71,9 @@ async fn expected(
     // Where the peer will come from is its own choice, and many clients say 0. Rules about what
     // may be reached at which port have no say: nothing is reached.
     let port = if port == 0 { u16::MAX } else { port };
-    admit(face, host, port, Entry::Plain)?;
+    let who = Who::of(x);
+    let asked = who.asks(host, port, Entry::Plain);
+    admit(face, &asked)?;
     let addresses = match host {
         Host::Address(address) if address.is_unspecified() => {
             return Err(Failure::with(Kind::Denied, "BIND has to name its peer"));
@@ -88,7 +92,7 @@ async fn expected(
     let mut refused = Failure::new(Kind::DnsError);
     let mut peers: Vec<IpAddr> = Vec::new();
     for address in addresses.iter().copied().map(canonical) {
-        match check(face, host, SocketAddr::new(address, port), Entry::Plain) {
+        match check(face, &asked, SocketAddr::new(address, port)) {
             Ok(()) if peers.first().is_none_or(|first| first.is_ipv4() == address.is_ipv4()) => {
                 peers.push(address);
             }

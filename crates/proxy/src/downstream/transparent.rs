@@ -24,11 +24,9 @@ use super::{Accepted, hurried, linger, serve_inside, socks};
 use crate::core::Core;
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
-use crate::forward::{Plain, admit, check, reach};
-use crate::intercept;
+use crate::forward::{Aimed, Plain, Who, admit, check, tunnel as carried};
 use crate::peer::{DownPeer, H1Peer};
 use crate::snapshot::{Face, Forward};
-use crate::tunnel::{self, End};
 
 /// Where the client speaks first, whatever it speaks as a rule.
 const CLIENT_FIRST: [u16; 2] = [80, 443];
@@ -238,22 +236,19 @@ async fn connect(
     original: SocketAddr,
 ) -> Result<(), Failure> {
     if let Some(name) = name.and_then(|name| Host::parse(name.as_bytes()).ok()) {
-        judge(face, &name, original, Entry::Connect)?;
+        judge(x, face, &name, original, Entry::Connect)?;
     }
     let host = Host::Address(original.ip());
-    let connection = reach(x, face, &host, original.port(), Entry::Connect).await?;
+    let aimed = Aimed { host: &host, port: original.port(), entry: Entry::Connect };
+    let opened = carried::open(x, face, &aimed).await?;
     x.record.status = 200;
-    let port = original.port();
-    let Some(connection) = intercept::open(x, face, &host, port, connection).await? else {
-        return Ok(());
-    };
-    let (mut up, idle) = (connection.wire, face.config.timeouts.tunnel_idle);
-    tunnel::run(x, End::Wire(&mut up), idle).await
+    carried::run(x, face, &aimed, opened).await
 }
 
 /// Whether a name that the client says lets it through. Whether the address does is asked by
 /// whoever connects to it.
 fn judge(
+    x: &Exchange<'_>,
     face: &Forward,
     name: &Host<'_>,
     original: SocketAddr,
@@ -263,8 +258,10 @@ fn judge(
     if matches!(name, Host::Address(_)) {
         return Ok(());
     }
-    admit(face, name, original.port(), entry)?;
-    check(face, name, original, entry)
+    let who = Who::of(x);
+    let asked = who.asks(name, original.port(), entry);
+    admit(face, &asked)?;
+    check(face, &asked, original)
 }
 
 fn finish(x: &mut Exchange<'_>, outcome: Result<(), Failure>) {
@@ -295,7 +292,7 @@ pub(crate) async fn relay<'a>(
         }
     };
     if let Some(named) = &aim.authority {
-        judge(face, &named.host, original, Entry::Plain)?;
+        judge(x, face, &named.host, original, Entry::Plain)?;
     }
     let address = Authority { host: Host::Address(original.ip()), port: Some(original.port()) };
     let aim = Aim { authority: Some(address), ..aim };

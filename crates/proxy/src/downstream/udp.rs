@@ -28,7 +28,7 @@ use super::socks_wire::{MAX_DATAGRAM_HEADER, Request, datagram, put_datagram_hea
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
-use crate::forward::{admit, check};
+use crate::forward::{Who, admit, check};
 use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Face, Forward};
 use crate::standing::{News, Standing};
@@ -55,6 +55,7 @@ pub(super) async fn associate(
     let core = x.core;
     let association = Association {
         core,
+        who: Who::of(x),
         serving: core.serving(slot),
         client: x.client.address,
         port: (request.port != 0).then_some(request.port),
@@ -97,6 +98,7 @@ fn no_socket(error: &io::Error) -> Failure {
 /// One client's datagrams.
 struct Association<'a> {
     core: &'a Core,
+    who: Who,
     /// Whose rules hold: those of now.
     serving: Serving,
     /// Whose datagrams are taken.
@@ -229,7 +231,7 @@ impl Association<'_> {
     fn take(&mut self, face: &Forward, client: u16, bytes: &[u8]) {
         let Some(datagram) = datagram(bytes) else { return };
         let (host, port) = (&datagram.host, datagram.port);
-        if let Err(failure) = admit(face, host, port, Entry::Socks) {
+        if let Err(failure) = admit(face, &self.who.asks(host, port, Entry::Socks)) {
             return self.refused(&failure);
         }
         let now = self.core.clock.now_ms();
@@ -261,7 +263,7 @@ impl Association<'_> {
         let mut settled = None;
         for waiting in resolved.waiting {
             // The rules may have changed meanwhile.
-            if let Err(failure) = admit(face, &host, waiting.port, Entry::Socks) {
+            if let Err(failure) = admit(face, &self.who.asks(&host, waiting.port, Entry::Socks)) {
                 self.refused(&failure);
                 continue;
             }
@@ -285,7 +287,8 @@ impl Association<'_> {
         client: u16,
         data: &[u8],
     ) -> Result<(), NotSent> {
-        if let Err(failure) = check(face, host, target, Entry::Socks) {
+        if let Err(failure) = check(face, &self.who.asks(host, target.port(), Entry::Socks), target)
+        {
             self.refused(&failure);
             return Err(NotSent);
         }

@@ -13,7 +13,7 @@ use super::reverse::{last_recipient, understand};
 use super::{Outcome, Step, Told, closed, refused, text};
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
-use crate::forward::{Plain, admit, asked};
+use crate::forward::{Plain, admit, leave::asked};
 use crate::gate::take_credentials;
 use crate::reverse::{asks_for_upgrade, put_connection_fields};
 use crate::snapshot::{Forward, Snapshot, Tunnel};
@@ -143,7 +143,7 @@ fn reach(told: &mut Told, face: &Forward, host: &Host<'_>, port: u16, entry: Ent
     for (number, rule) in (1..).zip(&face.config.rules) {
         told.note(format!("rule {number}: {}", show::target_rule(rule)));
     }
-    admit(face, host, port, entry).map_err(|failure| refused(&failure))
+    admit(face, &asked(host, port, entry)).map_err(|failure| refused(&failure))
 }
 
 fn tell_times(told: &mut Told, face: &Forward) {

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use message::{Block, FieldId};
 use policy::basic::Credentials;
-use policy::{Check, Users, basic};
+use policy::{Check, PasswordJob, UserId, Users, basic};
 
+use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 
@@ -56,6 +57,9 @@ impl Basic {
 /// What those are told whose name or password is wrong; which of the two is not said.
 pub(crate) const WRONG: &str = "unknown user or wrong password";
 
+/// What those are told who show nothing.
+pub(crate) const NONE_SHOWN: &str = "no credentials were sent";
+
 /// Takes the credentials in the field of this name out of a head, with all that could be taken
 /// for that field.
 ///
@@ -72,7 +76,7 @@ pub(crate) fn take_credentials(
     fields.remove_aliases(name);
     match shown {
         _ if several => Err("credentials in more than one field"),
-        None => Err("no credentials were sent"),
+        None => Err(NONE_SHOWN),
         Some(Err(error)) => Err(error.as_str()),
         Some(Ok(credentials)) => Ok(credentials),
     }
@@ -89,21 +93,20 @@ pub(crate) async fn check_password(
     let granted = match users.check(user, password, &core.verified, Instant::now()) {
         Check::Granted(user) => Some(user),
         Check::Refused | Check::Unknown => None,
-        Check::Work(job) => {
-            // Hashes are made to be slow: they are worked out beside the cores, a few at once.
-            let Ok(_turn) = core.password_turns.acquire().await else { return false };
-            match tokio::task::spawn_blocking(move || job.run()).await {
-                Ok(outcome) => {
-                    core.verified.remember(&outcome, Instant::now());
-                    outcome.granted()
-                }
-                Err(_) => None,
-            }
-        }
+        Check::Work(job) => work(core, job).await,
     };
     x.record.user = Some(match granted {
         Some(user) => users.name(user).to_owned(),
         None => String::from_utf8_lossy(user).into_owned(),
     });
     granted.is_some()
+}
+
+/// Works a slow hash out: whose password it is, if it is right. Hashes are made to be slow: they
+/// are worked out beside the cores, a few at once.
+pub(crate) async fn work(core: &Core, job: PasswordJob) -> Option<UserId> {
+    let Ok(_turn) = core.password_turns.acquire().await else { return None };
+    let outcome = tokio::task::spawn_blocking(move || job.run()).await.ok()?;
+    core.verified.remember(&outcome, Instant::now());
+    outcome.granted()
 }

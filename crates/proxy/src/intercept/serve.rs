@@ -9,7 +9,8 @@ use policy::Entry;
 use super::Inside;
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
-use crate::forward::{Plain, check};
+use crate::forward::{Plain, Who, check, login};
+use crate::guest::Guest;
 use crate::snapshot::Forward;
 
 /// Serves a request that came inside: as one in absolute form for `https://` the tunnel's target,
@@ -23,6 +24,10 @@ pub(crate) async fn serve<'a>(
     // Whoever is asked inside for credentials of ours is asked by somebody else.
     x.request.fields.remove(FieldId::ProxyAuthorization);
     x.record.user.clone_from(&inside.user);
+    if let Some(guest) = &inside.guest {
+        x.guest = Some(Box::new(Guest::of_tunnel(guest)));
+        login::admit_again(x)?;
+    }
     if forwarding::via_names(&x.request.fields, &x.view.snapshot.pseudonym) {
         return Err(Failure::new(Kind::Loop));
     }
@@ -37,7 +42,9 @@ pub(crate) async fn serve<'a>(
     }
     if let Some(address) = inside.address {
         // By its address it was let through, which says nothing about the name.
-        check(face, &inside.host, SocketAddr::new(address, inside.port), Entry::Plain)?;
+        let who = Who::of(x);
+        let asked = who.asks(&inside.host, inside.port, Entry::Plain);
+        check(face, &asked, SocketAddr::new(address, inside.port))?;
     }
     if let Some(failure) = inside.failure.take() {
         return Err(failure);

@@ -87,7 +87,7 @@ pub(super) fn build_listeners(
             let site = from.config.sites.iter().find(|site| site.listen.contains(&address));
             let introducers = TrustedPeers::build(site.map_or(&[], |site| &site.proxy_protocol));
             let face = Face::Reverse(face);
-            listeners.push(Arc::new(Listener { address, face, tls, introducers }));
+            listeners.push(Arc::new(Listener { address, face, tls, introducers, sticky: false }));
         }
     }
     listeners

@@ -2,7 +2,7 @@
 
 /// Kinds of failure: the error types of RFC 9209 §2.3, then ours for what happens between the
 /// client and the proxy. A kind is known by its index, see [`failure_index`].
-pub const FAILURE_NAMES: [&str; 49] = [
+pub const FAILURE_NAMES: [&str; 55] = [
     "dns_timeout",
     "dns_error",
     "destination_not_found",
@@ -51,11 +51,17 @@ pub const FAILURE_NAMES: [&str; 49] = [
     "socks_error",
     "tunnel_idle_timeout",
     "unwanted_status",
+    "exit_wish_refused",
+    "exit_not_found",
+    "exits_unavailable",
+    "exit_failed",
+    "session_lost",
+    "quota_exceeded",
     "other",
 ];
 
 /// Reasons for which policy refuses a connection or a request.
-pub const REFUSAL_NAMES: [&str; 14] = [
+pub const REFUSAL_NAMES: [&str; 17] = [
     "client_not_allowed",
     "connections_per_client",
     "credentials_missing",
@@ -69,6 +75,9 @@ pub const REFUSAL_NAMES: [&str; 14] = [
     "rate_limit",
     "forward_auth",
     "http2_abuse",
+    "wish",
+    "quota",
+    "brute_force",
     "other",
 ];
 

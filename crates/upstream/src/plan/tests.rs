@@ -6,6 +6,8 @@ use std::task::Poll;
 
 use net::watchdog::Watchdog;
 
+use net::resolver::Resolver;
+
 use super::*;
 use crate::changes::Change;
 use crate::cluster::{Ask, Cluster, Tried, Unavailable};
@@ -22,7 +24,7 @@ fn plans(registry: &Arc<Registry>, text: &str) -> Vec<Arc<ClusterPlan>> {
     let config = config::parse("test", &format!("{text}\n{sites}"), Path::new("")).unwrap();
     let roots = Roots::system();
     let build = |group| {
-        ClusterPlan::build(group, Duration::from_millis(20), &roots, registry).expect("plan")
+        ClusterPlan::build(group, Duration::from_millis(20), &roots, registry, None).expect("plan")
     };
     config.upstreams.iter().map(build).collect()
 }
@@ -240,7 +242,8 @@ fn a_dropped_plan_ends_the_work_for_it() {
 
 /// A group on one core whose clock stands still.
 fn on_a_core(plan: &Arc<ClusterPlan>) -> Rc<Cluster> {
-    Rc::new(Cluster::new(Arc::clone(plan), Watchdog::new(Duration::from_millis(100))))
+    let resolver = Resolver::new(&[]).unwrap();
+    Rc::new(Cluster::new(Arc::clone(plan), Watchdog::new(Duration::from_millis(100)), &resolver))
 }
 
 fn ask(tried: &Tried) -> Ask<'_> {

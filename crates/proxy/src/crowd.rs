@@ -1,0 +1,80 @@
+//! The users of a listener, and what each may.
+
+use std::sync::{Arc, OnceLock};
+
+use accounts::{Account, Accounts, Limits, Moment, Zone};
+use config::{ConfigError, UserSet};
+use policy::{RuleSet, UserId, Users};
+
+/// A set of users of the forward face.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    /// The name of the set.
+    name: String,
+    pub(crate) users: Arc<Users>,
+    members: Vec<Member>,
+    /// What those may whom only a callout knows.
+    others: Arc<Limits>,
+    /// Asked about those.
+    pub(crate) callout: Option<config::Callout>,
+}
+
+#[derive(Debug)]
+struct Member {
+    limits: Arc<Limits>,
+    /// Found once: the process has one for each user.
+    account: OnceLock<Arc<Account>>,
+}
+
+impl Crowd {
+    /// Compiles what the users of a set may.
+    ///
+    /// # Errors
+    /// There is no such time zone.
+    pub(crate) fn build(set: &UserSet, users: &Arc<Users>) -> Result<Self, ConfigError> {
+        let zone = Zone::named(set.time_zone.as_deref(), set.span)?;
+        // Most users share what is said of all.
+        let shared = users.default_limits();
+        let others = Arc::new(Limits::build(shared, &zone));
+        let member = |id| {
+            let limits = users.limits(id);
+            Member {
+                limits: match Arc::ptr_eq(limits, shared) {
+                    true => Arc::clone(&others),
+                    false => Arc::new(Limits::build(limits, &zone)),
+                },
+                account: OnceLock::new(),
+            }
+        };
+        Ok(Self {
+            name: set.name.clone(),
+            users: Arc::clone(users),
+            members: users.ids().map(member).collect(),
+            others,
+            callout: set.callout.clone(),
+        })
+    }
+
+    /// The account of a user, whom only a callout knows if it has no number.
+    pub(crate) fn account(
+        &self,
+        accounts: &Accounts,
+        id: Option<UserId>,
+        name: &str,
+        now: Moment,
+    ) -> Arc<Account> {
+        let Some(member) = id.and_then(|id| self.members.get(id.index())) else {
+            return accounts.account(&self.name, name, &self.others, now);
+        };
+        let account = || accounts.account(&self.name, name, &member.limits, now);
+        Arc::clone(member.account.get_or_init(account))
+    }
+
+    /// The rules of a user about targets, if there are some.
+    pub(crate) fn rules(&self, id: Option<UserId>) -> Option<Arc<RuleSet>> {
+        match id {
+            Some(id) => self.users.rules(id).cloned(),
+            None => self.users.default_rules().cloned(),
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! How what may be reached is reached: straight from this machine, or by an exit of a pool.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use accounts::Moment;
+use config::WayOut;
+use egress::{
+    Asking, Exit, ExitError, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via,
+    Wish,
+};
+use message::{FieldId, Host};
+use net::address::{AddressFilter, Refusal};
+use net::dial::DialError;
+use policy::{Admission, Asked, Entry, HostRef, Reason, RuleSet, Targets, Timestamp};
+use tls::Io;
+use upstream::Connection;
+
+use crate::exchange::Exchange;
+use crate::failure::{Failure, Kind, Retry};
+use crate::fare::Fare;
+use crate::snapshot::Forward;
+
+/// A target, as the forward face is asked for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aimed<'h> {
+    pub(crate) host: &'h Host<'h>,
+    pub(crate) port: u16,
+    pub(crate) entry: Entry,
+}
+
+/// What an address has to pass before it is connected to.
+struct Filter<'a> {
+    targets: &'a Targets,
+    asked: Asked<'a>,
+}
+
+impl AddressFilter for Filter<'_> {
+    fn check(&self, address: SocketAddr) -> Result<(), Refusal> {
+        match self.targets.check(&self.asked, address) {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(Refusal { reason: reason.as_str() }),
+        }
+    }
+}
+
+/// Who asks, where there is no request that tells.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Who {
+    user: Option<String>,
+    rules: Option<Arc<RuleSet>>,
+}
+
+impl Who {
+    pub(crate) fn of(x: &Exchange<'_>) -> Self {
+        let rules = x.guest.as_ref().and_then(|guest| guest.rules.clone());
+        Self { user: x.record.user.clone(), rules }
+    }
+
+    /// What the rules are asked about a target.
+    pub(crate) fn asks<'q>(&'q self, host: &'q Host<'q>, port: u16, entry: Entry) -> Asked<'q> {
+        let (user, rules) = (self.user.as_deref(), self.rules.as_deref());
+        Asked { user, rules, ..asked(host, port, entry) }
+    }
+}
+
+/// Whether this very address may be reached for this target, for what is not connected to.
+pub(crate) fn check(face: &Forward, asked: &Asked<'_>, address: SocketAddr) -> Result<(), Failure> {
+    face.targets.check(asked, address).map(drop).map_err(of_reason)
+}
+
+pub(crate) fn host_ref<'h>(host: &'h Host<'_>) -> HostRef<'h> {
+    match host {
+        Host::Name(name) => HostRef::Name(name),
+        Host::Address(address) => HostRef::Address(*address),
+    }
+}
+
+/// What the rules are asked about a target, as far as it goes without its request.
+pub(crate) fn asked<'h>(host: &'h Host<'h>, port: u16, entry: Entry) -> Asked<'h> {
+    Asked::new(host_ref(host), port, entry, Timestamp::now())
+}
+
+impl<'h> Aimed<'h> {
+    /// What the rules are asked about it.
+    pub(crate) fn asked<'q>(&self, x: &'q Exchange<'_>) -> Asked<'q>
+    where
+        'h: 'q,
+    {
+        let method = std::str::from_utf8(x.request.method_text()).unwrap_or_default();
+        Asked {
+            method,
+            user: x.record.user.as_deref(),
+            agent: x.request.fields.received(FieldId::UserAgent),
+            rules: x.guest.as_ref().and_then(|guest| guest.rules.as_deref()),
+            ..asked(self.host, self.port, self.entry)
+        }
+    }
+
+    /// The target as exits' records know it.
+    fn name(&self) -> String {
+        match self.host {
+            Host::Name(name) => name.clone().into_owned(),
+            Host::Address(address) => address.to_string(),
+        }
+    }
+}
+
+/// Connects by a way, for a tunnel. `tried` are the exits that came to nothing.
+pub(crate) async fn connect(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    aimed: &Aimed<'_>,
+    way: WayOut,
+    tried: &mut Vec<ExitKey>,
+) -> Result<Connection, Failure> {
+    let Some(pool) = pool_of(face, way)? else {
+        let connection = straight(x, face, aimed).await?;
+        begin_metering(x, None, aimed);
+        return Ok(connection);
+    };
+    loop {
+        let lease = choose(x, pool, aimed, tried).await?;
+        match by_exit(x, face, aimed, &lease, Purpose::Tunnel).await {
+            Ok(connection) => {
+                begin_metering(x, Some(Rc::new(lease)), aimed);
+                return Ok(connection);
+            }
+            Err(failure) => give_up_or_go_on(x, pool, &lease, failure, tried)?,
+        }
+    }
+}
+
+/// After an exit that came to nothing: the failure, if it is not worth another one.
+pub(crate) fn give_up_or_go_on(
+    x: &mut Exchange<'_>,
+    pool: &Pool,
+    lease: &ExitLease,
+    failure: Failure,
+    tried: &mut Vec<ExitKey>,
+) -> Result<(), Failure> {
+    tried.push(lease.key());
+    if failure.retry != Retry::Unseen || tried.len() >= pool.config().attempts as usize {
+        return Err(failure);
+    }
+    x.core.counters.retries.inc();
+    x.record.note_failure(&failure);
+    Ok(())
+}
+
+/// The pool that a way leads to; `None`: straight from this machine.
+pub(crate) fn pool_of(face: &Forward, way: WayOut) -> Result<Option<&Arc<Pool>>, Failure> {
+    match way {
+        WayOut::Direct => Ok(None),
+        WayOut::Pool(index) => {
+            let pool = face.pools.get(index);
+            pool.map(Some).ok_or_else(|| Failure::internal("no such pool of exits"))
+        }
+    }
+}
+
+/// Whether a target may be reached, as far as can be said before its name is resolved.
+pub(crate) fn admit(face: &Forward, asked: &Asked<'_>) -> Result<(), Failure> {
+    match face.targets.admit(asked) {
+        Admission::Allowed | Admission::AfterResolution => Ok(()),
+        Admission::Refused(reason) => Err(of_reason(reason)),
+    }
+}
+
+fn of_reason(reason: Reason) -> Failure {
+    let kind = match reason {
+        Reason::PortNotAllowed | Reason::DeniedByRule(_) | Reason::DeniedByUserRule(_) => {
+            Kind::Denied
+        }
+        Reason::AddressClosed | Reason::OwnListener | Reason::AdminListener => Kind::IpProhibited,
+    };
+    Failure::with(kind, reason.as_str())
+}
+
+/// Whether a target may be reached, and by which way.
+///
+/// A name is resolved here where a rule about addresses may decide otherwise than those about
+/// names. The first of its addresses that may be reached then stands for it.
+pub(crate) async fn way_out(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    aimed: &Aimed<'_>,
+) -> Result<WayOut, Failure> {
+    let asked = aimed.asked(x);
+    admit(face, &asked)?;
+    let way = |passed| face.targets.way_out(&passed).unwrap_or(face.config.exit);
+    let name = match aimed.host {
+        // It has just been let through.
+        Host::Address(ip) => {
+            let address = SocketAddr::new(*ip, aimed.port);
+            return face.targets.check(&asked, address).map(way).map_err(of_reason);
+        }
+        Host::Name(name) => name,
+    };
+    if !face.has_pools() {
+        return Ok(WayOut::Direct);
+    }
+    if let Ok(by_name) = face.targets.pass_by_name(&asked)
+        && !by_name.undecided
+    {
+        return Ok(way(by_name.passed));
+    }
+    let addresses = x.core.resolver.lookup(name).await;
+    let addresses = addresses.map_err(|error| Failure::of_exit(&ExitError::Dns(error)))?;
+    let mut refused = Reason::AddressClosed;
+    for ip in addresses.iter() {
+        match face.targets.check(&asked, SocketAddr::new(*ip, aimed.port)) {
+            Ok(passed) => return Ok(way(passed)),
+            Err(reason) => refused = reason,
+        }
+    }
+    Err(of_reason(refused))
+}
+
+/// From this machine.
+async fn straight(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    aimed: &Aimed<'_>,
+) -> Result<Connection, Failure> {
+    let timeout = face.config.timeouts.connect;
+    let started = Instant::now();
+    let outcome = {
+        let filter = Filter { targets: &face.targets, asked: aimed.asked(x) };
+        let exit = Exit::default();
+        exit.reach(&x.core.resolver, aimed.host, aimed.port, &filter, timeout).await
+    };
+    match note_attempt(x, started, outcome) {
+        Ok((stream, address)) => {
+            x.record.server = Some(address);
+            Ok(Connection::new(Io::Tcp(stream), address))
+        }
+        Err(error) => Err(Failure::of_exit(&error)),
+    }
+}
+
+fn note_attempt<T>(
+    x: &mut Exchange<'_>,
+    started: Instant,
+    outcome: Result<T, ExitError>,
+) -> Result<T, ExitError> {
+    x.record.connect = Some(started.elapsed());
+    x.record.attempts = x.record.attempts.saturating_add(1);
+    match &outcome {
+        Ok(_) => x.core.counters.upstream_opened.inc(),
+        // An address that the rules refuse was not connected to.
+        Err(ExitError::Dial(DialError::Prohibited(_))) => {}
+        Err(_) => x.core.counters.upstream_failed.inc(),
+    }
+    outcome
+}
+
+/// By an exit. What that says of the exit is reported.
+pub(crate) async fn by_exit(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    aimed: &Aimed<'_>,
+    lease: &ExitLease,
+    purpose: Purpose,
+) -> Result<Connection, Failure> {
+    let started = Instant::now();
+    let outcome = {
+        let filter = Filter { targets: &face.targets, asked: aimed.asked(x) };
+        let config = lease.pool_config();
+        let via = Via {
+            resolver: &x.core.resolver,
+            filter: &filter,
+            timeout: face.config.timeouts.connect,
+            prefer: config.prefer.unwrap_or_default(),
+            resolve: x.guest.as_ref().and_then(|guest| guest.wish.resolve).or(config.resolve),
+        };
+        lease.way().reach(lease.source(), aimed.host, aimed.port, purpose, &via).await
+    };
+    let now = x.core.clock.now_ms();
+    match note_attempt(x, started, outcome) {
+        Ok(Reached { io, early, address, absolute }) => {
+            lease.report(&Sign::Connected, now);
+            x.record.server = Some(address);
+            let mut connection = Connection::new(io, address);
+            connection.wire.put_back(early);
+            connection.absolute = absolute;
+            Ok(connection)
+        }
+        Err(error) => {
+            let failure = Failure::of_exit(&error);
+            if error.fault() == Fault::Exit {
+                lease.report(&Sign::Unreachable, now);
+            }
+            // Another exit changes nothing where the target is at fault.
+            let retry = if error.fault() == Fault::Target { Retry::Never } else { Retry::Unseen };
+            Err(failure.retry(retry))
+        }
+    }
+}
+
+/// An exit that does. Where all that would do were used too shortly ago, it is waited for.
+pub(crate) async fn choose(
+    x: &mut Exchange<'_>,
+    pool: &Arc<Pool>,
+    aimed: &Aimed<'_>,
+    tried: &[ExitKey],
+) -> Result<ExitLease, Failure> {
+    let host = aimed.name();
+    let begun = x.core.clock.now_ms();
+    loop {
+        let now = x.core.clock.now_ms();
+        let outcome = ask_for_exit(x, pool, &host, aimed.port, tried, now);
+        let wait = match outcome {
+            Ok(lease) => return Ok(lease),
+            Err(NoExit::Paced { wait_ms, patience_ms }) if now + wait_ms <= begun + patience_ms => {
+                wait_ms
+            }
+            Err(why) => return Err(no_exit(x, why)),
+        };
+        let mut waiting = pin!(tokio::time::sleep(Duration::from_millis(wait.max(1))));
+        let down = &mut *x.down;
+        let gone = poll_fn(|cx| {
+            if waiting.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            down.poll_gone(cx).map(|()| true)
+        });
+        if gone.await {
+            return Err(Failure::with(Kind::ClientGone, "the stream was reset"));
+        }
+    }
+}
+
+fn ask_for_exit(
+    x: &Exchange<'_>,
+    pool: &Arc<Pool>,
+    host: &str,
+    port: u16,
+    tried: &[ExitKey],
+    now_ms: u64,
+) -> Result<ExitLease, NoExit> {
+    let nothing = Wish::default();
+    let guest = x.guest.as_deref();
+    let account = guest.and_then(|guest| guest.account.as_ref());
+    let may = account.map(|account| (account, account.limits(), Moment::now()));
+    let allowed = |exit: &egress::ExitInfo| match &may {
+        None => true,
+        Some((account, limits, now)) => {
+            limits.allows_exit(exit.name(), exit.pool())
+                && limits.allows_country(exit.labels().country)
+                && account.affords(*now, exit.price()).is_ok()
+        }
+    };
+    pool.choose(&Asking {
+        wish: guest.map_or(&nothing, |guest| &guest.wish),
+        user: x.record.user.as_deref().unwrap_or_default(),
+        host,
+        port,
+        connection: Some(x.mark),
+        allowed: &allowed,
+        tried,
+        now_ms,
+    })
+}
+
+/// What a client is told where there is no exit for it.
+pub(crate) fn no_exit(x: &mut Exchange<'_>, why: NoExit) -> Failure {
+    match why {
+        NoExit::AllTried => x.record.last_failure(),
+        NoExit::Paced { wait_ms, .. } => {
+            x.record.retry_after = Some(Duration::from_millis(wait_ms));
+            Failure::of_no_exit(&why)
+        }
+        NoExit::NotAllowed => {
+            // Whoever has no money left may have none of those that cost something.
+            let account = x.guest.as_ref().and_then(|guest| guest.account.clone());
+            let spent = account.and_then(|account| account.affords(Moment::now(), Some(1)).err());
+            match spent {
+                Some(denied) => {
+                    x.record.retry_after = denied.retry_after();
+                    crate::fare::of_denied(&denied)
+                }
+                None => Failure::of_no_exit(&why),
+            }
+        }
+        why => Failure::of_no_exit(&why),
+    }
+}
+
+/// From here on every byte is counted, for the user and for the exit. Nobody counts what leaves
+/// straight, for nobody in particular.
+pub(crate) fn begin_metering(
+    x: &mut Exchange<'_>,
+    lease: Option<Rc<ExitLease>>,
+    aimed: &Aimed<'_>,
+) {
+    if lease.is_none() && x.guest.as_ref().is_none_or(|guest| guest.account.is_none()) {
+        return;
+    }
+    let core = x.core;
+    let guest = x.guest.get_or_insert_default();
+    let account = guest.account.get_or_insert_with(|| core.nobody.clone());
+    let (exit, price) = match &lease {
+        Some(lease) => (lease.exit().name(), lease.exit().price()),
+        None => ("direct", None),
+    };
+    let meter = account.meter(Moment::now(), exit, price, &aimed.name());
+    guest.fare = Some(Fare::new(meter));
+    guest.lease = lease;
+}
+
+/// Connects by the exit that was chosen, or straight.
+pub(crate) async fn connect_chosen(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    aimed: &Aimed<'_>,
+    purpose: Purpose,
+) -> Result<Connection, Failure> {
+    match x.guest.as_ref().and_then(|guest| guest.lease.clone()) {
+        None => straight(x, face, aimed).await,
+        Some(lease) => by_exit(x, face, aimed, &lease, purpose).await,
+    }
+}

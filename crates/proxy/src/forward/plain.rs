@@ -1,0 +1,370 @@
+//! Requests in absolute form (RFC 9112 §3.2.2).
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::{Anonymity, WayOut};
+use egress::{Absolute, Pool, Purpose};
+use message::framing::BodyLength;
+use message::target::{PathAndQuery, Target};
+use message::{FieldId, Host, Method, RequestHead, ResponseHead, forwarding};
+use policy::Entry;
+use upstream::{Connection, OriginKey};
+
+use super::leave::{self, Aimed};
+use super::verdict::ExitVerdict;
+use crate::client::{AddressText, Client};
+use crate::exchange::{Aim, Exchange};
+use crate::failure::{Failure, Kind, Retry};
+use crate::intercept::{self, Inside};
+use crate::peer::{H1Peer, UpPeer};
+use crate::relay::{self, Outcome, Terms};
+use crate::reverse::{finish_connection_fields, passes_upgrade};
+use crate::snapshot::Forward;
+use crate::tunnel;
+use crate::websocket::Handshake;
+
+/// Fields by which proxies and their clients tell who is behind them.
+const TELLTALE: [&[u8]; 10] = [
+    b"client-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-originating-ip",
+    b"x-remote-ip",
+    b"x-remote-addr",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"x-proxyuser-ip",
+    b"x-proxy-id",
+];
+
+/// A request in absolute form.
+pub(crate) struct Plain<'a, 'b> {
+    pub(crate) face: &'a Forward,
+    pub(crate) aim: &'b Aim,
+    pub(crate) path: PathAndQuery,
+    /// The tunnel that it came inside of, if its TLS was opened.
+    pub(crate) inside: Option<&'a Inside>,
+}
+
+/// What a connection that is kept for a request may be used for.
+pub(crate) fn origin_key(
+    x: &Exchange<'_>,
+    host: &Host<'_>,
+    port: u16,
+    inside: Option<&Inside>,
+) -> OriginKey {
+    OriginKey {
+        listener: x.listener.address,
+        user: x.record.user.clone(),
+        exit: x.guest.as_ref().and_then(|guest| guest.lease.as_ref()).map(|lease| lease.key()),
+        host: host.clone().into_owned(),
+        port,
+        tls: inside.is_some(),
+        address: inside.and_then(|inside| inside.address),
+    }
+}
+
+/// What is settled before the first attempt.
+struct Plan<'b> {
+    aimed: Aimed<'b>,
+    upgrade: bool,
+}
+
+impl<'a> Plain<'a, '_> {
+    pub(crate) async fn serve(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
+        if let BodyLength::Known(length) = x.body
+            && length > self.face.max_body
+        {
+            return Err(Failure::new(Kind::RequestBodyTooLarge));
+        }
+        if x.count_forward()? {
+            return x.answer_as_last().await;
+        }
+        let Some(authority) = &self.aim.authority else {
+            return Err(Failure::with(Kind::RequestError, "no host"));
+        };
+        let port = authority.port.unwrap_or(if self.inside.is_some() { 443 } else { 80 });
+        let aimed = Aimed { host: &authority.host, port, entry: Entry::Plain };
+        // What is inside a tunnel leaves by the exit of the tunnel.
+        let way = match self.inside {
+            Some(_) => {
+                leave::admit(self.face, &aimed.asked(x))?;
+                WayOut::Direct
+            }
+            None => leave::way_out(x, self.face, &aimed).await?,
+        };
+        let plan = Plan { aimed, upgrade: self.prepare(x) };
+        match leave::pool_of(self.face, way)? {
+            None => self.as_it_is(x, &plan).await,
+            Some(pool) => self.by_pool(x, &plan, pool).await,
+        }
+    }
+
+    /// Straight, or by the exit of the tunnel that it came inside of.
+    async fn as_it_is(&self, x: &mut Exchange<'a>, plan: &Plan<'_>) -> Result<(), Failure> {
+        let lease = x.guest.as_ref().and_then(|guest| guest.lease.clone());
+        leave::begin_metering(x, lease, &plan.aimed);
+        let key = origin_key(x, plan.aimed.host, plan.aimed.port, self.inside);
+        self.over_kept_or_new(x, plan, &key, true).await
+    }
+
+    /// Each attempt by another exit, for as long as the client has seen nothing.
+    async fn by_pool(
+        &self,
+        x: &mut Exchange<'a>,
+        plan: &Plan<'_>,
+        pool: &'a Arc<Pool>,
+    ) -> Result<(), Failure> {
+        let mut tried = Vec::new();
+        loop {
+            let lease = leave::choose(x, pool, &plan.aimed, &tried).await?;
+            let last = tried.len() + 1 >= pool.config().attempts as usize;
+            leave::begin_metering(x, Some(Rc::new(lease)), &plan.aimed);
+            let key = origin_key(x, plan.aimed.host, plan.aimed.port, None);
+            let outcome = self.over_kept_or_new(x, plan, &key, last).await;
+            let Err(failure) = outcome else { return Ok(()) };
+            let Some(lease) = x.guest.as_mut().and_then(|guest| guest.lease.take()) else {
+                return Err(failure);
+            };
+            if x.head_sent || x.record.interim_sent {
+                return Err(failure);
+            }
+            let failure = if is_worth_another(x, &failure) {
+                failure.retry(Retry::Unseen)
+            } else {
+                failure.retry(Retry::Never)
+            };
+            leave::give_up_or_go_on(x, pool, &lease, failure, &mut tried)?;
+        }
+    }
+
+    /// Once over a connection that was kept, and once more over a new one.
+    async fn over_kept_or_new(
+        &self,
+        x: &mut Exchange<'a>,
+        plan: &Plan<'_>,
+        key: &OriginKey,
+        last: bool,
+    ) -> Result<(), Failure> {
+        if let Some(connection) = x.core.origins.take(key) {
+            x.core.counters.upstream_reused.inc();
+            x.record.attempts = x.record.attempts.saturating_add(1);
+            match self.attempt(x, connection, key, plan, last).await {
+                Err(failure)
+                    if !x.head_sent
+                        && failure.retry == Retry::Stale
+                        && relay::may_repeat(x.request.method, &failure, x.body) =>
+                {
+                    x.core.counters.retries.inc();
+                    x.record.note_failure(&failure);
+                }
+                done => return done,
+            }
+        }
+        let connection = self.connect(x, &plan.aimed).await?;
+        self.attempt(x, connection, key, plan, last).await
+    }
+
+    /// A new connection to the origin.
+    async fn connect(
+        &self,
+        x: &mut Exchange<'a>,
+        aimed: &Aimed<'_>,
+    ) -> Result<Connection, Failure> {
+        let Some(inside) = self.inside else {
+            return leave::connect_chosen(x, self.face, aimed, Purpose::Http).await;
+        };
+        let reached = inside.reached();
+        let aimed = Aimed { host: &reached, ..*aimed };
+        let connection = leave::connect_chosen(x, self.face, &aimed, Purpose::Tunnel).await?;
+        Box::pin(intercept::secure(x, self.face, inside, connection)).await
+    }
+
+    async fn attempt(
+        &self,
+        x: &mut Exchange<'a>,
+        mut connection: Connection,
+        key: &OriginKey,
+        plan: &Plan<'_>,
+        last: bool,
+    ) -> Result<(), Failure> {
+        x.record.server = Some(connection.server);
+        let handshake = Handshake::of(&x.request.fields);
+        let verdict = ExitVerdict::of(x, last);
+        let terms = Terms {
+            max_body: self.face.max_body,
+            heads: self.face.heads,
+            limits: &self.face.config.limits,
+            upgrade: plan.upgrade,
+            websocket: handshake.as_ref(),
+            head: self.face.config.timeouts.response,
+            response: self.face.config.timeouts.response,
+            elsewhere: verdict.as_ref().map(|verdict| verdict as &dyn relay::Elsewhere),
+            reused: connection.reused,
+            pages: None,
+            watch: verdict.as_ref().and_then(ExitVerdict::watch),
+        };
+        let mut up = H1Peer::new(connection.wire);
+        up.lend_output(&x.core.blocks);
+        self.write_request(x, &mut up, connection.absolute.as_ref());
+        let mut up = UpPeer::H1(up);
+        let server = connection.server.ip();
+        let edit = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
+            if let Some(verdict) = &verdict {
+                verdict.note(head);
+            }
+            self.admit_type(x, &plan.aimed, server, head)?;
+            self.edit_response(x, head);
+            Ok(())
+        };
+        let outcome = relay::run(x, &mut up, &terms, edit).await;
+        if let (Some(verdict), Err(failure)) = (&verdict, &outcome) {
+            verdict.failed(failure);
+        }
+        let UpPeer::H1(mut up) = up else { return Ok(()) };
+        match outcome? {
+            Outcome::Complete { reusable } => {
+                up.release(&x.core.blocks);
+                if reusable {
+                    connection.wire = up.wire;
+                    x.core.origins.keep(key, connection);
+                }
+                Ok(())
+            }
+            Outcome::Upgraded => {
+                let idle = self.face.config.timeouts.tunnel_idle;
+                Box::pin(tunnel::run(x, tunnel::End::Wire(&mut up.wire), idle)).await
+            }
+        }
+    }
+
+    /// Whether the rules let an answer of this type through.
+    fn admit_type(
+        &self,
+        x: &Exchange<'_>,
+        aimed: &Aimed<'_>,
+        server: IpAddr,
+        head: &ResponseHead,
+    ) -> Result<(), Failure> {
+        let asked = aimed.asked(x);
+        if !self.face.targets.cares_for_types(&asked) {
+            return Ok(());
+        }
+        // Behind an exit the address is that of the exit, as often as not.
+        let through_exit = x.guest.as_ref().is_some_and(|guest| guest.lease.is_some());
+        let address = (!through_exit).then_some(server);
+        let content_type = head.fields.get(FieldId::ContentType);
+        let verdict = self.face.targets.admit_type(&asked, address, content_type);
+        verdict.map_err(|reason| Failure::with(Kind::Denied, reason.as_str()))
+    }
+
+    /// Makes the head of the request what the origin shall see of the client.
+    fn prepare(&self, x: &mut Exchange<'a>) -> bool {
+        let upgrade = passes_upgrade(x);
+        self.introduce(&mut x.request, &x.client, &x.view.snapshot.pseudonym);
+        finish_connection_fields(x, upgrade);
+        upgrade
+    }
+
+    /// Makes the fields that tell the origin about the client, or takes them away.
+    pub(crate) fn introduce(&self, request: &mut RequestHead, client: &Client, pseudonym: &str) {
+        let address = AddressText::new(client.address);
+        let number = request.version.number();
+        let fields = &mut request.fields;
+        let anonymity = self.face.config.anonymity;
+        fields.remove(FieldId::Proxy);
+        if anonymity != Anonymity::Transparent {
+            forwarding::distrust(fields, false);
+            fields.remove_where(|id, name| {
+                id == FieldId::Other && TELLTALE.iter().any(|t| name.eq_ignore_ascii_case(t))
+            });
+        }
+        match anonymity {
+            Anonymity::Transparent => {
+                let text = address.as_str().as_bytes();
+                forwarding::append(fields, FieldId::XForwardedFor, b"X-Forwarded-For", text);
+                forwarding::add_via(fields, number, pseudonym);
+            }
+            Anonymity::Anonymous => forwarding::add_via(fields, number, pseudonym),
+            Anonymity::Elite => {
+                fields.remove(FieldId::Via);
+                fields.remove(FieldId::MaxForwards);
+            }
+        }
+    }
+
+    fn write_request(&self, x: &Exchange<'a>, up: &mut H1Peer, parent: Option<&Absolute>) {
+        let coding = relay::coding_of(x.body);
+        let out = up.begin(coding);
+        let [path, query] = self.target_out(&x.request);
+        match (parent, &self.aim.authority) {
+            (Some(parent), Some(authority)) => {
+                // The next proxy takes the absolute form (RFC 9112 §3.2.2).
+                let port = authority.port.map(|port| format!(":{port}")).unwrap_or_default();
+                let origin = format!("http://{}{port}", authority.host);
+                let path = if path == b"*" { &b""[..] } else { path };
+                h1::write_request_line(
+                    out,
+                    x.request.method_text(),
+                    &[origin.as_bytes(), path, query],
+                );
+                if let Some(credentials) = &parent.authorization {
+                    out.extend_from_slice(b"Proxy-Authorization: ");
+                    out.extend_from_slice(credentials.as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+            _ => h1::write_request_line(out, x.request.method_text(), &[path, query]),
+        }
+        relay::write_fields(out, &x.request.fields, self.host_out(&x.request), coding);
+    }
+
+    /// The request target for the origin, in pieces.
+    pub(crate) fn target_out<'x>(&self, request: &'x RequestHead) -> [&'x [u8]; 2] {
+        let target = request.target();
+        let (path, query) = (&target[self.path.path.clone()], &target[self.path.query.clone()]);
+        let path = match path {
+            // It asks about the whole server (RFC 9112 §3.2.4).
+            b"" if query.is_empty() && request.method == Method::Options => b"*",
+            b"" => b"/",
+            path => path,
+        };
+        [path, query]
+    }
+
+    /// The `Host` that the origin gets; where the field says the same, it stays in its place.
+    pub(crate) fn host_out<'x>(&self, request: &'x RequestHead) -> Option<&'x [u8]> {
+        let Target::Absolute { authority, .. } = &self.aim.target else { return None };
+        let host = &request.target()[authority.clone()];
+        (request.fields.get(FieldId::Host) != Some(host)).then_some(host)
+    }
+
+    fn edit_response(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {
+        if self.face.config.anonymity != Anonymity::Elite {
+            let number = head.version.number();
+            forwarding::add_via(&mut head.fields, number, &x.view.snapshot.pseudonym);
+        }
+        for (name, value) in super::disclosed(x, self.face) {
+            head.fields.push(name.as_bytes(), &[value.as_bytes()]);
+        }
+    }
+}
+
+/// Whether another exit may do better, and the request may be made again.
+fn is_worth_another(x: &Exchange<'_>, failure: &Failure) -> bool {
+    match failure.retry {
+        Retry::Unseen | Retry::Unwanted => true,
+        Retry::Refused | Retry::Stale | Retry::Never => {
+            let of_the_way = matches!(
+                failure.kind,
+                Kind::ConnectionTerminated
+                    | Kind::ResponseIncomplete
+                    | Kind::ResponseTimeout
+                    | Kind::ReadTimeout
+            );
+            of_the_way && x.record.bytes_in == 0 && x.request.method.is_idempotent()
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What an answer says of the exit that it came by.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use egress::{BodySearch, ExitLease, Marks, Sign};
+use message::ResponseHead;
+
+use crate::exchange::Exchange;
+use crate::failure::{Failure, Kind, Retry};
+use crate::pump::{Watch, Watcher};
+use crate::relay::Elsewhere;
+
+/// A longer `Retry-After` closes an exit for no longer than this.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Judges an exit by one answer.
+#[derive(Debug)]
+pub(super) struct ExitVerdict {
+    lease: Rc<ExitLease>,
+    sent: Instant,
+    now_ms: u64,
+    /// No other exit will be tried.
+    last: bool,
+    noted: Cell<bool>,
+    body: Option<BodyWatch>,
+}
+
+#[derive(Debug)]
+struct BodyWatch {
+    lease: Rc<ExitLease>,
+    search: RefCell<BodySearch>,
+    now_ms: u64,
+}
+
+impl ExitVerdict {
+    /// `None`: the request goes by no exit of a pool.
+    pub(super) fn of(x: &Exchange<'_>, last: bool) -> Option<Self> {
+        let lease = x.guest.as_ref()?.lease.clone()?;
+        let now_ms = x.core.clock.now_ms();
+        let body = lease.bans_on().body().map(|search| BodyWatch {
+            lease: Rc::clone(&lease),
+            search: RefCell::new(search),
+            now_ms,
+        });
+        let (sent, noted) = (Instant::now(), Cell::new(false));
+        Some(Self { lease, sent, now_ms, last, noted, body })
+    }
+
+    /// Who looks at the body, if somebody has to.
+    pub(super) fn watch(&self) -> Option<&Watch> {
+        self.body.as_ref().map(|body| body as &Watch)
+    }
+
+    /// Takes note of the head of an answer, once. Returns whether it bans the exit.
+    pub(super) fn note(&self, head: &ResponseHead) -> bool {
+        if self.noted.replace(true) {
+            return false;
+        }
+        let bans = self.lease.bans_on();
+        let marks = match bans.wants_fields() {
+            true => bans.fields(
+                head.fields.iter().map(|field| (head.fields.name(field), head.fields.value(field))),
+            ),
+            false => Marks::default(),
+        };
+        let retry_after = head.fields.values_named(b"retry-after").next().and_then(retry_after);
+        let first_byte = self.sent.elapsed();
+        let sign = Sign::Answer { status: head.status, first_byte, retry_after, marks };
+        self.lease.report(&sign, self.now_ms)
+    }
+
+    /// Takes note of an answer that did not come.
+    pub(super) fn failed(&self, failure: &Failure) {
+        let silent = matches!(failure.kind, Kind::ConnectionTerminated | Kind::ResponseIncomplete);
+        if silent && failure.retry != Retry::Stale && !self.noted.replace(true) {
+            self.lease.report(&Sign::Reset, self.now_ms);
+        }
+    }
+}
+
+impl Elsewhere for ExitVerdict {
+    fn is_better_than(&self, head: &ResponseHead) -> bool {
+        self.note(head) && !self.last
+    }
+}
+
+impl Watcher for BodyWatch {
+    fn see(&self, piece: &[u8]) -> bool {
+        let mut search = self.search.borrow_mut();
+        let marks = search.feed(self.lease.bans_on(), piece);
+        if !marks.is_empty() {
+            self.lease.report(&Sign::Body(marks), self.now_ms);
+            return false;
+        }
+        !search.is_over()
+    }
+}
+
+/// `Retry-After` (RFC 9110 §10.2.3): seconds or a date.
+fn retry_after(value: &[u8]) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let after = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            date.duration_since(SystemTime::now()).unwrap_or_default()
+        }
+    };
+    Some(after.min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_bounded() {
+        assert_eq!(retry_after(b"120"), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after(b" 0 "), Some(Duration::ZERO));
+        assert_eq!(retry_after(b"99999999999"), Some(LONGEST_RETRY_AFTER));
+        assert_eq!(retry_after(b"Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(retry_after(b"soon"), None);
+        assert_eq!(retry_after(b"-1"), None);
+    }
+}
