@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use config::{Span, Spanned, UserSet};
-use policy::{Users, basic};
+use policy::digest::{self, DigestCheck, DigestRealm, Nonces, Shown};
+use policy::{RuleSources, Secret, Timestamp, Users, basic};
 
 /// Reads the value of `Proxy-Authorization`.
 pub fn basic(data: &[u8]) {
@@ -26,6 +27,36 @@ pub fn basic(data: &[u8]) {
     }
 }
 
+/// Reads the value of `Proxy-Authorization`, and judges it.
+pub fn digest(data: &[u8]) {
+    let shown = match digest::parse(data) {
+        Ok(shown) => shown,
+        Err(error) => {
+            assert!(!error.as_str().is_empty());
+            return;
+        }
+    };
+    assert!(digest::is_digest(data));
+    assert!(data.len() <= digest::MAX_VALUE + 100, "too long to be read");
+    assert!(!shown.user().chars().any(char::is_control));
+    assert_eq!(format!("{shown:?}"), "Credentials(…)");
+    let span = Span::from(0..0);
+    let password = Some(config::Password::Plain("secret".to_owned()));
+    let user = config::User { password, ..config::User::new("alice", span) };
+    let set = UserSet { users: vec![user], ..UserSet::new("fuzz", span) };
+    let users = Users::build(&set, Vec::new(), &mut RuleSources::default()).expect("one user");
+    let realm = DigestRealm::build("proxy", &set, &users);
+    let nonces = Nonces::new(Secret::new([1; 32]));
+    let request = Shown { method: b"CONNECT", target: b"a.example:443" };
+    let now = Timestamp::UNIX_EPOCH;
+    for user in [None, users.find("alice")] {
+        let judged = realm.check(&shown, user, &request, &nonces, now);
+        // Nobody was given a nonce.
+        assert!(!matches!(judged, DigestCheck::Granted(_)), "{judged:?}");
+    }
+    assert!(nonces.is_empty(), "memory for nothing");
+}
+
 /// Reads an htpasswd file.
 pub fn htpasswd(data: &[u8]) {
     thread_local! {
@@ -39,13 +70,9 @@ pub fn htpasswd(data: &[u8]) {
         });
         std::fs::write(&path, data).expect("write");
         let span = Span::from(0..0);
-        let set = UserSet {
-            name: "fuzz".to_owned(),
-            users: Vec::new(),
-            files: vec![Spanned { value: path.clone(), span }],
-            span,
-        };
-        match Users::build(&set) {
+        let files = vec![Spanned { value: path.clone(), span }];
+        let set = UserSet { files, ..UserSet::new("fuzz", span) };
+        match Users::build(&set, Vec::new(), &mut RuleSources::default()) {
             Ok(_) => {}
             Err(errors) => {
                 assert!(!errors.is_empty(), "refused without a reason");

@@ -12,6 +12,7 @@ mod configuration;
 mod credentials;
 mod forwarding;
 mod heads;
+mod lists;
 mod proxy_protocol;
 mod socks;
 
@@ -30,6 +31,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "basic", run: credentials::basic },
     Target { name: "chunked", run: chunked::decode },
     Target { name: "config", run: configuration::read },
+    Target { name: "digest", run: credentials::digest },
+    Target { name: "domain_list", run: lists::read },
     Target { name: "forwarding", run: forwarding::fields },
     Target { name: "htpasswd", run: credentials::htpasswd },
     Target { name: "proxy_protocol", run: proxy_protocol::header },
