@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::build::values;
 use crate::fault::Fault;
@@ -99,14 +100,23 @@ pub(crate) fn dns(top: &[Item], errors: &mut Vec<ConfigError>) -> Dns {
 
 fn name_servers(item: &Item, errors: &mut Vec<ConfigError>) -> Vec<NameServer> {
     let written = item.one::<String>("name");
+    let ca = item.one::<PathBuf>("ca");
     let words = item.all::<ServerWord>("server");
     let plain = words.iter().all(|word| word.value.protocol == NameServerProtocol::Plain);
-    if let (Some(name), true, Some(word)) = (&written, plain, words.first()) {
-        errors.push(
-            ConfigError::at(name.span, "the name of a server that shows none", "has no effect")
-                .also(word.span, "spoken to without TLS")
-                .help("write `tls://` or `https://` before its address, or leave `name=` out"),
-        );
+    let useless = [
+        (written.as_ref().map(|name| name.span), "the name of a server that shows none", "name"),
+        (ca.as_ref().map(|file| file.span), "authorities for a server without TLS", "ca"),
+    ];
+    for (span, message, property) in useless {
+        if let (Some(span), true, Some(word)) = (span, plain, words.first()) {
+            errors.push(
+                ConfigError::at(span, message, "has no effect")
+                    .also(word.span, "spoken to without TLS")
+                    .help(format!(
+                        "write `tls://` or `https://` before its address, or leave `{property}=` out"
+                    )),
+            );
+        }
     }
     let of = |word: Spanned<ServerWord>| {
         let ServerWord { address, mut protocol } = word.value;
@@ -117,7 +127,8 @@ fn name_servers(item: &Item, errors: &mut Vec<ConfigError>) -> Vec<NameServer> {
         {
             name.clone_from(&written.value);
         }
-        NameServer { address, protocol, span: word.span }
+        let ca = ca.clone().filter(|_| protocol != NameServerProtocol::Plain);
+        NameServer { address, protocol, ca, span: word.span }
     };
     words.into_iter().map(of).collect()
 }

@@ -14,8 +14,7 @@ impl Config {
         self.upstreams.iter_mut().for_each(Upstream::forget_places);
         forget(self.state.as_mut().map(|folder| &mut folder.span));
         forget(self.geoip.iter_mut().map(|file| &mut file.span));
-        forget(self.dns.servers.iter_mut().map(|server| &mut server.span));
-        forget(self.dns.hosts.iter_mut().map(|entry| &mut entry.span));
+        self.dns = self.dns.without_places();
         self.users.iter_mut().for_each(UserSet::forget_places);
         self.exits.iter_mut().for_each(ExitPool::forget_places);
         for forward in &mut self.forwards {
@@ -29,6 +28,19 @@ impl Config {
             forget([&mut tunnel.span]);
             tunnel.tls.iter_mut().for_each(SiteTls::forget_places);
         }
+        self
+    }
+}
+
+impl Dns {
+    /// The same without the places, as [`Config::without_places`].
+    #[must_use]
+    pub fn without_places(mut self) -> Self {
+        for server in &mut self.servers {
+            forget([&mut server.span]);
+            forget(server.ca.as_mut().map(|file| &mut file.span));
+        }
+        forget(self.hosts.iter_mut().map(|entry| &mut entry.span));
         self
     }
 }

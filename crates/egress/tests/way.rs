@@ -52,7 +52,8 @@ impl<'a> Trial<'a> {
 
     async fn reach(&self, host: &str, port: u16) -> Result<Reached, ExitError> {
         // Nobody listens there: no test asks a name server.
-        let resolver = Resolver::new(&[SocketAddr::from(([127, 0, 0, 1], 9))]).unwrap();
+        let resolver =
+            Resolver::new(&config::Dns::asking(&[SocketAddr::from(([127, 0, 0, 1], 9))])).unwrap();
         let via = Via {
             resolver: &resolver,
             filter: self.filter,

@@ -1,22 +1,32 @@
-//! Names to addresses: one cache per core over the system's name servers.
+//! Names to addresses: one cache per core over name servers, by UDP and TCP (RFC 1035), TLS
+//! (RFC 7858) or HTTPS (RFC 8484).
+//!
+//! What a name server says is not trusted any further than this: it says which addresses a name
+//! has, once. Whether they may be connected to is asked of an [`AddressFilter`] by
+//! [`dial`](crate::dial::dial), about the very addresses that are then connected to, so a name
+//! whose answer changes between two look-ups (DNS rebinding) reaches nothing that its first answer
+//! could not reach. Replies with another id, question or sender than was asked are passed over.
+//!
+//! [`AddressFilter`]: crate::address::AddressFilter
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::FamilyPreference;
+use config::{Dns, FamilyPreference};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 mod query;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -165,6 +175,9 @@ pub struct Resolver {
 
 struct Inner {
     servers: Servers,
+    /// Names whose addresses the configuration has.
+    hosts: HashMap<Box<str>, Addresses>,
+    prefer: FamilyPreference,
     names: RefCell<HashMap<Box<str>, Slot>>,
 }
 
@@ -175,20 +188,31 @@ enum Slot {
 }
 
 impl Resolver {
-    /// A resolver that asks `servers`, or those of `/etc/resolv.conf` if there are none
-    /// given; only then are the search domains of that file tried too. The hosts file
-    /// comes first in both cases.
+    /// A resolver that asks the servers of `dns`, or those of `/etc/resolv.conf` if there are
+    /// none; only then are the search domains of that file tried too. The hosts of `dns` come
+    /// first, and then the hosts file of the system, in both cases.
     ///
     /// # Errors
     ///
-    /// `/etc/resolv.conf` cannot be read or makes no sense. Where there is none, the
-    /// name server of this machine is asked, as resolv.conf(5) says.
-    pub fn new(servers: &[SocketAddr]) -> io::Result<Self> {
-        let inner = Inner { servers: Servers::new(servers)?, names: RefCell::default() };
+    /// `/etc/resolv.conf` cannot be read or makes no sense (where there is none, the name server
+    /// of this machine is asked, as resolv.conf(5) says); a server speaks TLS, and the authorities
+    /// to verify it against cannot be read.
+    pub fn new(dns: &Dns) -> io::Result<Self> {
+        let host = |entry: &config::HostsEntry| {
+            let name = entry.name.to_ascii_lowercase().into_boxed_str();
+            (name, Addresses::from(&*entry.addresses))
+        };
+        let inner = Inner {
+            servers: Servers::new(dns)?,
+            hosts: dns.hosts.iter().map(host).collect(),
+            prefer: dns.prefer,
+            names: RefCell::default(),
+        };
         Ok(Self { inner: Rc::new(inner) })
     }
 
-    /// The addresses of `name`; never empty. An IP address is its own.
+    /// The addresses of `name`, in the order in which the configuration prefers them; never
+    /// empty. An IP address is its own.
     ///
     /// `localhost` and what is below it stay on this machine (RFC 6761 §6.3);
     /// `invalid` and `onion` names do not exist (RFC 6761 §6.4, RFC 7686).
@@ -197,13 +221,10 @@ impl Resolver {
     ///
     /// See [`DnsError`].
     pub async fn lookup(&self, name: &str) -> Result<Addresses, DnsError> {
-        if let Some(outcome) = self.known(name) {
-            return outcome.result;
-        }
-        self.ask(name).await.result
+        self.lookup_preferring(name, self.inner.prefer).await
     }
 
-    /// As [`Resolver::lookup`], with the addresses that this preference has tried, in its order.
+    /// As [`Resolver::lookup`], in the order of this preference instead.
     ///
     /// # Errors
     ///
@@ -213,8 +234,7 @@ impl Resolver {
         name: &str,
         preference: FamilyPreference,
     ) -> Result<Addresses, DnsError> {
-        let addresses = self.lookup(name).await?.preferring(preference);
-        if addresses.is_empty() { Err(DnsError::NotFound) } else { Ok(addresses) }
+        in_order(name, self.outcome(name).await.result, preference)
     }
 
     async fn outcome(&self, name: &str) -> Outcome {
@@ -229,7 +249,7 @@ impl Resolver {
     pub async fn lookup_for(&self, name: &str) -> (Result<Addresses, DnsError>, Duration) {
         let outcome = self.outcome(name).await;
         let left = outcome.until.saturating_duration_since(Instant::now());
-        (outcome.result, left)
+        (in_order(name, outcome.result, self.inner.prefer), left)
     }
 
     /// The SRV records of `name` (RFC 2782), and for how long they hold. They are not kept here:
@@ -256,6 +276,10 @@ impl Resolver {
 
     /// What needs no waiting.
     fn known(&self, name: &str) -> Option<Outcome> {
+        if let Some(addresses) = self.written(name) {
+            let until = Instant::now() + KEEP_FOUND.1;
+            return Some(Outcome { result: Ok(addresses), until });
+        }
         if let Some(outcome) = without_servers(name) {
             return Some(outcome);
         }
@@ -267,6 +291,19 @@ impl Resolver {
         match slot {
             Some(Slot::Known(outcome)) if outcome.until > Instant::now() => Some(outcome.clone()),
             _ => None,
+        }
+    }
+
+    /// What the configuration says of a name.
+    fn written(&self, name: &str) -> Option<Addresses> {
+        let hosts = &self.inner.hosts;
+        if hosts.is_empty() {
+            return None;
+        }
+        let name = name.strip_suffix('.').unwrap_or(name);
+        match lower(name) {
+            Some(lower) => hosts.get(&*lower).cloned(),
+            None => hosts.get(name).cloned(),
         }
     }
 
@@ -336,6 +373,21 @@ fn known_until(slot: &Slot) -> Option<Instant> {
         Slot::Known(outcome) => Some(outcome.until),
         Slot::Asked(_) => None,
     }
+}
+
+/// What was found, in the order of a preference. An address that was asked for by itself is not a
+/// matter of preference.
+fn in_order(
+    name: &str,
+    found: Result<Addresses, DnsError>,
+    preference: FamilyPreference,
+) -> Result<Addresses, DnsError> {
+    let found = found?;
+    if preference == FamilyPreference::Any || name.parse::<IpAddr>().is_ok() {
+        return Ok(found);
+    }
+    let addresses = found.preferring(preference);
+    if addresses.is_empty() { Err(DnsError::NotFound) } else { Ok(addresses) }
 }
 
 /// Answers that no name server is asked for.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use accounts::Accounts;
 use config::{Config, ConfigError};
+use net::resolver::Resolver;
 use policy::digest::Nonces;
 use policy::{Attempts, ConnectionLimits, RateTable, Secret};
 use proxy::servers::Registry;
@@ -136,6 +137,7 @@ pub fn start_after(
     let registries = Registries::new(secret);
     let state = config.state.as_ref().map(|state| state.value.clone());
     let accounts = Accounts::open(state.as_deref()).map_err(system("start a thread"))?;
+    check_names(&config).map_err(StartError::Config)?;
     lists::fetch_missing(&config).map_err(StartError::Config)?;
     let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registries)
         .map_err(StartError::Config)?;
@@ -143,7 +145,7 @@ pub fn start_after(
     for group in &mut bound.groups {
         group.fill(threads).map_err(system("add a socket to those that were handed over"))?;
     }
-    registries.servers.start(&snapshot.config.dns.addresses());
+    registries.servers.start(&snapshot.config.dns);
     metrics.set_generation(snapshot.generation);
     let snapshot = Arc::new(snapshot);
     let shared =
@@ -197,7 +199,19 @@ pub fn explain(config: &Config, question: &Question) -> Result<Explanation, Vec<
     Ok(proxy::explain(&build_only(config)?, question, None))
 }
 
+/// Each core makes a resolver for itself; that it can be made is known before.
+fn check_names(config: &Config) -> Result<(), Vec<ConfigError>> {
+    let Err(error) = Resolver::new(&config.dns) else { return Ok(()) };
+    let ca = config.dns.servers.iter().find_map(|server| server.ca.as_ref());
+    let mut told = ConfigError::whole(format!("names cannot be resolved: {error}"));
+    if let Some(ca) = ca {
+        told.span = Some(ca.span);
+    }
+    Err(vec![told])
+}
+
 fn build_only(config: &Config) -> Result<Snapshot, Vec<ConfigError>> {
+    check_names(config)?;
     let log = AccessLog::open(&config::LogTarget::Off, config.access_log.format)
         .map_err(|error| vec![ConfigError::whole(error.to_string())])?;
     let metrics = Metrics::new(1, &log, BUILD, SystemTime::now());

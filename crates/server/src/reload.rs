@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use config::{Config, ConfigError};
+use config::{Config, ConfigError, Dns};
 use proxy::{Changes, Snapshot};
 
 use crate::bind::{Bound, bind_all, local_addresses};
@@ -115,7 +115,8 @@ impl Inner {
         keep("admin", same_admin);
         let (new_log, old_log) = (&config.access_log, &old.access_log);
         keep("access-log", new_log.target == old_log.target && new_log.format == old_log.format);
-        keep("resolvers", config.dns == old.dns);
+        let bare = |dns: &Dns| dns.clone().without_places();
+        keep("resolvers", bare(&config.dns) == bare(&old.dns));
         config.threads = old.threads;
         config.admin.clone_from(&old.admin);
         config.access_log.clone_from(&old.access_log);

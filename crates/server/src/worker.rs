@@ -79,7 +79,7 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
     let clock = Watchdog::new(tick(&seed.snapshot));
     let parts = CoreParts {
         clock: Rc::clone(&clock),
-        resolver: Resolver::new(&seed.snapshot.config.dns.addresses())?,
+        resolver: Resolver::new(&seed.snapshot.config.dns)?,
         counters: seed.counters,
         log: seed.log.core(),
         verified: VerifiedCache::new(seed.secret, VerifiedCache::LIFETIME, VerifiedCache::CAPACITY),

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use testkit::{Origin, Peer, Proxy};
+use testkit::{Authority, Origin, Peer, Proxy, Scratch};
 
 /// A name server that answers all questions for addresses with those that `answers` says; it
 /// counts the questions.
@@ -18,23 +18,30 @@ fn name_server(
     std::thread::spawn(move || {
         let mut buffer = [0; 512];
         while let Ok((length, client)) = socket.recv_from(&mut buffer) {
-            let (name, end) = question(&buffer[..length]);
-            let is_a = buffer[end..end + 2] == [0, 1];
-            let ips =
-                if is_a { answers(&name, count.fetch_add(1, Ordering::SeqCst)) } else { vec![] };
-            let mut reply = buffer[..2].to_vec();
-            // A response, recursion available, one question.
-            reply.extend([0x81, 0x80, 0, 1, 0, ips.len() as u8, 0, 0, 0, 0]);
-            reply.extend(&buffer[12..end + 4]);
-            for ip in ips {
-                // The name of the question; type A, class IN, no time to live.
-                reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
-                reply.extend(ip.octets());
-            }
+            let reply = reply(&buffer[..length], |name| {
+                answers(name, count.fetch_add(1, Ordering::SeqCst))
+            });
             socket.send_to(&reply, client).expect("send");
         }
     });
     (address, asked)
+}
+
+/// The reply to a question; `answers` is asked for IPv4 addresses only.
+fn reply(packet: &[u8], answers: impl FnOnce(&str) -> Vec<Ipv4Addr>) -> Vec<u8> {
+    let (name, end) = question(packet);
+    let is_a = packet[end..end + 2] == [0, 1];
+    let ips = if is_a { answers(&name) } else { vec![] };
+    let mut reply = packet[..2].to_vec();
+    // A response, recursion available, one question.
+    reply.extend([0x81, 0x80, 0, 1, 0, ips.len() as u8, 0, 0, 0, 0]);
+    reply.extend(&packet[12..end + 4]);
+    for ip in ips {
+        // The name of the question; type A, class IN, no time to live.
+        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        reply.extend(ip.octets());
+    }
+    reply
 }
 
 /// The name in a question, and where it ends.
@@ -90,7 +97,7 @@ fn a_rule_about_a_name_does_not_let_its_owner_in() {
     let (dns, _) = name_server(|_, _| vec![Ipv4Addr::LOCALHOST]);
     let origin = Origin::start();
     let port = origin.address().port();
-    let scratch = testkit::Scratch::new();
+    let scratch = Scratch::new();
     scratch.write("allowed.txt", "listed.test\n");
     let proxy = Proxy::start_in(
         scratch,
@@ -206,4 +213,66 @@ fn a_server_of_a_site_is_found_by_its_name() {
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.recv_response().body_text(), "ok");
+}
+
+#[test]
+fn hosts_of_the_configuration_are_names_like_others() {
+    let (dns, asked) = name_server(|_, _| vec![Ipv4Addr::UNSPECIFIED]);
+    let origin = Origin::start();
+    let port = origin.address().port();
+    let proxy = Proxy::start(&format!(
+        "resolver \"{dns}\"\nhosts \"Intranet.Test\" \"127.0.0.1\"\nhosts \"closed.test\" \"10.0.0.5\"\n\
+         forward \"127.0.0.1:0\" {{ allow \"127.0.0.0/8\" }}"
+    ));
+    let mut client = proxy.client();
+    connect(&mut client, &format!("intranet.test:{port}"));
+    assert_eq!(client.recv_head().status(), 200);
+    origin.accept().send("hello");
+    client.expect("hello");
+    // Its addresses are judged as any others.
+    let mut client = proxy.client();
+    connect(&mut client, &format!("closed.test:{port}"));
+    assert_eq!(client.recv_response().status(), 403);
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn names_are_asked_for_over_tls() {
+    let authority = Authority::new("test authority");
+    let server = Origin::start().with_tls(authority.issue(&["dns.test"]).server(None));
+    let scratch = Scratch::new();
+    scratch.write("ca.pem", &authority.pem);
+    let address = server.address();
+    std::thread::spawn(move || {
+        let mut peer = server.accept();
+        loop {
+            let length = peer.recv_exact(2);
+            let packet = peer.recv_exact(usize::from(u16::from_be_bytes([length[0], length[1]])));
+            let reply = reply(&packet, |_| vec![Ipv4Addr::LOCALHOST]);
+            peer.send([&(reply.len() as u16).to_be_bytes()[..], &reply].concat());
+        }
+    });
+    let origin = Origin::start();
+    let proxy = Proxy::start_in(
+        scratch,
+        &format!(
+            "resolver \"tls://{address}\" name=\"dns.test\" ca=\"ca.pem\"\n\
+             forward \"127.0.0.1:0\" {{ allow \"127.0.0.0/8\" }}"
+        ),
+    );
+    let mut client = proxy.client();
+    connect(&mut client, &format!("shop.test:{}", origin.address().port()));
+    assert_eq!(client.recv_head().status(), 200);
+    origin.accept().send("hello");
+    client.expect("hello");
+}
+
+#[test]
+fn a_resolver_that_cannot_be_made_is_an_error_of_the_configuration() {
+    let scratch = Scratch::new();
+    scratch.write("ca.pem", "no certificate");
+    let kdl = "resolver \"tls://127.0.0.1\" ca=\"ca.pem\"\nforward \"127.0.0.1:0\"";
+    let config = config::parse("test.kdl", kdl, scratch.path()).unwrap();
+    let errors = server::check(&config).unwrap_err();
+    assert!(errors[0].message.contains("ca.pem") && errors[0].span.is_some(), "{errors:?}");
 }

@@ -2,12 +2,11 @@
 //! whether they are well. It holds nothing alive: what nobody uses any more it leaves.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use config::ServerHost;
+use config::{Dns, ServerHost};
 use net::resolver::Resolver;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_local;
@@ -41,23 +40,23 @@ pub(crate) enum Order {
     },
     /// Check a server, again and again.
     Check(Weak<Health>),
-    /// Ask these name servers from now on.
-    Resolvers(Vec<SocketAddr>),
+    /// Resolve names in this way from now on.
+    Resolvers(Dns),
 }
 
 pub(crate) type Sender = mpsc::UnboundedSender<Order>;
 
 /// Starts the thread; it ends with the sender.
-pub(crate) fn start(resolvers: Vec<SocketAddr>) -> io::Result<Sender> {
+pub(crate) fn start(dns: Dns) -> io::Result<Sender> {
     let (sender, orders) = mpsc::unbounded_channel();
     std::thread::Builder::new()
         .name("keeper".to_owned())
-        .spawn(move || net::run_local(work(resolvers, orders)))?;
+        .spawn(move || net::run_local(work(dns, orders)))?;
     Ok(sender)
 }
 
-async fn work(resolvers: Vec<SocketAddr>, mut orders: mpsc::UnboundedReceiver<Order>) {
-    let (resolver, current) = watch::channel(resolver(&resolvers));
+async fn work(dns: Dns, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let (resolver, current) = watch::channel(resolver(&dns));
     let turns = Rc::new(Semaphore::new(CHECKS_AT_ONCE));
     let mut random = Random::new();
     while let Some(order) = orders.recv().await {
@@ -75,16 +74,16 @@ async fn work(resolvers: Vec<SocketAddr>, mut orders: mpsc::UnboundedReceiver<Or
             Order::Check(health) => {
                 spawn_local(checks::repeat(health, Rc::clone(&turns), random.next()));
             }
-            Order::Resolvers(servers) => {
-                resolver.send_replace(self::resolver(&servers));
+            Order::Resolvers(dns) => {
+                resolver.send_replace(self::resolver(&dns));
             }
         }
     }
 }
 
 /// A resolver; `None` where the system's settings make no sense, which names are then told.
-fn resolver(servers: &[SocketAddr]) -> Option<Resolver> {
-    Resolver::new(servers)
+fn resolver(dns: &Dns) -> Option<Resolver> {
+    Resolver::new(dns)
         .inspect_err(|error| tracing::error!(%error, "names of servers cannot be resolved"))
         .ok()
 }

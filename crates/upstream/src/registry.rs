@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use config::Dns;
 
 use crate::changes::{Change, ChangeError, Changes, names};
 use crate::endpoint::{Endpoint, EndpointKey};
@@ -35,7 +36,7 @@ pub struct Registry {
 #[derive(Default)]
 struct Keeper {
     started: bool,
-    resolvers: Vec<SocketAddr>,
+    dns: Dns,
     thread: Option<keeper::Sender>,
     waiting: Vec<Order>,
 }
@@ -55,17 +56,17 @@ impl Registry {
         })
     }
 
-    /// Looks names up and makes checks from now on, asking these name servers (none: those of
-    /// the system). Called again, it only changes the name servers. Until the first call nothing
+    /// Looks names up and makes checks from now on, with these name servers and hosts. Called
+    /// again, it only changes those. Until the first call nothing
     /// leaves the process, so that a configuration can be built to be checked.
-    pub fn start(&self, resolvers: &[SocketAddr]) {
+    pub fn start(&self, dns: &Dns) {
         let mut keeper = lock(&self.keeper);
         keeper.started = true;
-        if keeper.resolvers != resolvers {
-            keeper.resolvers = resolvers.to_vec();
+        let dns = dns.clone().without_places();
+        if keeper.dns != dns {
+            keeper.dns.clone_from(&dns);
             if keeper.thread.is_some() {
-                let order = Order::Resolvers(resolvers.to_vec());
-                keeper.give(order);
+                keeper.give(Order::Resolvers(dns));
             }
         }
         for order in std::mem::take(&mut keeper.waiting) {
@@ -218,7 +219,7 @@ impl Keeper {
             },
             None => order,
         };
-        match keeper::start(self.resolvers.clone()) {
+        match keeper::start(self.dns.clone()) {
             Ok(thread) => {
                 let _ = thread.send(order);
                 self.thread = Some(thread);

@@ -1,8 +1,9 @@
 //! How names are resolved.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
-use super::Span;
+use super::{Span, Spanned};
 
 /// How names are resolved, on both faces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,10 +18,16 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// The addresses of the servers.
+    /// Where these servers are asked, by UDP and TCP, and nothing else is said.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.servers.iter().map(|server| server.address).collect()
+    pub fn asking(servers: &[SocketAddr]) -> Self {
+        let server = |address: &SocketAddr| NameServer {
+            address: *address,
+            protocol: NameServerProtocol::Plain,
+            ca: None,
+            span: Span::from(0..0),
+        };
+        Self { servers: servers.iter().map(server).collect(), ..Self::default() }
     }
 }
 
@@ -31,6 +38,9 @@ pub struct NameServer {
     pub address: SocketAddr,
     /// How it is spoken to.
     pub protocol: NameServerProtocol,
+    /// Authorities that its certificate may come from, instead of the system's (PEM file). Only
+    /// of servers that are spoken to by TLS.
+    pub ca: Option<Spanned<PathBuf>>,
     /// Where it stands.
     pub span: Span,
 }

@@ -90,11 +90,19 @@ pub(super) const DIRECTIVES: &[Directive] = &[
              `https://ADDRESS[:PORT][/PATH]`: DNS over HTTPS (RFC 8484), at `/dns-query` where \
              nothing else is said. The ports are 53, 853 and 443.",
         )],
-        properties: &[optional(
-            "name",
-            Kind::CertificateName,
-            "What the certificates of these servers show. Default: their address.",
-        )],
+        properties: &[
+            optional(
+                "name",
+                Kind::CertificateName,
+                "What the certificates of these servers show. Default: their address.",
+            ),
+            optional(
+                "ca",
+                Kind::File,
+                "Authorities that their certificates may come from, instead of those of the \
+                 system (PEM).",
+            ),
+        ],
         repeatable: true,
         reloadable: false,
         prose: "DNS servers to ask instead of those of the system.",

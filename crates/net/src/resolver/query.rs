@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use config::{Dns, NameServer, NameServerProtocol};
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
     ResolverOpts,
@@ -15,7 +16,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData};
 use hickory_resolver::{TokioResolver, system_conf};
 
-use super::{DnsError, KEEP_FOUND, Outcome, Service};
+use super::{DnsError, KEEP_FOUND, Outcome, Service, tls};
 
 /// One try at one server.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,12 +35,14 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn new(servers: &[SocketAddr]) -> io::Result<Self> {
-        let searches = servers.is_empty();
+    pub(super) fn new(dns: &Dns) -> io::Result<Self> {
+        let searches = dns.servers.is_empty();
         let (config, mut options) =
-            if searches { system()? } else { (configured(servers), ResolverOpts::default()) };
+            if searches { system()? } else { (configured(&dns.servers), ResolverOpts::default()) };
         options.timeout = TRY_TIMEOUT;
         options.use_hosts_file = ResolveHosts::Always;
+        // Both families are asked for and kept, whatever is preferred: pools of exits may prefer
+        // another one.
         options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
         // The cache is ours: it joins look-ups, and its clock can be stopped for tests.
         options.cache_size = 0;
@@ -47,6 +50,9 @@ impl Servers {
         let mut builder =
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
+        if let Some(tls) = tls::configuration(dns)? {
+            builder = builder.with_tls_config(tls);
+        }
         let resolver = builder.build().map_err(io::Error::other)?;
         Ok(Self { resolver, searches })
     }
@@ -90,21 +96,26 @@ impl Servers {
 fn system() -> io::Result<(ResolverConfig, ResolverOpts)> {
     match system_conf::read_system_conf() {
         Err(NetError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-            let local = SocketAddr::from(([127, 0, 0, 1], 53));
-            Ok((configured(&[local]), ResolverOpts::default()))
+            let local = Dns::asking(&[SocketAddr::from(([127, 0, 0, 1], 53))]);
+            Ok((configured(&local.servers), ResolverOpts::default()))
         }
         read => read.map_err(io::Error::other),
     }
 }
 
-fn configured(servers: &[SocketAddr]) -> ResolverConfig {
+fn configured(servers: &[NameServer]) -> ResolverConfig {
     let servers = servers.iter().map(|server| {
-        let connections =
-            [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-                connection.port = server.port();
-                connection
-            });
-        NameServerConfig::new(server.ip(), true, connections.into())
+        let mut connections = match &server.protocol {
+            NameServerProtocol::Plain => vec![ConnectionConfig::udp(), ConnectionConfig::tcp()],
+            NameServerProtocol::Tls { name } => vec![ConnectionConfig::tls((&**name).into())],
+            NameServerProtocol::Https { name, path } => {
+                vec![ConnectionConfig::https((&**name).into(), Some((&**path).into()))]
+            }
+        };
+        for connection in &mut connections {
+            connection.port = server.address.port();
+        }
+        NameServerConfig::new(server.address.ip(), true, connections)
     });
     ResolverConfig::from_parts(None, Vec::new(), servers.collect())
 }

@@ -8,6 +8,8 @@ use tokio::net::UdpSocket;
 use super::*;
 use crate::run_local;
 
+mod transports;
+
 /// What the scripted name server says about a name.
 #[derive(Clone)]
 enum Reply {
@@ -32,9 +34,16 @@ struct Server {
 
 impl Server {
     async fn start() -> (Self, Resolver) {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A server, and a resolver whose configuration says more.
+    async fn start_with(say: impl FnOnce(&mut Dns)) -> (Self, Resolver) {
         let server = Self::default();
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let resolver = Resolver::new(&[socket.local_addr().unwrap()]).unwrap();
+        let mut dns = Dns::asking(&[socket.local_addr().unwrap()]);
+        say(&mut dns);
+        let resolver = Resolver::new(&dns).unwrap();
         spawn_local(server.clone().serve(socket));
         (server, resolver)
     }
@@ -340,5 +349,71 @@ fn a_look_up_tells_for_how_long_it_holds() {
         let (found, holds) = resolver.lookup_for("origin.test").await;
         assert_eq!(*found.unwrap(), *ips(&["192.0.2.1"]));
         assert!(holds > 38 * SECOND && holds <= 40 * SECOND, "{holds:?}");
+    });
+}
+
+fn hosts(entries: &[(&str, &[&str])]) -> Vec<config::HostsEntry> {
+    let entry = |(name, addresses): &(&str, &[&str])| config::HostsEntry {
+        name: (*name).to_owned(),
+        addresses: ips(addresses),
+        span: (0..0).into(),
+    };
+    entries.iter().map(entry).collect()
+}
+
+#[test]
+fn hosts_of_the_configuration_come_before_all_others() {
+    run_local(async {
+        let (server, asking) = Server::start_with(|dns| {
+            dns.hosts = hosts(&[
+                ("intranet.test", &["10.0.0.5", "fd00::5"]),
+                ("localhost", &["192.0.2.9"]),
+                ("site.onion", &["192.0.2.8"]),
+            ]);
+        })
+        .await;
+        server.says("intranet.test", Reply::Addresses(&["192.0.2.1"], 60));
+        for name in ["intranet.test", "Intranet.TEST", "intranet.test."] {
+            let found = asking.lookup(name).await.unwrap();
+            assert_eq!(*found, *ips(&["10.0.0.5", "fd00::5"]), "{name}");
+        }
+        assert_eq!(*asking.lookup("localhost").await.unwrap(), *ips(&["192.0.2.9"]));
+        assert_eq!(*asking.lookup("site.onion").await.unwrap(), *ips(&["192.0.2.8"]));
+        assert_eq!(server.asked(), 0);
+        // Only these names, not what is below them.
+        assert_eq!(asking.lookup("a.intranet.test").await, Err(DnsError::NotFound));
+        assert_eq!(*asking.lookup("a.localhost").await.unwrap(), *ips(&["127.0.0.1", "::1"]));
+    });
+}
+
+#[test]
+fn families_are_preferred_by_the_configuration_and_by_whoever_asks() {
+    use FamilyPreference::{Any, Ipv4First, Ipv4Only, Ipv6First, Ipv6Only};
+    const BOTH: &[&str] = &["192.0.2.1", "2001:db8::1", "192.0.2.2"];
+    const SIX_FIRST: &[&str] = &["2001:db8::1", "192.0.2.1", "192.0.2.2"];
+    const FOUR_FIRST: &[&str] = &["192.0.2.1", "192.0.2.2", "2001:db8::1"];
+    run_local(async {
+        for (prefer, found) in [
+            (Any, SIX_FIRST),
+            (Ipv6First, SIX_FIRST),
+            (Ipv4First, FOUR_FIRST),
+            (Ipv4Only, &["192.0.2.1", "192.0.2.2"]),
+            (Ipv6Only, &["2001:db8::1"]),
+        ] {
+            let (server, resolver) = Server::start_with(|dns| dns.prefer = prefer).await;
+            server.says("both.test", Reply::Addresses(BOTH, 60));
+            server.says("four.test", Reply::Addresses(&["192.0.2.7"], 60));
+            assert_eq!(*resolver.lookup("both.test").await.unwrap(), *ips(found), "{prefer:?}");
+            assert_eq!(*resolver.lookup_for("both.test").await.0.unwrap(), *ips(found));
+            // Whoever asks differently is given another order of the same answer.
+            let four = resolver.lookup_preferring("both.test", Ipv4First).await;
+            assert_eq!(*four.unwrap(), *ips(FOUR_FIRST));
+            assert_eq!(server.asked(), 2);
+            let only = resolver.lookup("four.test").await;
+            let wanted = if prefer == Ipv6Only { Err(DnsError::NotFound) } else { only.clone() };
+            assert_eq!(only, wanted);
+            // What is an address already is what was asked for.
+            assert_eq!(*resolver.lookup("192.0.2.1").await.unwrap(), *ips(&["192.0.2.1"]));
+        }
     });
 }

@@ -78,7 +78,7 @@ fn who_was_there_from_the_beginning_needs_no_slow_start() {
         plan(&registry, "server \"http://192.0.2.1\" \"http://app.test\"; slow-start \"9s\"");
     let since = |index: usize| plan.members().list[index].endpoint.well_since(process_ms());
     assert_eq!(since(0), 0);
-    registry.start(&["127.0.0.1:1".parse().unwrap()]);
+    registry.start(&config::Dns::asking(&["127.0.0.1:1".parse().unwrap()]));
     plan.looked_up(1, Ok(at("app.test", &["192.0.2.2"])));
     assert_eq!(since(1), 0, "its name was only being looked up");
     plan.looked_up(1, Ok(at("app.test", &["192.0.2.2", "192.0.2.3"])));
