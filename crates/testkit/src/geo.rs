@@ -177,22 +177,32 @@ impl Database {
     }
 
     fn metadata(&self, out: &mut Vec<u8>) {
-        let text = Value::from(self.kind.as_str());
-        let fields: [(&str, &dyn Fn(&mut Vec<u8>)); 9] = [
-            ("binary_format_major_version", &|out| unsigned(out, 5, 2)),
-            ("binary_format_minor_version", &|out| unsigned(out, 5, 0)),
-            ("build_epoch", &|out| unsigned(out, 9, 1_700_000_000)),
-            ("database_type", &|out| text.encode(out)),
-            ("description", &|out| Value::map([("en", "for a test".into())]).encode(out)),
-            ("ip_version", &|out| unsigned(out, 5, 6)),
-            ("languages", &|out| Value::List(vec!["en".into()]).encode(out)),
-            ("node_count", &|out| unsigned(out, 6, self.nodes.len() as u64)),
-            ("record_size", &|out| unsigned(out, 5, 32)),
+        let number = |kind, number| {
+            let mut field = Vec::new();
+            unsigned(&mut field, kind, number);
+            field
+        };
+        let value = |value: Value| {
+            let mut field = Vec::new();
+            value.encode(&mut field);
+            field
+        };
+        // Numbers of 16, 32 and 64 bits are types of their own.
+        let fields = [
+            ("binary_format_major_version", number(5, 2)),
+            ("binary_format_minor_version", number(5, 0)),
+            ("build_epoch", number(9, 1_700_000_000)),
+            ("database_type", value(self.kind.as_str().into())),
+            ("description", value(Value::map([("en", "for a test".into())]))),
+            ("ip_version", number(5, 6)),
+            ("languages", value(Value::List(vec!["en".into()]))),
+            ("node_count", number(6, self.nodes.len() as u64)),
+            ("record_size", number(5, 32)),
         ];
         control(out, 7, fields.len());
         for (name, value) in fields {
             Value::from(name).encode(out);
-            value(out);
+            out.extend(value);
         }
     }
 }
