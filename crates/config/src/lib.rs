@@ -53,6 +53,7 @@ use std::path::Path;
 pub use error::ConfigError;
 pub use kind::Kind;
 pub use model::*;
+pub use parents::parent;
 pub use reference::reference;
 pub use report::Errors;
 pub use servers::Traffic;

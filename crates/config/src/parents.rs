@@ -24,6 +24,13 @@ pub(crate) fn protocol(scheme: &str) -> Option<HopProtocol> {
     }
 }
 
+/// Reads the URL of a parent proxy as the configuration has it, for lists of them. `None`: it is
+/// none. Why is not told, because it could show a part of the credentials.
+#[must_use]
+pub fn parent(url: &str) -> Option<ExitHop> {
+    hop(url).ok()
+}
+
 /// `socks5h://user:password@proxy.example:1080`.
 pub(crate) fn hop(text: &str) -> Result<ExitHop, Fault> {
     let Some((scheme, behind)) = text.split_once("://") else {

@@ -318,7 +318,7 @@ impl<'a> Context<'a> {
         let mut reasons = Reasons::default();
         for avoid in [avoid, None].iter().take(if avoid.is_some() { 2 } else { 1 }) {
             for (list, tier) in plan.lists.iter().zip(self.pool.tiers()) {
-                if let Some(taken) = self.from_list(list, tier, *avoid, &mut reasons) {
+                if let Some(taken) = self.of_list(list, tier, *avoid, &mut reasons) {
                     return Ok(taken);
                 }
             }
@@ -330,7 +330,7 @@ impl<'a> Context<'a> {
         self.pool.plan(&self.targeting).map_err(|key| NoExit::NoMatch { key })
     }
 
-    fn from_list(
+    fn of_list(
         &self,
         list: &List,
         tier: &Tier,
@@ -346,7 +346,7 @@ impl<'a> Context<'a> {
         }
         match self.pool.config().choose {
             Choose::RoundRobin => self.in_turn(list, tier, is_free),
-            Choose::Random => self.from(self.pool.registry.random(), list, tier, is_free),
+            Choose::Random => self.at_random(self.pool.registry.random(), list, tier, is_free),
             Choose::LeastUsed => self.least_used(list, tier, is_free),
         }
     }
@@ -376,8 +376,8 @@ impl<'a> Context<'a> {
         None
     }
 
-    /// The first that is free from here on.
-    fn from(
+    /// The first that is free of some, and then of all from here on.
+    fn at_random(
         &self,
         start: u64,
         list: &List,

@@ -140,15 +140,12 @@ impl ExitLease {
             member.state.failed.fetch_add(1, Ordering::Relaxed);
         }
         let Some(health) = member.rules.health() else { return };
-        match sign {
-            Sign::Unreachable => {
-                if member.state.health.failure(health.fall) == Turn::Ill {
-                    let (pool, exit) = (member.info.pool(), member.info.name());
-                    tracing::warn!(pool, exit, why = "unreachable", "exit is ill");
-                }
-            }
-            Sign::Connected => member.state.health.connected(),
-            _ => {}
+        if *sign == Sign::Connected {
+            member.state.health.connected();
+        }
+        if *sign == Sign::Unreachable && member.state.health.failure(health.fall) == Turn::Ill {
+            let (pool, exit) = (member.info.pool(), member.info.name());
+            tracing::warn!(pool, exit, why = "unreachable", "exit is ill");
         }
     }
 

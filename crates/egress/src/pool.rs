@@ -100,6 +100,12 @@ impl Pool {
         &self.rules.config
     }
 
+    /// What is known of its exits.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<ExitRegistry> {
+        &self.registry
+    }
+
     /// All exits that it may choose, its own first.
     pub fn exits(&self) -> impl Iterator<Item = &ExitInfo> {
         self.tiers.iter().flat_map(|tier| &tier.members).map(|member| &member.info)

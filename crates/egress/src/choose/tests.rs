@@ -337,6 +337,35 @@ fn cores_share_the_turns() {
     assert!(world.registry.exits().iter().all(|exit| exit.taken == 100));
 }
 
+#[test]
+fn a_country_is_left_by_its_own_exits_even_when_one_of_them_dies() {
+    let mut config = pool(vec![exit(1, "CA"), exit(2, "US"), exit(3, "CA"), exit(4, "DE")]);
+    config.bans = vec![BanRule {
+        signs: vec![BanSign::Unreachable],
+        count: 1,
+        within: Duration::from_secs(60),
+        time: Duration::from_secs(60),
+        scope: BanScope::Exit,
+        span: span(),
+    }];
+    let world = World::new(&[config]);
+    let ask = Ask::country("CA");
+    let mut counts = BTreeMap::new();
+    for turn in 0..10_000_u64 {
+        let ask = ask.clone().at(T0 + turn);
+        let lease = world.choose(&ask).unwrap();
+        let is_dead = turn >= 5000 && lease.exit().name() == "e1";
+        lease.report(if is_dead { &Sign::Unreachable } else { &Sign::Connected }, ask.now);
+        let lease = if is_dead {
+            world.choose(&Ask { tried: vec![lease.key()], ..ask }).unwrap()
+        } else {
+            lease
+        };
+        *counts.entry(lease.exit().name().to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(counts, BTreeMap::from([("e1".into(), 2500), ("e3".into(), 7500)]));
+}
+
 /// A step of a random history.
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,6 +1,9 @@
-//! Lines of a list of parents: `host:port`, `host:port:user:password`, or a URL.
+//! Lines of a list of parents: `host:port`, `host:port:user:password`, or a URL as the
+//! configuration has it.
 
-use config::{ExitHop, HopProtocol, ServerHost};
+use std::fmt::Write as _;
+
+use config::{ExitHop, HopProtocol};
 
 /// What a line says.
 #[derive(Debug)]
@@ -17,112 +20,61 @@ pub(super) fn parse(line: &str, scheme: HopProtocol) -> Line {
     if line.is_empty() || line.starts_with('#') {
         return Line::Nothing;
     }
-    let parsed = match line.split_once("://") {
-        Some((scheme, rest)) => url(scheme, rest),
-        None => fields(line, scheme),
+    let parsed = if line.contains("://") {
+        config::parent(line).ok_or("it is not the URL of a parent proxy")
+    } else {
+        fields(line, scheme)
     };
     parsed.map_or_else(Line::Wrong, Line::Parent)
 }
 
-/// `scheme://user:password@host:port/`, credentials percent-encoded.
-fn url(scheme: &str, rest: &str) -> Result<ExitHop, &'static str> {
-    let protocol = match scheme.to_ascii_lowercase().as_str() {
-        "http" => HopProtocol::Http,
-        "https" => HopProtocol::Https,
-        "socks4" | "socks4a" => HopProtocol::Socks4a,
-        "socks5" => HopProtocol::Socks5,
-        "socks5h" => HopProtocol::Socks5h,
-        _ => return Err("its scheme is none of http, https, socks4a, socks5, socks5h"),
+/// `host:port` or `host:port:user:password`, an IPv6 address in brackets; the password may have
+/// colons. It is made a URL, so that there is one judge of hosts and credentials.
+fn fields(line: &str, scheme: HopProtocol) -> Result<ExitHop, &'static str> {
+    const NO_PORT: &str = "it has no port";
+    let host_ends = match line.strip_prefix('[') {
+        Some(inner) => inner.find(']').ok_or("a bracket is not closed")? + 2,
+        None => line.find(':').ok_or(NO_PORT)?,
     };
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    let (user_info, place) = match authority.rsplit_once('@') {
-        Some((user_info, place)) => (Some(user_info), place),
-        None => (None, authority),
+    let (host, rest) = line.split_at(host_ends);
+    let rest = rest.strip_prefix(':').ok_or(NO_PORT)?;
+    let (port, login) = match rest.split_once(':') {
+        Some((port, login)) => (port, Some(login)),
+        None => (rest, None),
     };
-    let credentials = match user_info {
-        None => None,
-        Some(text) => {
-            let (user, password) = text.split_once(':').unwrap_or((text, ""));
-            Some((decode(user)?, decode(password)?))
-        }
-    };
-    let (host, port, rest) = host_and_port(place)?;
-    if !rest.is_empty() {
-        return Err("something stands behind the port");
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
+        return Err("its port is not a number");
     }
-    Ok(ExitHop { protocol, host, port, credentials })
+    let mut url = format!("{}://", word(scheme));
+    if let Some(login) = login {
+        let (user, password) = login.split_once(':').ok_or("it has a user but no password")?;
+        encode(user, &mut url);
+        url.push(':');
+        encode(password, &mut url);
+        url.push('@');
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let _ = write!(url, "{host}:{port}");
+    config::parent(&url).ok_or("its host or its credentials are none of a parent proxy")
 }
 
-/// `host:port` or `host:port:user:password`; the password may have colons.
-fn fields(line: &str, protocol: HopProtocol) -> Result<ExitHop, &'static str> {
-    let (host, port, rest) = host_and_port(line)?;
-    let credentials = match rest.strip_prefix(':') {
-        None if rest.is_empty() => None,
-        None => return Err("something stands behind the port"),
-        Some(rest) => {
-            let (user, password) = rest.split_once(':').ok_or("it has a user but no password")?;
-            Some((user.to_owned(), password.to_owned()))
-        }
-    };
-    if credentials.as_ref().is_some_and(|(user, _)| user.is_empty()) {
-        return Err("its user has no name");
-    }
-    Ok(ExitHop { protocol, host, port, credentials })
-}
-
-/// Host and port, and what follows. An IPv6 address is in brackets.
-fn host_and_port(text: &str) -> Result<(ServerHost, u16, &str), &'static str> {
-    let (host, rest) = match text.strip_prefix('[') {
-        Some(inner) => {
-            let (address, rest) = inner.split_once(']').ok_or("a bracket is not closed")?;
-            let address: std::net::Ipv6Addr =
-                address.parse().map_err(|_| "what is in brackets is no IPv6 address")?;
-            (ServerHost::Address(address.into()), rest)
-        }
-        None => {
-            let end = text.find(':').ok_or("it has no port")?;
-            (host(&text[..end])?, &text[end..])
-        }
-    };
-    let rest = rest.strip_prefix(':').ok_or("it has no port")?;
-    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    match rest[..end].parse::<u16>() {
-        Ok(port) if port > 0 => Ok((host, port, &rest[end..])),
-        _ => Err("its port is not a number from 1 to 65535"),
+fn word(scheme: HopProtocol) -> &'static str {
+    match scheme {
+        HopProtocol::Http => "http",
+        HopProtocol::Https => "https",
+        HopProtocol::Socks4a => "socks4a",
+        HopProtocol::Socks5 => "socks5",
+        HopProtocol::Socks5h => "socks5h",
     }
 }
 
-fn host(text: &str) -> Result<ServerHost, &'static str> {
-    if let Ok(address) = text.parse() {
-        return Ok(ServerHost::Address(address));
-    }
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    // A name whose last label is a number would be taken for an address by others.
-    let is_numeric = name.rsplit('.').next().is_some_and(|last| last.parse::<u64>().is_ok());
-    if name.len() <= 253 && !is_numeric && name.split('.').all(is_label) {
-        Ok(ServerHost::Name(name.to_ascii_lowercase()))
-    } else {
-        Err("its host is no address and no name")
-    }
-}
-
-/// Decodes `%41`.
-fn decode(text: &str) -> Result<String, &'static str> {
-    const WRONG: &str = "its credentials are not percent-encoded UTF-8";
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
+fn encode(text: &str, url: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            url.push(char::from(byte));
+        } else {
+            // A String takes whatever is written to it.
+            let _ = write!(url, "%{byte:02X}");
         }
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or(WRONG);
-        let value = digit()? * 16 + digit()?;
-        bytes.push(u8::try_from(value).map_err(|_| WRONG)?);
     }
-    String::from_utf8(bytes).map_err(|_| WRONG)
 }
