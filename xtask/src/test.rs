@@ -16,8 +16,8 @@ Runs everything that must pass before a change is merged, and ends with a table 
 what was skipped and why, and how long each took. It stops at the first failure.
 
 First it looks for the real clients and servers that the tests drive (curl, wget, git, nghttp,
-h2load, nginx, Python with requests, grpcio and websockets, Node, Chromium). Those that are
-missing are installed where that is allowed: Debian packages as root, Python packages and
+h2load, nginx, Python with requests, grpcio, websockets and scrapy, Node, Go, Java, Chromium).
+Those that are missing are installed where that is allowed: Debian packages as root, Python packages and
 modules of npm below the target directory. Tests whose tool is missing say so and pass.
 
   --quick   installs nothing, and leaves out doc tests, documentation, cargo-deny and fuzzing

@@ -28,6 +28,8 @@ const TOOLS: &[Tool] = &[
         programs: &["chromium", "chromium-browser", "google-chrome"],
         package: "chromium",
     },
+    Tool { variable: "BIFRONS_TEST_GO", programs: &["go"], package: "golang-go" },
+    Tool { variable: "BIFRONS_TEST_JAVA", programs: &["java"], package: "default-jdk-headless" },
     Tool { variable: "BIFRONS_TEST_NGINX", programs: &["nginx"], package: "nginx" },
     Tool { variable: "BIFRONS_TEST_HAPROXY", programs: &["haproxy"], package: "haproxy" },
     Tool { variable: "BIFRONS_TEST_NGHTTP", programs: &["nghttp"], package: "nghttp2-client" },
@@ -37,17 +39,18 @@ const TOOLS: &[Tool] = &[
 /// its own.
 const PYTHON: &str = "BIFRONS_TEST_PYTHON";
 /// What the clients in Python import, what it is for pip, and Debian's package of it.
-const IMPORTS: [Import; 5] = [
+const IMPORTS: [Import; 6] = [
     Import { module: "requests", pip: "requests[socks]", package: "python3-requests" },
     Import { module: "socks", pip: "PySocks", package: "python3-socks" },
     Import { module: "pycurl", pip: "pycurl", package: "python3-pycurl" },
     Import { module: "grpc", pip: "grpcio", package: "python3-grpcio" },
     Import { module: "websockets", pip: "websockets", package: "python3-websockets" },
+    Import { module: "scrapy", pip: "scrapy", package: "python3-scrapy" },
 ];
 /// The folder of the [`MODULES`].
 const NODE_MODULES: &str = "BIFRONS_TEST_NODE_MODULES";
 /// What the clients for Node need of npm: the last major versions that Node 18 runs.
-const MODULES: [&str; 3] = ["undici@6", "https-proxy-agent@7", "ws@8"];
+const MODULES: [&str; 4] = ["undici@6", "https-proxy-agent@7", "ws@8", "playwright-core@1"];
 
 /// A module for Python.
 struct Import {
