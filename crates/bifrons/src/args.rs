@@ -161,6 +161,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: ServerAction,
     },
+    /// Make addresses of the forward face: a country, a session of its own in each
+    #[command(after_help = crate::endpoints::HELP)]
+    Endpoints(crate::endpoints::Endpoints),
+    /// Print what makes a client use the forward face
+    #[command(after_help = crate::snippet::HELP)]
+    Snippet(crate::snippet::Snippet),
+    /// Say what the far end sees of this machine through a proxy
+    #[command(after_help = crate::leak::HELP)]
+    LeakCheck(crate::leak::LeakCheck),
     /// Print the reference of every directive (Markdown)
     #[command(hide = true)]
     Reference,

@@ -7,10 +7,14 @@ mod args;
 mod ca;
 mod demo;
 mod diff;
+mod encoding;
+mod endpoints;
 mod explain;
+mod leak;
 mod program;
 mod remote;
 mod run;
+mod snippet;
 
 use std::process::ExitCode;
 
@@ -39,6 +43,9 @@ fn main() -> ExitCode {
         Command::Upgrade(remote) => remote::upgrade(&remote),
         Command::Status { remote, json } => remote::status(&remote, json),
         Command::Upstream { remote, name, action } => remote::upstream(&remote, &name, &action),
+        Command::Endpoints(options) => endpoints::run(&options),
+        Command::Snippet(options) => snippet::run(&options),
+        Command::LeakCheck(options) => leak::run(&options),
         Command::Reference => {
             print!("{}", config::reference());
             Ok(ExitCode::SUCCESS)

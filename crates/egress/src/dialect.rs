@@ -21,7 +21,7 @@ use config::Dialect;
 use crate::wish::{SessionWish, Wish};
 use table::{Draft, Key, Place, Table};
 
-pub use continent::continent_of;
+pub use continent::{continent_code, continent_of};
 
 /// No longer are user names, nor passwords that carry wishes: so much fits into SOCKS5
 /// (RFC 1929 §2).

@@ -51,7 +51,8 @@ pub fn continent_of(country: Country) -> Option<&'static str> {
 }
 
 /// The code of a continent by its code or a name, in lower case.
-pub(super) fn code(text: &str) -> Option<&'static str> {
+#[must_use]
+pub fn continent_code(text: &str) -> Option<&'static str> {
     let found = CONTINENTS.iter().find(|(code, names)| *code == text || names.contains(&text));
     found.map(|(code, _)| *code)
 }

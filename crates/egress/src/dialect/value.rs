@@ -14,7 +14,7 @@ type Read<T> = Result<T, &'static str>;
 const LONGEST: usize = 64;
 
 pub(super) fn continent(text: &str) -> Read<Box<str>> {
-    let code = continents::code(&text.to_ascii_lowercase());
+    let code = continents::continent_code(&text.to_ascii_lowercase());
     code.map(Box::from).ok_or("is not a continent")
 }
 
