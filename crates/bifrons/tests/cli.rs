@@ -8,12 +8,15 @@ use support::{Origin, Running, bifrons, http, write};
 
 #[test]
 fn help_of_every_subcommand_says_what_it_is_for() {
-    let wanted: [(&[&str], &[&str]); 6] = [
+    let wanted: [(&[&str], &[&str]); 9] = [
         (&["--help"], &["reverse", "forward", "run", "check", "demo", "Try it:"]),
         (&["run", "--help"], &["--threads", "--access-log", "--admin", "SIGTERM", "drain-timeout"]),
         (&["check", "--help"], &["<FILE>", "All errors are shown at once", "exit status"]),
         (&["reverse", "--help"], &["--to", "--tls-cert", "bifrons reverse --to http://"]),
         (&["forward", "--help"], &["--user", "--allow", "--client", "--anonymity", "curl -x"]),
+        (&["endpoints", "--help"], &["--country", "--sticky", "--format", "--config", "--dialect"]),
+        (&["snippet", "--help"], &["playwright", "--user", "--listener", "curl --config"]),
+        (&["leak-check", "--help"], &["--expect", "--target", "exit status is 1"]),
         (&["demo", "--help"], &["--once", "exit status 1"]),
     ];
     for (arguments, words) in wanted {
@@ -215,4 +218,38 @@ fn an_authority_is_made_once_and_shown() {
     assert_eq!(forced.code, Some(0), "{}", forced.stderr);
     let shown = bifrons(&["ca", "show", "--config", file]);
     assert!(shown.stdout.contains("shop.example"), "{}", shown.stdout);
+}
+
+#[test]
+fn endpoints_and_snippets_take_what_the_configuration_says() {
+    let file = write(
+        "gateway.kdl",
+        "users \"staff\" { user \"alice\" password=\"p:w\"; }
+        forward \"127.0.0.1:7000\" { auth users=\"staff\"; exit \"world\"; }
+        exits \"world\" { address \"127.0.0.2\" country=\"CA\"; dialect \"decodo\"; \
+         sticky max-ttl=\"1h\"; }\n",
+    );
+    let common = ["--config", file.path(), "--user", "alice", "--country", "ca"];
+    let outcome = bifrons(&[&["endpoints"], &common[..]].concat());
+    assert_eq!(outcome.stdout, "http://user-alice-country-ca:p%3Aw@127.0.0.1:7000\n");
+    let many = ["endpoints", "--sticky", "10m", "--count", "3", "--format", "json"];
+    let outcome = bifrons(&[&many[..], &common].concat());
+    let all: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    let names: Vec<&str> = all
+        .as_array()
+        .expect("array")
+        .iter()
+        .map(|one| one["username"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), 3);
+    for name in &names {
+        assert!(name.starts_with("user-alice-country-ca-session-"), "{name}");
+        assert!(name.ends_with("-sessionduration-10"), "{name}");
+        assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
+    }
+    let outcome = bifrons(&[&["snippet", "curl"], &common[..]].concat());
+    assert!(outcome.stdout.contains("\"user-alice-country-ca:p:w\""), "{}", outcome.stdout);
+    let outcome = bifrons(&[&["endpoints", "--sticky", "2h"], &common[..]].concat());
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.contains("last 1h at most"), "{}", outcome.stderr);
 }
