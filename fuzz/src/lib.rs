@@ -13,6 +13,7 @@ mod credentials;
 mod forwarding;
 mod heads;
 mod lists;
+mod login;
 mod proxy_protocol;
 mod socks;
 
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "domain_list", run: lists::read },
     Target { name: "forwarding", run: forwarding::fields },
     Target { name: "htpasswd", run: credentials::htpasswd },
+    Target { name: "login", run: login::read },
     Target { name: "proxy_protocol", run: proxy_protocol::header },
     Target { name: "request_head", run: heads::request },
     Target { name: "response_head", run: heads::response },
