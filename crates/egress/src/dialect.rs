@@ -238,6 +238,14 @@ fn say(draft: &mut Draft, key: &'static Key, value: Option<&str>) -> Result<(), 
     draft.say(key, value).map_err(|problem| DialectError::new(key.name, problem))
 }
 
+/// How a dialect calls a thing that a wish is about (a field of [`Wish`]; `tag` for its tags), for
+/// errors about it. What it has no key for keeps the name of the field.
+#[must_use]
+pub fn key_name(dialect: Dialect, field: &'static str) -> &'static str {
+    let key = Table::of(dialect).keys.iter().find(|key| key.written && key.is_about(field));
+    key.map_or(field, |key| key.name)
+}
+
 /// Writes a user name and a password that say this: the inverse of [`parse`].
 ///
 /// # Errors

@@ -163,6 +163,26 @@ impl Key {
         matches!(self.says, Says::Tag | Says::Zone | Says::Exit)
     }
 
+    /// Whether it says this field of a wish.
+    pub(super) fn is_about(&self, field: &str) -> bool {
+        let said = match self.says {
+            Says::Continent => "continent",
+            Says::Country => "country",
+            Says::State(_) => "state",
+            Says::City(_) => "city",
+            Says::Zip(_) => "zip",
+            Says::Asn => "asn",
+            Says::Tag | Says::Zone => "tag",
+            Says::Exit | Says::Address => "exit",
+            Says::Resolve { .. } => "resolve",
+            Says::Session => "session",
+            Says::StrictSession | Says::Strict | Says::Switch => "strict",
+            Says::Ttl(_) => "ttl",
+            Says::Remark | Says::Harmless(_) | Says::Refused => return false,
+        };
+        said == field
+    }
+
     /// Gives what a wish has of what this key says: a value, or an empty one for a key without.
     pub(super) fn write(&self, table: &Table, wish: &Wish, mut put: impl FnMut(&str)) {
         let session = wish.session.as_ref();

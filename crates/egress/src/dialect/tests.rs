@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::{Country, Dialect, ResolveAt};
 use proptest::prelude::*;
 
-use super::{DialectError, Login, compose, continent_of, parse};
+use super::{DialectError, Login, compose, continent_of, key_name, parse};
 use crate::wish::{SessionWish, Wish};
 
 const ALL: [Dialect; 5] =
@@ -117,6 +117,8 @@ fn what_vendors_write_otherwise() {
     assert!(crate::wish::same_place(&wish.city.expect("city"), "san_francisco"));
     let wish = of(Dialect::BrightData, "brd-customer-alice-ip-127.0.0.2-dns-local");
     assert_eq!((wish.exit.as_deref(), wish.resolve), (Some("127.0.0.2"), Some(ResolveAt::Here)));
+    let wish = of(Dialect::BrightData, "brd-customer-alice-ip-2001_db8__7");
+    assert_eq!(wish.exit.as_deref(), Some("2001_db8__7"));
     // They change nothing about which exit is taken.
     let name = "brd-customer-alice-route_err-pass_dyn-c_tag-x-debug-full-dns-remote";
     let wish = of(Dialect::BrightData, name);
@@ -356,6 +358,23 @@ fn what_a_dialect_cannot_say_is_not_written() {
     }
     let error = compose(Dialect::IpRoyal, "alice", "a_country-ca", &Wish::default());
     assert!(error.expect_err("a wish").to_string().contains("looks like a wish"));
+}
+
+#[test]
+fn fields_are_called_as_the_dialect_has_them() {
+    let cases = [
+        (Dialect::Native, "tag", "tag"),
+        (Dialect::Decodo, "strict", "session_iplock"),
+        (Dialect::BrightData, "tag", "zone"),
+        (Dialect::BrightData, "exit", "ip"),
+        (Dialect::Oxylabs, "country", "cc"),
+        (Dialect::Oxylabs, "asn", "ASN"),
+        (Dialect::IpRoyal, "ttl", "lifetime"),
+        (Dialect::IpRoyal, "asn", "asn"),
+    ];
+    for (dialect, field, key) in cases {
+        assert_eq!(key_name(dialect, field), key, "{dialect:?}");
+    }
 }
 
 #[test]

@@ -84,9 +84,11 @@ pub(super) fn name(text: &str) -> Read<Box<str>> {
     Ok(text.into())
 }
 
+/// The name that an exit has which is this address: with `_` where it has colons, because no user
+/// name of Basic holds any. It may be written so, too.
 pub(super) fn address(text: &str) -> Read<Box<str>> {
-    let address: IpAddr = text.parse().map_err(|_| "is not an address")?;
-    Ok(address.to_string().into())
+    let address: IpAddr = text.replace('_', ":").parse().map_err(|_| "is not an address")?;
+    Ok(address.to_string().replace(':', "_").into())
 }
 
 pub(super) fn session(text: &str) -> Read<Box<str>> {
