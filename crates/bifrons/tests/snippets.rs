@@ -356,3 +356,40 @@ fn endpoints_are_addresses_that_work() {
     assert_eq!(run(&world, &curl, args, NONE), ANSWER);
     world.finish(1);
 }
+
+#[test]
+fn endpoints_ask_for_what_they_say() {
+    let Some(curl) = find("BIFRONS_TEST_CURL", &["curl"]) else { return };
+    for dialect in ["native", "decodo", "brightdata", "oxylabs", "iproyal"] {
+        let mut world = World::new();
+        let (user, password) = (quote(USER), quote("secret"));
+        world.proxy = Proxy::start(&format!(
+            "users \"staff\" {{ user {user} password={password}; }}
+            forward \"127.0.0.1:0\" {{
+                auth users=\"staff\"; allow \"127.0.0.0/8\"; exit \"world\"
+            }}
+            exits \"world\" {{
+                address \"127.0.0.2\" country=\"CA\" city=\"toronto\"
+                dialect \"{dialect}\"
+            }}"
+        ));
+        let listener = world.proxy.first().to_string();
+        let common = ["--user", USER, "--password", "secret", "--dialect", dialect];
+        let endpoint = |more: &[&str]| {
+            let all = [&["endpoints", "--listener", &listener], &common[..], more].concat();
+            let outcome = bifrons(&all);
+            assert_eq!(outcome.code, Some(0), "{dialect}: {}", outcome.stderr);
+            outcome.stdout.trim_end().to_owned()
+        };
+        let target = world.plain_url();
+        let place = ["--country", "ca", "--city", "toronto", "--sticky", "--strict"];
+        let (good, bad) = (endpoint(&place), endpoint(&["--country", "de"]));
+        let args = ["--silent", "--noproxy", "", "--proxy"];
+        let said = run(&world, &curl, args.iter().chain(&[&*good, &target]), NONE);
+        assert_eq!(said, ANSWER, "{dialect}");
+        // A country that there is not is never another one.
+        let said = run(&world, &curl, args.iter().chain(&[&*bad, &target]), NONE);
+        assert_ne!(said, ANSWER, "{dialect}");
+        assert_eq!(world.plain.connections(), 1, "{dialect}");
+    }
+}
