@@ -242,7 +242,7 @@ fn a_dropped_plan_ends_the_work_for_it() {
 
 /// A group on one core whose clock stands still.
 fn on_a_core(plan: &Arc<ClusterPlan>) -> Rc<Cluster> {
-    let resolver = Resolver::new(&[]).unwrap();
+    let resolver = Resolver::new(&config::Dns::default()).unwrap();
     Rc::new(Cluster::new(Arc::clone(plan), Watchdog::new(Duration::from_millis(100)), &resolver))
 }
 

@@ -146,7 +146,8 @@ mod tests {
     #[test]
     fn no_more_waits_than_may() {
         // Nothing is sent: nobody polls the look-ups.
-        let resolver = Resolver::new(&["192.0.2.1:53".parse().unwrap()]).unwrap();
+        let resolver =
+            Resolver::new(&config::Dns::asking(&["192.0.2.1:53".parse().unwrap()])).unwrap();
         let mut names = Names::default();
         for _ in 0..10 {
             names.ask(&resolver, "a.example", waiting(10));
@@ -164,7 +165,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_waited_comes_back() {
-        let resolver = Resolver::new(&["192.0.2.1:53".parse().unwrap()]).unwrap();
+        let resolver =
+            Resolver::new(&config::Dns::asking(&["192.0.2.1:53".parse().unwrap()])).unwrap();
         let mut names = Names::default();
         names.ask(&resolver, "localhost", waiting(3));
         names.ask(&resolver, "localhost", waiting(4));
