@@ -99,7 +99,8 @@ fn relay(
 
 fn closed(end: TunnelEnd) -> io::Result<()> {
     match end {
-        TunnelEnd::Closed => Ok(()),
+        // Nothing here takes toll.
+        TunnelEnd::Closed | TunnelEnd::Stopped => Ok(()),
         TunnelEnd::Failed { error, .. } => Err(error),
     }
 }
