@@ -1,4 +1,4 @@
-//! One user, as all cores share him.
+//! One user, as all cores share it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -24,7 +24,7 @@ const LEAST: u64 = 4096;
 /// A clock that was set back by less does not begin a period anew.
 const PATIENCE: i64 = 24 * 3600;
 
-/// What one user has left and what he does, shared by all cores. Asking takes no lock.
+/// What one user has left and what it does, shared by all cores. Asking takes no lock.
 pub struct Account {
     pub(crate) owner: Arc<Owner>,
     pub(crate) queue: Arc<Queue>,
@@ -115,7 +115,7 @@ impl Account {
     /// Budgets are not looked at, since what an exit costs is not known yet: [`Self::affords`].
     ///
     /// # Errors
-    /// He may not: expired, at this time, quota, requests in a time.
+    /// It may not: expired, at this time, quota, requests in a time.
     pub fn admit(&self, now: Moment) -> Result<(), Denied> {
         let books = self.books(now.unix);
         let limits = &books.limits;

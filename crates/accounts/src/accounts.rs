@@ -99,7 +99,7 @@ impl Accounts {
         all
     }
 
-    /// What a user has used of his day and his month counts no more. What the usage says of the
+    /// What a user has used of its day and its month counts no more. What the usage says of the
     /// past stays. Waits for the writer: not for a core. `false`: nobody knows this user.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use config::Period;
 
-/// Why a user may not. Shown as words for the user; they name no number that is not his own.
+/// Why a user may not. Shown as words for the user; they name nothing of anybody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
     /// The bytes of this period are used up.

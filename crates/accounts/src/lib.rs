@@ -2,7 +2,7 @@
 //!
 //! * [`Accounts`]: all users of the process, found again by every configuration; what they use is
 //!   written to a file by a thread of its own, and read from there at the next start.
-//! * [`Account`]: one user: whether he may ask ([`Account::admit`]), connect
+//! * [`Account`]: one user: whether it may ask ([`Account::admit`]), connect
 //!   ([`Account::connect`]) and spend ([`Account::affords`]).
 //! * [`Meter`]: what one request or tunnel moves. A byte passes only after it was reserved, by
 //!   compare-and-swap on what all cores share: so quotas and budgets are exact to the byte.
@@ -38,7 +38,7 @@ pub use denied::Denied;
 pub use limits::Limits;
 pub use meter::{Direction, Granted, Meter};
 pub use moment::Moment;
-pub use query::{By, UsageQuery, UsageRow, money, to_csv};
+pub use query::{By, UsageQuery, UsageRow, to_csv};
 pub use store::FILE as USAGE_FILE;
 pub use users::{
     ApiKey, StoredKey, StoredUser, UserStore, UserStoreError, generate_password, hash_password,

@@ -217,16 +217,8 @@ impl UsageRow {
             By::Target => text(&self.target),
         };
         let numbers = [self.up.to_string(), self.down.to_string(), self.requests.to_string()];
-        columns.iter().map(name).chain(numbers).chain([money(self.cost)]).collect()
+        columns.iter().map(name).chain(numbers).chain([config::show::money(self.cost)]).collect()
     }
-}
-
-/// Millionths as a decimal number with as many places as it has, two at least.
-#[must_use]
-pub fn money(millionths: u64) -> String {
-    let places = format!("{:06}", millionths % 1_000_000);
-    let used = places.trim_end_matches('0').len().max(2);
-    format!("{}.{}", millionths / 1_000_000, &places[..used])
 }
 
 // What is over of a sum is less than a millionth for each row, and GRAINS of them make one.

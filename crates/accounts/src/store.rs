@@ -138,7 +138,7 @@ impl Store {
         batch.write(&mut self.connection).map_err(text)
     }
 
-    /// Forgets what a user has used of his periods; says how many there were.
+    /// Forgets what a user has used of its periods; says how many there were.
     pub(crate) fn reset(&self, set: &str, user: &str) -> Result<usize, String> {
         let sql = "DELETE FROM period WHERE user_set = ?1 AND user = ?2";
         self.connection.execute(sql, (set, user)).map_err(text)

@@ -23,7 +23,7 @@ pub struct UserStore {
     path: PathBuf,
 }
 
-/// A user as the file has him.
+/// A user as the file has it.
 #[derive(Clone, PartialEq, Default)]
 pub struct StoredUser {
     /// The name.
@@ -34,13 +34,13 @@ pub struct StoredUser {
     pub keys: Vec<StoredKey>,
     /// From these addresses it is this user who asks.
     pub from: Vec<IpNet>,
-    /// From this moment on (seconds since 1970) he is refused.
+    /// From this moment on (seconds since 1970) it is refused.
     pub expires: Option<u64>,
-    /// Whether he is refused at present.
+    /// Whether it is refused at present.
     pub disabled: bool,
-    /// What he may. Rules about targets are not kept here.
+    /// What it may. Rules about targets are not kept here.
     pub limits: UserLimits,
-    /// When he was added, in seconds since 1970.
+    /// When it was added, in seconds since 1970.
     pub created: u64,
 }
 
@@ -167,7 +167,7 @@ impl UserStore {
         self.put(user)
     }
 
-    /// Removes a user and his keys.
+    /// Removes a user and its keys.
     ///
     /// # Errors
     /// There is none of this name.
@@ -218,7 +218,7 @@ impl fmt::Debug for UserStore {
 }
 
 impl StoredUser {
-    /// As a configuration has him.
+    /// As a configuration has it.
     #[must_use]
     pub fn into_config(self, span: Span) -> User {
         User {
@@ -231,7 +231,7 @@ impl StoredUser {
         }
     }
 
-    /// Gives him a key.
+    /// Gives it a key.
     pub fn add_key(&mut self, key: &ApiKey, now: u64) {
         self.keys.push(StoredKey {
             digest: key.digest(),

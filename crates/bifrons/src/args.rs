@@ -170,6 +170,12 @@ pub(crate) enum Command {
     /// Say what the far end sees of this machine through a proxy
     #[command(after_help = crate::leak::HELP)]
     LeakCheck(crate::leak::LeakCheck),
+    /// Add, show, change and remove users in a database
+    #[command(after_help = crate::user::HELP)]
+    User(crate::user::User),
+    /// Say who has used how much, where and when
+    #[command(after_help = crate::usage::HELP)]
+    Usage(crate::usage::Usage),
     /// Print the reference of every directive (Markdown)
     #[command(hide = true)]
     Reference,

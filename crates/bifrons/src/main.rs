@@ -15,6 +15,8 @@ mod program;
 mod remote;
 mod run;
 mod snippet;
+mod usage;
+mod user;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         Command::Endpoints(options) => endpoints::run(&options),
         Command::Snippet(options) => snippet::run(&options),
         Command::LeakCheck(options) => leak::run(&options),
+        Command::User(options) => user::run(&options),
+        Command::Usage(options) => usage::run(&options),
         Command::Reference => {
             print!("{}", config::reference());
             Ok(ExitCode::SUCCESS)

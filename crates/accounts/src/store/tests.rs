@@ -232,12 +232,3 @@ fn questions() {
          2026-08-01,\"a, \"\"b\"\".example\",8,0,1,2.00\r\n"
     );
 }
-
-#[test]
-fn money_in_words() {
-    for (millionths, text) in
-        [(0, "0.00"), (1, "0.000001"), (1_500_000, "1.50"), (12_345_600, "12.3456")]
-    {
-        assert_eq!(crate::money(millionths), text);
-    }
-}

@@ -1,0 +1,147 @@
+//! `bifrons usage`: who has used how much, where and when.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use accounts::{By, Day, UsageQuery, UsageRow};
+use clap::Args;
+use miette::{Report, miette};
+use serde_json::{Map, Value};
+
+use crate::program::{folder, read};
+
+pub(crate) const HELP: &str = "\
+It reads the file in the state folder, to which a running server writes twice a second. Targets are
+known of the last 60 days, all else of the last 400. Days are those of the set's time zone, and
+money is counted by the prices of exits.
+
+  bifrons usage --config bifrons.kdl
+  bifrons usage --state /var/lib/bifrons --by day,user --from 2026-07-01 --to 2026-07-31 --csv
+  bifrons usage --config bifrons.kdl --user alice --by target --json";
+
+/// Which usage is shown, and how.
+#[derive(Debug, Args)]
+#[group(id = "place", required = true, multiple = false, args = ["config", "state"])]
+pub(crate) struct Usage {
+    /// The configuration that names the state folder
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The state folder itself
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Only of users of this set
+    #[arg(long = "set", value_name = "NAME")]
+    set: Option<String>,
+    /// Only of this user
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Only through this exit
+    #[arg(long, value_name = "NAME")]
+    exit: Option<String>,
+    /// Only to this host
+    #[arg(long, value_name = "HOST")]
+    target: Option<String>,
+    /// Only from this day on: 2026-07-01
+    #[arg(long, value_name = "DAY")]
+    from: Option<Day>,
+    /// Only until this day, inclusive
+    #[arg(long, value_name = "DAY")]
+    to: Option<Day>,
+    /// A row for each `day`, `set`, `user`, `exit` or `target`; several with commas between them
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "user,exit")]
+    by: Vec<By>,
+    /// As CSV (RFC 4180)
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows it.
+pub(crate) fn run(usage: &Usage) -> Result<ExitCode, Report> {
+    let query = UsageQuery {
+        set: usage.set.clone(),
+        user: usage.user.clone(),
+        exit: usage.exit.clone(),
+        target: usage.target.clone(),
+        from: usage.from,
+        to: usage.to,
+        by: usage.by.clone(),
+        limit: None,
+    };
+    let rows = query.read(&usage.folder()?).map_err(|error| miette!("{error}"))?;
+    if usage.csv {
+        print!("{}", accounts::to_csv(&rows, &usage.by));
+    } else if usage.json {
+        let all: Vec<Value> = rows.iter().map(to_json).collect();
+        println!("{:#}", Value::Array(all));
+    } else {
+        print!("{}", table(&rows, &usage.by));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Usage {
+    fn folder(&self) -> Result<PathBuf, Report> {
+        if let Some(state) = &self.state {
+            return Ok(state.clone());
+        }
+        let Some(file) = &self.config else { return Err(miette!("--config or --state is needed")) };
+        let name = file.display().to_string();
+        let config = config::parse(&name, &read(file)?, folder(file))?;
+        let help = "add `state \"/var/lib/bifrons\"`; without it, usage ends with the process";
+        let state = config.state.ok_or_else(|| miette!(help = help, "{name} has no state folder"))?;
+        Ok(state.value)
+    }
+}
+
+/// Columns as wide as they have to be; numbers to the right.
+fn table(rows: &[UsageRow], by: &[By]) -> String {
+    let columns: Vec<By> = By::ALL.into_iter().filter(|column| by.contains(column)).collect();
+    let numbers = ["up", "down", "requests", "cost"];
+    let head = columns.iter().map(|by| by.as_str()).chain(numbers).map(str::to_owned).collect();
+    let mut lines: Vec<Vec<String>> = vec![head];
+    lines.extend(rows.iter().map(|row| row.cells(&columns)));
+    let width = |column: usize| {
+        lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns.len() + numbers.len()).map(width).collect();
+    let mut out = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
+            match at < columns.len() {
+                true => format!("{cell:width$}"),
+                false => format!("{cell:>width$}"),
+            }
+        });
+        let cells: Vec<String> = cells.collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn to_json(row: &UsageRow) -> Value {
+    let mut object = Map::new();
+    let day = row.day.map(|day| day.to_string());
+    for (name, value) in [
+        ("day", &day),
+        ("set", &row.set),
+        ("user", &row.user),
+        ("exit", &row.exit),
+        ("target", &row.target),
+    ] {
+        if let Some(value) = value {
+            object.insert(name.to_owned(), Value::from(value.as_str()));
+        }
+    }
+    for (name, value) in
+        [("bytes_up", row.up), ("bytes_down", row.down), ("requests", row.requests)]
+    {
+        object.insert(name.to_owned(), Value::from(value));
+    }
+    // A number would lose digits on the way.
+    object.insert("cost".to_owned(), Value::from(config::show::money(row.cost)));
+    Value::Object(object)
+}
