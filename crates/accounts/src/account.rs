@@ -39,6 +39,8 @@ pub struct Account {
     connections: AtomicU32,
     requests: Bucket,
     bandwidth: Bucket,
+    /// How often it was found that nobody has it.
+    pub(crate) rests: AtomicU32,
 }
 
 /// The limits and the periods of this moment. Replaced as a whole.
@@ -90,6 +92,7 @@ impl Account {
             connections: AtomicU32::new(0),
             requests: Bucket::default(),
             bandwidth: Bucket::default(),
+            rests: AtomicU32::new(0),
         }
     }
 
@@ -227,6 +230,14 @@ impl Account {
         let books = Arc::new(Books::new(&old.limits, unix, fresh));
         self.books.store(Arc::clone(&books));
         [Arc::clone(&books.day), Arc::clone(&books.month)]
+    }
+
+    /// What was used of the day and the month, for an account that nobody has; `None`: some of it
+    /// is on its way to the writer.
+    pub(crate) fn to_save(&self) -> Option<[Saved; 2]> {
+        let books = self.books.load();
+        let saved = |tally: &Tally| Saved { first: tally.first.0, used: tally.settled() };
+        self.cells.is_empty().then(|| [saved(&books.day), saved(&books.month)])
     }
 
     /// The books of this moment: a period that is over is followed by the next.

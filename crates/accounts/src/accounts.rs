@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ahash::RandomState;
 use config::Period;
 
-use crate::account::Account;
+use crate::account::{Account, Saved};
+use crate::calendar::Day;
 use crate::cells::{Owner, Queue};
 use crate::limits::Limits;
 use crate::moment::Moment;
@@ -26,7 +28,6 @@ pub struct Accounts {
     directory: Arc<Directory>,
     queue: Arc<Queue>,
     epoch: Instant,
-    saved: SavedPeriods,
     totals: Arc<Totals>,
     writer: Writer,
 }
@@ -36,6 +37,8 @@ pub struct Accounts {
 pub(crate) struct Directory {
     hasher: RandomState,
     parts: [Mutex<Part>; PARTS],
+    /// What users had used who have no account at present. Locked after a part.
+    saved: Mutex<SavedPeriods>,
 }
 
 const PARTS: usize = 16;
@@ -52,11 +55,11 @@ impl Accounts {
     /// No thread can be started, or there is no memory.
     pub fn open(state: Option<&Path>) -> io::Result<Arc<Self>> {
         let Opened { store, saved, problem } = Store::open(state)?;
-        let directory = Arc::new(Directory::new());
+        let directory = Arc::new(Directory::new(saved));
         let queue = Arc::<Queue>::default();
         let totals = Arc::<Totals>::default();
         let writer = Writer::start(store, problem, &queue, &directory, &totals)?;
-        Ok(Arc::new(Self { directory, queue, epoch: Instant::now(), saved, totals, writer }))
+        Ok(Arc::new(Self { directory, queue, epoch: Instant::now(), totals, writer }))
     }
 
     /// The account of a user, with these limits from now on. To be called when a configuration is
@@ -71,15 +74,16 @@ impl Accounts {
         let mut part = self.directory.part(set, user);
         if let Some(account) = part.get(set).and_then(|users| users.get(user)) {
             account.set_limits(limits, now.unix);
+            account.rests.store(0, Ordering::Relaxed);
             return Arc::clone(account);
         }
-        let saved = self.saved.get(&(Box::from(set), Box::from(user)));
+        let saved = lock(&self.directory.saved).remove(&(Box::from(set), Box::from(user)));
         let account = Arc::new(Account::new(
             Owner { set: set.into(), user: user.into() },
             limits,
             &self.queue,
             (self.epoch, now.unix),
-            |period| saved.and_then(|saved| saved[index(period)]),
+            |period| saved.as_ref().and_then(|saved| saved[index(period)]),
         ));
         part.entry(set.into()).or_default().insert(user.into(), Arc::clone(&account));
         account
@@ -154,8 +158,9 @@ pub(crate) fn index(period: Period) -> usize {
 }
 
 impl Directory {
-    fn new() -> Self {
-        Self { hasher: RandomState::new(), parts: Default::default() }
+    fn new(saved: SavedPeriods) -> Self {
+        let saved = Mutex::new(saved);
+        Self { hasher: RandomState::new(), parts: Default::default(), saved }
     }
 
     fn part(&self, set: &str, user: &str) -> MutexGuard<'_, Part> {
@@ -170,11 +175,49 @@ impl Directory {
         }
         all
     }
+
+    /// Forgets cells that nobody uses, and accounts that nobody has had for a while: only what
+    /// they used of their periods is kept, and that no longer than the periods. To be called now
+    /// and then, when everything has been fetched.
+    pub(crate) fn sweep(&self, today: Option<Day>) {
+        for part in &self.parts {
+            let mut part = lock(part);
+            part.values().flat_map(HashMap::values).for_each(|it| it.cells.forget_unused());
+            for users in part.values_mut() {
+                // Whoever has one got it under this lock, or from somebody who has it.
+                users.retain(|_, account| {
+                    Arc::strong_count(account) > 1
+                        || account.rests.fetch_add(1, Ordering::Relaxed) < RESTS
+                        || self.put_aside(account).is_none()
+                });
+            }
+            part.retain(|_, users| !users.is_empty());
+        }
+        if let Some(today) = today {
+            let is_recent = |saved: &Saved| saved.first >= today.0.saturating_sub(LONGEST_PERIOD);
+            lock(&self.saved).retain(|_, saved| saved.iter().flatten().any(is_recent));
+        }
+    }
+
+    /// `None`: something of it is not written down yet.
+    fn put_aside(&self, account: &Account) -> Option<()> {
+        let saved = account.to_save()?;
+        let key = (Box::from(account.set()), Box::from(account.user()));
+        lock(&self.saved).insert(key, saved.map(Some));
+        Some(())
+    }
 }
 
+/// Sweeps that an account outlives when nobody has it: ten minutes, in which its rates have
+/// recovered.
+const RESTS: u32 = 20;
+
+/// Days.
+const LONGEST_PERIOD: i32 = 31;
+
 /// Nothing that is done under the lock panics half way.
-fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
-    part.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

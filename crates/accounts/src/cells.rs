@@ -197,6 +197,11 @@ impl Cells {
         });
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.book().exits.is_empty()
+    }
+
     /// Nothing that is done under the lock panics half way.
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -41,7 +41,7 @@ pub use moment::Moment;
 pub use query::{By, UsageQuery, UsageRow, to_csv};
 pub use store::FILE as USAGE_FILE;
 pub use users::{
-    ApiKey, StoredKey, StoredUser, UserStore, UserStoreError, generate_password, hash_password,
-    users_of,
+    ApiKey, StoredKey, StoredUser, UserStore, UserStoreError, check_user_name, generate_password,
+    hash_password, users_of,
 };
 pub use writer::{Status, Total};

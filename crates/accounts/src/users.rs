@@ -149,7 +149,7 @@ impl UserStore {
     /// # Errors
     /// There is one of this name; a name that none can have; a key that another user has.
     pub fn add(&mut self, user: &StoredUser) -> Outcome<()> {
-        check_name(&user.name)?;
+        check_user_name(&user.name)?;
         if self.get(&user.name)?.is_some() {
             return Err(UserStoreError::Exists(user.name.clone()));
         }
@@ -245,8 +245,12 @@ fn at(path: &Path, problem: &str) -> UserStoreError {
     UserStoreError::File(format!("{}: {problem}", path.display()))
 }
 
-/// Names that Basic (RFC 7617 §2) can carry, and that leave a log readable.
-fn check_name(name: &str) -> Outcome<()> {
+/// Whether a user can have this name: Basic (RFC 7617 §2) can carry it, and it leaves a log
+/// readable.
+///
+/// # Errors
+/// Why not.
+pub fn check_user_name(name: &str) -> Result<(), UserStoreError> {
     let problem = match name {
         "" => "is not empty",
         _ if name.len() > 255 => "has at most 255 bytes",

@@ -137,7 +137,7 @@ impl Work {
             }
             if swept.elapsed() > SWEEP {
                 swept = Instant::now();
-                self.directory.all().iter().for_each(|account| account.cells.forget_unused());
+                self.directory.sweep(self.today);
             }
             // Days are those of whoever counts: here nobody asks what day it is.
             if let Some(today) = self.today

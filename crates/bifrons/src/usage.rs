@@ -21,13 +21,12 @@ money is counted by the prices of exits.
 
 /// Which usage is shown, and how.
 #[derive(Debug, Args)]
-#[group(id = "place", required = true, multiple = false, args = ["config", "state"])]
 pub(crate) struct Usage {
     /// The configuration that names the state folder
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The state folder itself
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
     state: Option<PathBuf>,
     /// Only of users of this set
     #[arg(long = "set", value_name = "NAME")]
@@ -91,7 +90,8 @@ impl Usage {
         let name = file.display().to_string();
         let config = config::parse(&name, &read(file)?, folder(file))?;
         let help = "add `state \"/var/lib/bifrons\"`; without it, usage ends with the process";
-        let state = config.state.ok_or_else(|| miette!(help = help, "{name} has no state folder"))?;
+        let state =
+            config.state.ok_or_else(|| miette!(help = help, "{name} has no state folder"))?;
         Ok(state.value)
     }
 }

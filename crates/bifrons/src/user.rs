@@ -85,10 +85,14 @@ enum Action {
 
 /// Which file.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true, args = ["database", "config"])]
 struct Place {
     /// The file itself
-    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
     database: Option<PathBuf>,
     /// The configuration that names it
     #[arg(long, value_name = "FILE")]
@@ -118,14 +122,9 @@ pub(crate) fn run(user: &User) -> Result<ExitCode, Report> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn add(
-    name: &str,
-    place: &Place,
-    secrets: &Secrets,
-    changes: &Changes,
-) -> Result<(), Report> {
-    let mut user =
-        StoredUser { name: name.to_owned(), created: now(), ..StoredUser::default() };
+fn add(name: &str, place: &Place, secrets: &Secrets, changes: &Changes) -> Result<(), Report> {
+    accounts::check_user_name(name).into_diagnostic()?;
+    let mut user = StoredUser { name: name.to_owned(), created: now(), ..StoredUser::default() };
     changes.apply(&mut user)?;
     let shown = give(secrets, &mut user)?;
     if user.password.is_none() && user.keys.is_empty() && user.from.is_empty() {
@@ -165,9 +164,8 @@ fn set(
 }
 
 fn list(place: &Place, json: bool) -> Result<(), Report> {
-    let users = UserStore::open_to_read(&place.path()?)
-        .and_then(|store| store.list())
-        .into_diagnostic()?;
+    let users =
+        UserStore::open_to_read(&place.path()?).and_then(|store| store.list()).into_diagnostic()?;
     if json {
         let all: Vec<_> = users.iter().map(show::to_json).collect();
         println!("{:#}", serde_json::Value::Array(all));

@@ -344,6 +344,34 @@ fn what_passed_without_a_grant_is_charged() {
     assert_eq!(account.standing(now).day.cost, 1500);
 }
 
+#[test]
+fn accounts_that_nobody_has_are_put_aside_with_what_they_used() {
+    let (accounts, now) = (memory(), at(Instant::now(), 0.0));
+    let kept = accounts.account("staff", "kept", &quota(1000), now);
+    let alice = accounts.account("staff", "alice", &quota(1000), now);
+    alice.meter(now, "home", None, "a.example").used(Direction::Up, 300);
+    drop(alice);
+    for _ in 0..RESTS {
+        accounts.directory.sweep(None);
+        assert!(accounts.find("staff", "alice").is_some(), "too early");
+    }
+    accounts.flush();
+    accounts.directory.sweep(Some(Day(0)));
+    assert!(accounts.find("staff", "alice").is_none());
+    assert!(accounts.find("staff", "kept").is_some());
+    drop(kept);
+    let alice = accounts.account("staff", "alice", &quota(1000), now);
+    assert_eq!(alice.standing(now).day.bytes_left, Some(700));
+    drop(alice);
+    for _ in 0..=RESTS + 1 {
+        accounts.directory.sweep(None);
+    }
+    assert!(accounts.all().is_empty());
+    // Two months later nothing of it is worth knowing.
+    accounts.directory.sweep(Some(Day(25_000)));
+    assert!(lock(&accounts.directory.saved).is_empty());
+}
+
 impl Moment {
     fn now_at(unix: i64) -> Self {
         Self { instant: Instant::now(), unix }

@@ -50,6 +50,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, String> {
 }
 
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, String> {
+    if !path.exists() {
+        return Err("no such file".to_owned());
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| error.to_string())?;
     connection.busy_timeout(BUSY).map_err(|error| error.to_string())?;
