@@ -7,18 +7,22 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 
 use crate::address::canonical;
+use crate::option::set_freebind;
 
 /// A socket at this address, on the runtime of this core; port 0 lets the kernel choose. An IPv6
-/// socket takes IPv6 only.
+/// socket takes IPv6 only. With `freebind`, the address need not be one of this machine's.
 ///
 /// # Errors
 ///
 /// What the kernel says: no such address, no such family, or out of descriptors.
-pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+pub fn bind(address: SocketAddr, freebind: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if freebind {
+        set_freebind(&socket, address.is_ipv4())?;
     }
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
@@ -60,16 +64,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_datagram_comes_through() {
-        let (one, other) = (bind("127.0.0.1:0".parse().unwrap()), bind("[::1]:0".parse().unwrap()));
-        let one = one.unwrap();
+        let bound = |text: &str| bind(text.parse().unwrap(), false).unwrap();
+        let (one, other) = (bound("127.0.0.1:0"), bound("[::1]:0"));
         let address = one.local_addr().unwrap();
-        let sender = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let sender = bound("127.0.0.1:0");
         assert_eq!(send(&sender, b"hello", address).unwrap(), 5, "before the runtime knows");
         let mut bytes = [0; 16];
         let (count, from) = one.recv_from(&mut bytes).await.unwrap();
         assert_eq!((&bytes[..count], from), (&b"hello"[..], sender.local_addr().unwrap()));
-        assert!(other.unwrap().local_addr().unwrap().is_ipv6());
-        assert!(bind(address).is_err(), "the address is in use");
+        assert!(other.local_addr().unwrap().is_ipv6());
+        assert!(bind(address, false).is_err(), "the address is in use");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_ours_has_to_be_asked_for() {
+        let foreign = "192.0.2.77:0".parse().unwrap();
+        assert!(bind(foreign, false).is_err());
+        assert_eq!(bind(foreign, true).unwrap().local_addr().unwrap().ip(), foreign.ip());
     }
 
     #[test]

@@ -344,7 +344,7 @@ fn it_ends_when_nothing_moves() {
 }
 
 #[test]
-fn only_users_have_it_and_parents_do_not_carry_it() {
+fn only_users_have_it() {
     let proxy = Proxy::start(
         "users \"staff\" { user \"alice\" password=\"correct-horse\" }
         forward \"127.0.0.1:0\" { auth users=\"staff\"; socks-udp #true; allow \"127.0.0.0/8\" }",
@@ -367,25 +367,79 @@ fn only_users_have_it_and_parents_do_not_carry_it() {
     let log = proxy.stop_and_read();
     let line = log.iter().find(|line| line["version"] == "SOCKS5-UDP").expect("a line");
     assert_eq!((&line["user"], &line["bytes_in"]), (&"alice".into(), &2.into()));
-    // Around a parent nothing goes.
-    for way in ["exit \"world\"", "allow \"*\" exit=\"world\""] {
-        let proxy = Proxy::start(&format!(
-            "exits \"world\" {{ direct; proxy \"http://127.0.0.1:9\" }}
-            forward \"127.0.0.1:0\" {{ socks-udp #true; socks-bind #true; {way} }}"
-        ));
-        for command in [UDP, BIND] {
-            let mut client = proxy.client();
-            greet(&mut client);
-            client.send(request(command, &address("127.0.0.1:9".parse().unwrap())));
-            assert_eq!(client.recv_exact(10)[..2], [5, 7]);
-            client.expect_close();
-        }
-    }
+}
+
+#[test]
+fn a_user_sends_no_more_than_it_may() {
     let proxy = Proxy::start(
-        "exits \"here\" { direct }
-        forward \"127.0.0.1:0\" { socks-udp #true; exit \"here\"; allow \"127.0.0.0/8\" }",
+        "users \"staff\" { user \"alice\" password=\"correct-horse\" quota=\"1KiB/day\" }
+        forward \"127.0.0.1:0\" { auth users=\"staff\"; socks-udp #true; allow \"127.0.0.0/8\" }",
     );
-    associate(&proxy);
+    let mut control = proxy.client();
+    control.send([5, 1, 2]);
+    control.expect([5, 2]);
+    control.send(b"\x01\x05alice\x0dcorrect-horse");
+    control.expect([1, 0]);
+    control.send(request(UDP, &NOWHERE));
+    let relay = granted(&mut control);
+    let (client, target) = (here(), here());
+    let to = address(target.local_addr().unwrap());
+    client.send_to(&wrapped(&to, &[b'x'; 600]), relay).unwrap();
+    let (data, outside) = receive(&target);
+    assert_eq!(data.len(), 600);
+    // Both ways count.
+    target.send_to(&[b'y'; 424], outside).unwrap();
+    expect(&client, target.local_addr().unwrap(), &[b'y'; 424]);
+    client.send_to(&wrapped(&to, b"x"), relay).unwrap();
+    control.expect_close();
+    target.set_nonblocking(true).unwrap();
+    assert_eq!(target.recv_from(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(control);
+    let log = proxy.stop_and_read();
+    let line = log.iter().find(|line| line["version"] == "SOCKS5-UDP").expect("a line");
+    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&600.into(), &424.into()), "{line}");
+    assert!(line["failure"].is_string(), "{line}");
+}
+
+#[test]
+fn it_leaves_by_the_exit_of_the_listener_and_by_no_other() {
+    // Parents carry nothing of it.
+    let proxy = Proxy::start(
+        "exits \"world\" { direct; proxy \"http://127.0.0.1:9\" }
+        forward \"127.0.0.1:0\" { socks-udp #true; socks-bind #true; exit \"world\" }",
+    );
+    for command in [UDP, BIND] {
+        let mut client = proxy.client();
+        greet(&mut client);
+        client.send(request(command, &address("127.0.0.1:9".parse().unwrap())));
+        assert_eq!(client.recv_exact(10)[..2], [5, 7]);
+        client.expect_close();
+    }
+    // A source address does, and a target with a way of its own is not reached by another.
+    let proxy = Proxy::start(
+        "exits \"here\" { address \"127.0.0.5\" }
+        exits \"other\" { direct }
+        forward \"127.0.0.1:0\" {
+            socks-udp #true; socks-bind #true; exit \"here\"
+            allow \"127.0.0.2\" exit=\"other\"
+            allow \"127.0.0.0/8\"
+        }",
+    );
+    let (_control, relay) = associate(&proxy);
+    let (client, target, elsewhere) = (here(), here(), socket("127.0.0.2:0"));
+    let to = |target: &UdpSocket| address(target.local_addr().unwrap());
+    client.send_to(&wrapped(&to(&elsewhere), b"no"), relay).unwrap();
+    client.send_to(&wrapped(&to(&target), b"yes"), relay).unwrap();
+    let (data, outside) = receive(&target);
+    assert_eq!((&data[..], outside.ip()), (&b"yes"[..], [127, 0, 0, 5].into()));
+    elsewhere.set_nonblocking(true).unwrap();
+    assert_eq!(elsewhere.recv_from(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let (mut client, bound) = bind(&proxy, &address("127.0.0.1:0".parse().unwrap()));
+    assert_eq!(bound.ip(), IpAddr::from([127, 0, 0, 5]));
+    let mut peer = connect("127.0.0.1:0", bound);
+    assert_eq!(granted(&mut client), peer.local_address());
+    peer.send("hello");
+    client.expect("hello");
 }
 
 /// The address that a peer is to come to.

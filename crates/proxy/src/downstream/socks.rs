@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use config::{ExitKind, ExitPool, WayOut};
+use egress::Way;
 use message::framing::BodyLength;
 use message::{Host, Method, RequestHead, Version, hop};
 use policy::Entry;
@@ -17,7 +18,7 @@ use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::forward::login::log_in;
-use crate::forward::{Aimed, tunnel as carried};
+use crate::forward::{Aimed, leave, tunnel as carried};
 use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
 use crate::slot::{ListenerSlot, Serving};
@@ -233,31 +234,52 @@ pub(super) fn name_target(request: &mut RequestHead, method: &str, host: &Host<'
     request.target_at = method.len() + 1..text.len();
 }
 
-/// The address of ours that what is neither CONNECT nor a request leaves from; `None`: the
-/// system's choice.
-///
-/// Parents carry no datagrams and take no connections for us, and around them nothing may go:
-/// where the listener, or any of its rules, leaves by a pool that has more than this machine in
-/// it, there is no way out.
-pub(super) fn source(x: &Exchange<'_>, face: &Forward) -> Result<Option<IpAddr>, Failure> {
-    let pools = &x.view.snapshot.config.exits;
-    let by_rules = face.config.rules.iter().filter_map(|rule| rule.exit);
-    let mut ways = by_rules.chain([face.config.exit]);
-    match ways.all(|way| is_direct(way, pools, pools.len())) {
-        true => Ok(None),
-        false => Err(Failure::with(Kind::Denied, "not through the exits of this listener")),
-    }
+/// The address of ours that something leaves from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Source {
+    /// `None`: the system's choice.
+    pub(super) address: Option<IpAddr>,
+    /// It need not be one of this machine's.
+    pub(super) freebind: bool,
 }
 
-/// Whether a way out is this machine and nothing else. `depth`: pools within pools at most.
-fn is_direct(way: WayOut, pools: &[ExitPool], depth: usize) -> bool {
+/// By which exit of the listener's what is neither CONNECT nor a request leaves; from here on it
+/// is counted there.
+///
+/// Parents carry no datagrams and take no connections for us, and around them nothing may go: a
+/// pool that has any is no way out.
+pub(super) async fn leave(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    host: &Host<'_>,
+    port: u16,
+) -> Result<Source, Failure> {
+    let refused = || Failure::with(Kind::Denied, "not through the exits of this listener");
+    let aimed = Aimed { host, port, entry: Entry::Socks };
+    let Some(pool) = leave::pool_of(face, face.config.exit)? else {
+        leave::begin_metering(x, None, &aimed);
+        return Ok(Source::default());
+    };
+    let pools = &x.view.snapshot.config.exits;
+    if !is_ours(face.config.exit, pools, pools.len()) {
+        return Err(refused());
+    }
+    let lease = leave::choose(x, pool, &aimed, &[]).await?;
+    let Way::Direct { freebind, .. } = *lease.way() else { return Err(refused()) };
+    let source = Source { address: lease.source(), freebind };
+    leave::begin_metering(x, Some(Rc::new(lease)), &aimed);
+    Ok(source)
+}
+
+/// Whether a way out has addresses of ours in it and nothing else. `depth`: pools within pools at
+/// most.
+fn is_ours(way: WayOut, pools: &[ExitPool], depth: usize) -> bool {
     let WayOut::Pool(index) = way else { return true };
     let Some(pool) = pools.get(index) else { return false };
-    let mut exits = pool.exits.iter();
-    exits.all(|exit| match exit.kind {
-        ExitKind::Direct => true,
-        ExitKind::Pool(next) if depth > 0 => is_direct(WayOut::Pool(next), pools, depth - 1),
-        _ => false,
+    pool.exits.iter().all(|exit| match exit.kind {
+        ExitKind::Direct | ExitKind::Address(_) | ExitKind::Prefix { .. } => true,
+        ExitKind::Pool(next) => depth > 0 && is_ours(WayOut::Pool(next), pools, depth - 1),
+        ExitKind::Chain(_) | ExitKind::List { .. } => false,
     })
 }
 
@@ -322,7 +344,7 @@ fn reply4(code: u8) -> Vec<u8> {
 
 fn code_of(kind: Kind) -> u8 {
     match kind {
-        Kind::Denied | Kind::IpProhibited => reply5::NOT_ALLOWED,
+        Kind::Denied | Kind::IpProhibited | Kind::QuotaExceeded => reply5::NOT_ALLOWED,
         Kind::IpUnroutable => reply5::NETWORK_UNREACHABLE,
         Kind::DnsError | Kind::DnsTimeout | Kind::Unavailable => reply5::HOST_UNREACHABLE,
         Kind::ConnectionRefused => reply5::REFUSED,

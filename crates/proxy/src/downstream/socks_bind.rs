@@ -13,10 +13,11 @@ use tls::Io;
 use tokio::net::{TcpListener, TcpStream};
 use upstream::Wire;
 
-use super::socks::{self, Refusal, refuse5, told5, wire_of};
+use super::socks::{self, Refusal, Source, refuse5, told5, wire_of};
 use super::socks_wire::{Request, reply5_at};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
+use crate::forward::leave::check_way;
 use crate::forward::{Who, admit, check};
 use crate::snapshot::Forward;
 use crate::tunnel::{self, End};
@@ -37,7 +38,8 @@ pub(super) async fn serve(
     wire_of(x.down).consume(request.length);
     let host = request.host.clone().map_err(|_| refuse5(socks::malformed()))?;
     socks::name_target(&mut x.request, "BIND", &host, request.port);
-    let source = socks::source(x, face).map_err(|failure| told5(socks::UNSUPPORTED, failure))?;
+    let source = socks::leave(x, face, &host, request.port).await;
+    let source = source.map_err(|failure| told5(socks::UNSUPPORTED, failure))?;
     let peers = expected(x, face, &host, request.port).await.map_err(refuse5)?;
     let listener = listen(source, &peers)
         .map_err(|error| refuse5(Failure::with(Kind::ConnectionLimit, io_words(&error))))?;
@@ -46,7 +48,9 @@ pub(super) async fn serve(
     let who = Who::of(x);
     let welcome = |peer: SocketAddr| {
         let asked = who.asks(&host, peer.port(), Entry::Plain);
-        peers.contains(&peer.ip()) && check(face, &asked, peer).is_ok()
+        // A rule may want it to leave by another way, which takes no connections.
+        let way = check_way(face, &asked, peer);
+        peers.contains(&peer.ip()) && way.is_ok_and(|way| way == face.config.exit)
     };
     let (stream, peer) = accept(x, &listener, welcome).await?;
     drop(listener);
@@ -104,9 +108,11 @@ async fn expected(
 }
 
 /// Listens where the peer can get to.
-fn listen(source: Option<IpAddr>, peers: &[IpAddr]) -> std::io::Result<TcpListener> {
+fn listen(source: Source, peers: &[IpAddr]) -> std::io::Result<TcpListener> {
     let peer = peers.first().ok_or(std::io::ErrorKind::NotFound)?;
-    let here = match source {
+    let here = match source.address {
+        // The port would be the network's, and not ours to listen on.
+        _ if source.freebind => return Err(std::io::ErrorKind::AddrNotAvailable.into()),
         Some(source) if source.is_ipv4() == peer.is_ipv4() => source,
         Some(_) => return Err(std::io::ErrorKind::AddrNotAvailable.into()),
         None => net::udp::local_towards(*peer)?,

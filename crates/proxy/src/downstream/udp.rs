@@ -11,24 +11,28 @@ mod names;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use config::{Config, WayOut};
 use message::Host;
-use net::canonical;
 use net::watchdog::Guard;
+use net::{Direction, Stopped, Toll as _, canonical};
 use policy::Entry;
 use tokio::net::UdpSocket;
 use upstream::Wire;
 
 use self::flows::Flows;
 use self::names::{Names, Resolved, Waiting};
-use super::socks::{self, Refusal, refuse5, told5, wire_of};
+use super::socks::{self, Refusal, Source, refuse5, told5, wire_of};
 use super::socks_wire::{MAX_DATAGRAM_HEADER, Request, datagram, put_datagram_header, reply5_at};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, io_words};
-use crate::forward::{Who, admit, check};
+use crate::fare::{self, Fare};
+use crate::forward::leave::check_way;
+use crate::forward::{Who, admit};
 use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Face, Forward};
 use crate::standing::{News, Standing};
@@ -47,7 +51,8 @@ pub(super) async fn associate(
     wire_of(x.down).consume(request.length);
     let host = request.host.clone().map_err(|_| refuse5(socks::malformed()))?;
     socks::name_target(&mut x.request, "ASSOCIATE", &host, request.port);
-    let source = socks::source(x, face).map_err(|failure| told5(socks::UNSUPPORTED, failure))?;
+    let source = socks::leave(x, face, &host, request.port).await;
+    let source = source.map_err(|failure| told5(socks::UNSUPPORTED, failure))?;
     let inside = bind_inside(wire_of(x.down)).map_err(|error| refuse5(no_socket(&error)))?;
     let bound = inside.local_addr().map_err(|error| refuse5(no_socket(&error)))?;
     socks::send(x, &reply5_at(0, bound)).await?;
@@ -56,6 +61,8 @@ pub(super) async fn associate(
     let association = Association {
         core,
         who: Who::of(x),
+        fare: fare::of(x),
+        pool: pool_name(&x.view.snapshot.config, face.config.exit).map(Box::from),
         serving: core.serving(slot),
         client: x.client.address,
         port: (request.port != 0).then_some(request.port),
@@ -64,6 +71,7 @@ pub(super) async fn associate(
         flows: Flows::default(),
         names: Names::default(),
         passed: Passed::default(),
+        stopped: false,
     };
     core.counters.tunnels_opened.inc();
     let standing = Standing::of(x);
@@ -81,6 +89,14 @@ pub(super) async fn associate(
     Ok(())
 }
 
+/// The name of the pool that a way leads to: its number is another one in the next configuration.
+fn pool_name(config: &Config, way: WayOut) -> Option<&str> {
+    match way {
+        WayOut::Direct => None,
+        WayOut::Pool(index) => config.exits.get(index).map(|pool| pool.name.as_str()),
+    }
+}
+
 /// The socket that the client sends to: at the address that it has connected to already.
 fn bind_inside(wire: &Wire) -> io::Result<UdpSocket> {
     let mut here = wire.io.tcp().ok_or(io::ErrorKind::Unsupported)?.local_addr()?;
@@ -88,7 +104,7 @@ fn bind_inside(wire: &Wire) -> io::Result<UdpSocket> {
     if canonical(here.ip()) != here.ip() {
         here = SocketAddr::new(canonical(here.ip()), 0);
     }
-    net::udp::bind(here)
+    net::udp::bind(here, false)
 }
 
 fn no_socket(error: &io::Error) -> Failure {
@@ -99,6 +115,10 @@ fn no_socket(error: &io::Error) -> Failure {
 struct Association<'a> {
     core: &'a Core,
     who: Who,
+    /// Asked about every byte, where somebody counts.
+    fare: Option<Rc<Fare>>,
+    /// The pool that it leaves by; `None`: straight.
+    pool: Option<Box<str>>,
     /// Whose rules hold: those of now.
     serving: Serving,
     /// Whose datagrams are taken.
@@ -110,6 +130,17 @@ struct Association<'a> {
     flows: Flows,
     names: Names,
     passed: Passed,
+    /// The user may use no more.
+    stopped: bool,
+}
+
+/// Where a datagram goes, and who sends it.
+#[derive(Clone, Copy)]
+struct Aimed<'h> {
+    host: &'h Host<'h>,
+    target: SocketAddr,
+    /// The port of the client.
+    client: u16,
 }
 
 /// What went through.
@@ -154,6 +185,9 @@ impl Association<'_> {
             if let Poll::Ready(Err(failure)) = self.poll_datagrams(cx) {
                 return Poll::Ready(Err(failure));
             }
+            if let Some(fare) = self.fare.as_ref().filter(|_| self.stopped) {
+                return Poll::Ready(Err(fare.stop_reason()));
+            }
             while guard.poll_expired(cx).is_ready() {
                 if standing.is_gone() {
                     return Poll::Ready(Ok(()));
@@ -192,7 +226,7 @@ impl Association<'_> {
                 }
             }
             while let Poll::Ready(resolved) = self.names.poll_resolved(cx) {
-                self.after_resolution(face, resolved);
+                self.after_resolution(cx, face, resolved);
                 quiet = false;
             }
             turns += 1;
@@ -223,12 +257,12 @@ impl Association<'_> {
             && canonical(from.ip()) == self.client
             && self.port.is_none_or(|port| port == from.port())
         {
-            self.take(face, from.port(), buffer);
+            self.take(cx, face, from.port(), buffer);
         }
         Poll::Ready(Ok(()))
     }
 
-    fn take(&mut self, face: &Forward, client: u16, bytes: &[u8]) {
+    fn take(&mut self, cx: &mut Context<'_>, face: &Forward, client: u16, bytes: &[u8]) {
         let Some(datagram) = datagram(bytes) else { return };
         let (host, port) = (&datagram.host, datagram.port);
         if let Err(failure) = admit(face, &self.who.asks(host, port, Entry::Socks)) {
@@ -239,12 +273,14 @@ impl Association<'_> {
             Host::Address(address) => {
                 let target = SocketAddr::new(*address, port);
                 // What comes of it nobody is told.
-                let _ = self.send(face, host, target, client, datagram.data);
+                let to = Aimed { host, target, client };
+                let _ = self.send(cx, face, &to, datagram.data);
             }
             Host::Name(name) => match self.names.settled(name, now) {
                 Some(address) => {
                     let target = SocketAddr::new(address, port);
-                    if self.send(face, host, target, client, datagram.data).is_err() {
+                    let to = Aimed { host, target, client };
+                    if self.send(cx, face, &to, datagram.data).is_err() {
                         self.names.unsettle(name);
                     }
                 }
@@ -257,7 +293,7 @@ impl Association<'_> {
     }
 
     /// Sends what waited for the addresses of a name, to the first of them that may be reached.
-    fn after_resolution(&mut self, face: &Forward, resolved: Resolved) {
+    fn after_resolution(&mut self, cx: &mut Context<'_>, face: &Forward, resolved: Resolved) {
         let Ok(addresses) = resolved.result else { return };
         let host = Host::Name((&*resolved.name).into());
         let mut settled = None;
@@ -269,7 +305,8 @@ impl Association<'_> {
             }
             settled = addresses.iter().copied().map(canonical).find(|address| {
                 let target = SocketAddr::new(*address, waiting.port);
-                self.send(face, &host, target, waiting.client, &waiting.data).is_ok()
+                let to = Aimed { host: &host, target, client: waiting.client };
+                self.send(cx, face, &to, &waiting.data).is_ok()
             });
         }
         if let Some(address) = settled {
@@ -281,16 +318,28 @@ impl Association<'_> {
     /// for is lost, as on any other link.
     fn send(
         &mut self,
+        cx: &mut Context<'_>,
         face: &Forward,
-        host: &Host<'_>,
-        target: SocketAddr,
-        client: u16,
+        to: &Aimed<'_>,
         data: &[u8],
     ) -> Result<(), NotSent> {
-        if let Err(failure) = check(face, &self.who.asks(host, target.port(), Entry::Socks), target)
-        {
+        let Aimed { host, target, client } = *to;
+        let asked = self.who.asks(host, target.port(), Entry::Socks);
+        let way = check_way(face, &asked, target).and_then(|way| {
+            match pool_name(&self.serving.view.snapshot.config, way) == self.pool.as_deref() {
+                true => Ok(()),
+                false => Err(Failure::with(Kind::Denied, "not by the exit of the association")),
+            }
+        });
+        if let Err(failure) = way {
             self.refused(&failure);
             return Err(NotSent);
+        }
+        if self.outside.towards(target).is_none() {
+            return Err(NotSent);
+        }
+        if !self.is_paid(cx, Direction::AToB, data.len()) {
+            return Ok(());
         }
         let socket = self.outside.towards(target).ok_or(NotSent)?;
         match net::udp::send(socket, data, target) {
@@ -323,6 +372,7 @@ impl Association<'_> {
             // One that fills the buffer may have been cut.
             && buffer.len() < buffer.capacity()
             && let Some(client) = self.flows.answered(from, now)
+            && self.is_paid(cx, Direction::BToA, buffer.len() - MAX_DATAGRAM_HEADER)
         {
             let start = put_datagram_header(buffer, from);
             let to = SocketAddr::new(self.client, client);
@@ -332,6 +382,26 @@ impl Association<'_> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether so many bytes may pass in the name of the user, who has paid for them then. A
+    /// datagram passes as a whole and at once, or it is lost.
+    fn is_paid(&mut self, cx: &mut Context<'_>, direction: Direction, bytes: usize) -> bool {
+        let Some(fare) = &self.fare else { return true };
+        let (wanted, mut granted) = (bytes as u64, 0);
+        while granted < wanted {
+            match fare.poll_grant(cx, direction, wanted - granted) {
+                Poll::Ready(Ok(more)) => granted += more,
+                Poll::Ready(Err(Stopped)) => {
+                    self.stopped = true;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        let whole = granted == wanted;
+        fare.taken(direction, granted, if whole { wanted } else { 0 });
+        whole
     }
 
     fn refused(&self, failure: &Failure) {
@@ -344,8 +414,7 @@ struct NotSent;
 
 /// The sockets that targets see.
 struct Outside {
-    /// The address of ours that datagrams come from; `None`: the system's choice.
-    source: Option<IpAddr>,
+    source: Source,
     ipv4: Option<UdpSocket>,
     ipv6: Option<UdpSocket>,
 }
@@ -357,12 +426,12 @@ impl Outside {
             SocketAddr::V4(_) => (&mut self.ipv4, Ipv4Addr::UNSPECIFIED.into()),
             SocketAddr::V6(_) => (&mut self.ipv6, Ipv6Addr::UNSPECIFIED.into()),
         };
-        let source = self.source.unwrap_or(any);
+        let source = self.source.address.unwrap_or(any);
         if source.is_ipv4() != target.is_ipv4() {
             return None;
         }
         if socket.is_none() {
-            let bound = net::udp::bind(SocketAddr::new(source, 0));
+            let bound = net::udp::bind(SocketAddr::new(source, 0), self.source.freebind);
             *socket = bound.inspect_err(|error| tracing::debug!(%error, "no UDP socket")).ok();
         }
         socket.as_ref()

@@ -71,7 +71,17 @@ impl Who {
 
 /// Whether this very address may be reached for this target, for what is not connected to.
 pub(crate) fn check(face: &Forward, asked: &Asked<'_>, address: SocketAddr) -> Result<(), Failure> {
-    face.targets.check(asked, address).map(drop).map_err(of_reason)
+    check_way(face, asked, address).map(drop)
+}
+
+/// The same, and by which way it is to be reached.
+pub(crate) fn check_way(
+    face: &Forward,
+    asked: &Asked<'_>,
+    address: SocketAddr,
+) -> Result<WayOut, Failure> {
+    let passed = face.targets.check(asked, address).map_err(of_reason)?;
+    Ok(face.targets.way_out(&passed).unwrap_or(face.config.exit))
 }
 
 pub(crate) fn host_ref<'h>(host: &'h Host<'_>) -> HostRef<'h> {
