@@ -23,6 +23,7 @@ checked, names not resolved, and nobody is asked: what depends on these is told 
   bifrons explain --config bifrons.kdl GET http://shop.example:8080/api/users
   bifrons explain --config bifrons.kdl POST http://127.0.0.1:8080/ -H 'Host: shop.example'
   bifrons explain --config bifrons.kdl CONNECT example.com:443 --client 10.0.0.7
+  bifrons explain --config bifrons.kdl --user alice-country-ca CONNECT shop.example:443
   bifrons explain --live GET https://shop.example/ --json";
 
 /// What is asked.
@@ -41,6 +42,9 @@ pub(crate) struct Explain {
     /// The listener that it comes to [default: the one that the URL leads to]
     #[arg(long, value_name = "ADDR")]
     listener: Option<SocketAddr>,
+    /// The name that the client shows to a listener of the forward face, wishes included
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// The configuration to ask; for a running server the one that it runs on [default for it:
     /// bifrons.kdl]
     #[arg(long, value_name = "FILE")]
@@ -71,6 +75,7 @@ impl Explain {
             fields: self.fields.clone(),
             client: self.client,
             listener: self.listener,
+            user: self.user.clone(),
         }
     }
 }
@@ -111,6 +116,7 @@ fn question_json(question: &Question) -> Value {
         "fields": question.fields.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>(),
         "client": question.client.to_string(),
         "listener": question.listener.map(|address| address.to_string()),
+        "user": question.user,
     })
 }
 
@@ -119,7 +125,7 @@ fn question_json(question: &Question) -> Value {
 /// # Errors
 /// What is wrong with it, in words.
 pub(crate) fn from_json(asked: &Value) -> Result<Question, String> {
-    let known = ["method", "url", "fields", "client", "listener"];
+    let known = ["method", "url", "fields", "client", "listener", "user"];
     let object = asked.as_object().ok_or("a question is an object")?;
     if let Some(name) = object.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("`{name}` is not part of a question"));
@@ -147,6 +153,7 @@ pub(crate) fn from_json(asked: &Value) -> Result<Question, String> {
         fields,
         client: client.map_err(|_| "`client` is an address")?,
         listener: listener.map_err(|_| "`listener` is an address and a port")?,
+        user: word("user")?.map(str::to_owned),
     })
 }
 

@@ -82,6 +82,43 @@ fn goldens() {
             ],
         ),
         ("tunnel", &["GET", "http://127.0.0.1:5432/"]),
+        (
+            "gateway-country",
+            &[
+                "--user",
+                "alice-country-ca",
+                "CONNECT",
+                "shop.example:443",
+                "--listener",
+                "127.0.0.1:3130",
+            ],
+        ),
+        (
+            "gateway-no-country",
+            &[
+                "--user",
+                "alice-country-de",
+                "CONNECT",
+                "shop.example:443",
+                "--listener",
+                "127.0.0.1:3130",
+            ],
+        ),
+        (
+            "gateway-user-rule",
+            &["--user", "bob", "CONNECT", "www.social.example:443", "--listener", "127.0.0.1:3130"],
+        ),
+        (
+            "gateway-unknown-key",
+            &[
+                "--user",
+                "alice-contry-ca",
+                "GET",
+                "http://shop.example/",
+                "--listener",
+                "127.0.0.1:3130",
+            ],
+        ),
     ];
     let mut wrong = Vec::new();
     for (name, arguments) in cases {

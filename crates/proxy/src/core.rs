@@ -255,7 +255,8 @@ impl Core {
     }
 
     /// Looks after what nobody uses at the moment. Called about once a second.
-    pub fn tidy(&self) {
+    pub fn tidy(self: &Rc<Self>) {
+        crate::measure::begin(self);
         for cluster in &self.view.borrow().clusters {
             cluster.tidy();
         }

@@ -70,6 +70,17 @@ impl Crowd {
         Arc::clone(member.account.get_or_init(account))
     }
 
+    /// The name of the set.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a user may, of whom only a callout knows if it has no number.
+    pub(crate) fn limits(&self, id: Option<UserId>) -> &Arc<Limits> {
+        let member = id.and_then(|id| self.members.get(id.index()));
+        member.map_or(&self.others, |member| &member.limits)
+    }
+
     /// The rules of a user about targets, if there are some.
     pub(crate) fn rules(&self, id: Option<UserId>) -> Option<Arc<RuleSet>> {
         match id {

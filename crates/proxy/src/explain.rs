@@ -8,6 +8,7 @@
 mod fields;
 mod forward;
 mod gate;
+mod gateway;
 mod listener;
 mod relay;
 mod reverse;
@@ -36,6 +37,8 @@ pub struct Question {
     pub client: IpAddr,
     /// The listener that it comes to; `None`: the one that the URL leads to.
     pub listener: Option<SocketAddr>,
+    /// The name that the client shows to the forward face, wishes included.
+    pub user: Option<String>,
 }
 
 /// What would become of it.
@@ -155,7 +158,8 @@ impl Told {
             }
             Face::Forward(face) => {
                 let head = fields::head(question, &place)?;
-                forward::explain(self, snapshot, face, &client, head)
+                let user = question.user.as_deref();
+                forward::explain(self, snapshot, face, &client, head, user)
             }
             Face::Tunnel(face) => forward::tunnel(self, snapshot, face, &client, &place, live),
         }

@@ -19,6 +19,7 @@ mod gate;
 mod guest;
 mod intercept;
 mod mapping;
+mod measure;
 mod pacing;
 mod patience;
 mod peer;

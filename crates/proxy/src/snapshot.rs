@@ -18,7 +18,7 @@ use h1::HeadLimits;
 use policy::digest::DigestRealm;
 use policy::{Geo, OwnAddresses, RuleSources, Targets, TrustedPeers, Users};
 use telemetry::{Metrics, UpstreamLabel};
-use tls::{Roots, ServerSite, ServerTls};
+use tls::{ClientTls, Roots, ServerSite, ServerTls};
 use upstream::{ClusterPlan, Registry};
 
 use crate::crowd::Crowd;
@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub(crate) users: Vec<Arc<Users>>,
     /// As [`Config::exits`].
     pub pools: Arc<Pools>,
+    /// For exits that are measured by TLS.
+    pub(crate) measuring_tls: Option<ClientTls>,
     /// Where addresses are.
     pub(crate) geo: Arc<Geo>,
     /// The files that it was built from, as they were then.
@@ -277,6 +279,7 @@ impl Snapshot {
             clusters,
             connect_timeouts,
             users,
+            measuring_tls: forward::measuring_tls(&config, &roots),
             pools,
             geo,
             cluster_labels,

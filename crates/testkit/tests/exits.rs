@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use testkit::{Caller, Peer, Proxy};
+use testkit::{Caller, Peer, Proxy, geo};
 
 const USERS: &str = r#"
 users "staff" {
@@ -299,4 +299,39 @@ fn users_on_one_connection_never_mix() {
             other => panic!("{other:?}: {line}"),
         }
     }
+}
+
+#[test]
+fn an_exit_that_is_measured_elsewhere_is_not_taken_for_its_country() {
+    let (origin, scratch) = (Caller::start(), testkit::Scratch::new());
+    let country = |code: &str| geo::Value::place(code, "", "", "");
+    let places = geo::Database::new("Test-Country")
+        .with("127.0.0.2/32", &country("US"))
+        .with("127.0.0.3/32", &country("US"))
+        .with("127.0.0.4/32", &country("CA"));
+    scratch.write("places.mmdb", places.bytes());
+    let health = format!("health target=\"http://{}/ip\" every=\"1s\"", origin.address());
+    let proxy = Proxy::start_in(
+        scratch,
+        &format!(
+            "geoip \"places.mmdb\"\n{}forward \"127.0.0.1:0\" {{ auth users=\"staff\"; allow \"127.0.0.0/8\"; exit \"world\" }}",
+            world(&health)
+        ),
+    );
+    let mut client = proxy.client();
+    let begun = std::time::Instant::now();
+    // As soon as it has been measured, the exit that says it is Canadian is not.
+    loop {
+        let seen: HashSet<_> =
+            (0..6).map(|_| ask(&mut client, &origin, "alice-country-ca")).collect();
+        assert!(seen.iter().all(|(status, _)| *status == 200), "{seen:?}");
+        if seen == HashSet::from([(200, "127.0.0.4".to_owned())]) {
+            break;
+        }
+        assert!(begun.elapsed() < testkit::DEADLINE, "{seen:?}");
+    }
+    // Whoever does not ask for a country may have it.
+    let seen: HashSet<_> = (0..3).map(|_| ask(&mut client, &origin, "alice").1).collect();
+    assert_eq!(seen.len(), 3);
+    assert_eq!(ask(&mut client, &origin, "alice-city-toronto").0, 502);
 }

@@ -4,9 +4,10 @@ use config::show;
 use message::framing::BodyLength;
 use message::target::Target;
 use message::{FieldId, Host, RequestHead, forwarding};
-use policy::{Admission, Entry, Reason};
+use policy::{Admission, Asked, Entry, Reason};
 
 use super::fields::{change, lines};
+use super::gateway::{self, Asker};
 use super::listener::Place;
 use super::relay::tell_servers;
 use super::reverse::{last_recipient, understand};
@@ -14,7 +15,6 @@ use super::{Outcome, Step, Told, closed, refused, text};
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
 use crate::forward::{Plain, admit, leave::asked};
-use crate::gate::take_credentials;
 use crate::reverse::{asks_for_upgrade, put_connection_fields};
 use crate::snapshot::{Forward, Snapshot, Tunnel};
 
@@ -25,13 +25,14 @@ pub(super) fn explain(
     face: &Forward,
     client: &Client,
     mut head: RequestHead,
+    user: Option<&str>,
 ) -> Step<Outcome> {
     if !face.clients.admits(client.address) {
         told.note(format!("`clients` does not name {}", client.address));
         return Err(closed("the client may not connect"));
     }
     let (aim, body, said) = understand(&mut head)?;
-    authenticate(told, snapshot, face, &mut head);
+    let asker = gateway::identify(told, face, client, &mut head, user);
     if forwarding::via_names(&head.fields, &snapshot.pseudonym) {
         return Err(refused(&Failure::new(Kind::Loop)));
     }
@@ -44,7 +45,8 @@ pub(super) fn explain(
             if body != BodyLength::None {
                 return Err(bad("CONNECT with a body"));
             }
-            reach(told, face, &authority.host, port, Entry::Connect)?;
+            let target = (&authority.host, port, Entry::Connect);
+            reach(told, face, &asker, &head, target)?;
             told.part("tunnel", "bytes pass as they are, in both directions");
             tell_times(told, face);
             Ok(Outcome::Forwarded { target: format!("{}:{port}", authority.host) })
@@ -60,7 +62,7 @@ pub(super) fn explain(
             }
             let authority = authority.ok_or_else(|| bad("no host"))?;
             let port = authority.port.unwrap_or(80);
-            reach(told, face, &authority.host, port, Entry::Plain)?;
+            reach(told, face, &asker, &head, (&authority.host, port, Entry::Plain))?;
             let upgrade = asks_for_upgrade(&head, said, body);
             let plain = Plain { face, aim: &aim, path: path.clone(), inside: None };
             let before = lines(&head.fields);
@@ -95,32 +97,24 @@ fn is_host(line: &str) -> bool {
     line.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case("host"))
 }
 
-fn authenticate(told: &mut Told, snapshot: &Snapshot, face: &Forward, head: &mut RequestHead) {
-    let shown =
-        take_credentials(&mut head.fields, FieldId::ProxyAuthorization, b"proxy-authorization");
-    let users = face.config.auth.as_ref().and_then(|auth| snapshot.config.users.get(auth.users));
-    let Some(users) = users else {
-        told.part("user", "nobody is asked for");
-        return;
+/// Whether a target may be reached, what decided, and by which way.
+fn reach(
+    told: &mut Told,
+    face: &Forward,
+    asker: &Asker,
+    head: &RequestHead,
+    (host, port, entry): (&Host<'_>, u16, Entry),
+) -> Step<()> {
+    let method = text(head.method_text());
+    let asked = Asked {
+        method: &method,
+        user: asker.name.as_deref(),
+        agent: head.fields.received(FieldId::UserAgent),
+        rules: asker.rules.as_deref(),
+        ..asked(host, port, entry)
     };
-    match shown {
-        Ok(credentials) => {
-            told.part("user", text(credentials.user()));
-            told.note(format!("the password is checked against `{}` (not here)", users.name));
-        }
-        Err(words) => {
-            told.part("user", format!("one of `{}` is asked for", users.name));
-            told.note(words);
-            told.stop(&Failure::with(Kind::Unauthenticated, words));
-        }
-    }
-}
-
-/// Whether a target may be reached, and what decided.
-fn reach(told: &mut Told, face: &Forward, host: &Host<'_>, port: u16, entry: Entry) -> Step<()> {
-    let admission = face.targets.admit(&asked(host, port, entry));
     told.part("target", format!("{host}:{port}"));
-    match admission {
+    match face.targets.admit(&asked) {
         Admission::Allowed => told.note("may be reached"),
         Admission::AfterResolution => {
             told.note("the name may be resolved; each of its addresses is then asked about");
@@ -128,8 +122,9 @@ fn reach(told: &mut Told, face: &Forward, host: &Host<'_>, port: u16, entry: Ent
         Admission::Refused(Reason::DeniedByRule(rule)) => {
             told.note(format!("refused by `{}`", face.targets.rule_text(rule)));
         }
-        Admission::Refused(Reason::DeniedByUserRule(_)) => {
-            told.note("refused by a rule of the user");
+        Admission::Refused(Reason::DeniedByUserRule(rule)) => {
+            let text = asker.rules.as_ref().map_or("", |rules| rules.text(rule));
+            told.note(format!("refused by `{text}`, a rule of the user"));
         }
         Admission::Refused(Reason::PortNotAllowed) => {
             told.note(format!("the port is not among `ports {}`", show::ports(&face.config.ports)));
@@ -140,10 +135,15 @@ fn reach(told: &mut Told, face: &Forward, host: &Host<'_>, port: u16, entry: Ent
         Admission::Refused(Reason::OwnListener) => told.note("it is a listener of this proxy"),
         Admission::Refused(Reason::AdminListener) => told.note("it is the admin listener"),
     }
-    for (number, rule) in (1..).zip(&face.config.rules) {
-        told.note(format!("rule {number}: {}", show::target_rule(rule)));
+    for (number, rule) in (1..).zip(face.targets.consider(&asked, None)) {
+        let whose = if rule.of_user { "rule of the user" } else { "rule" };
+        let fit = if rule.decides { "decides".to_owned() } else { rule.fit.to_string() };
+        told.note(format!("{whose} {number}: {} ({fit})", rule.text));
     }
-    admit(face, &asked(host, port, entry)).map_err(|failure| refused(&failure))
+    admit(face, &asked).map_err(|failure| refused(&failure))?;
+    let by_name = face.targets.pass_by_name(&asked).ok();
+    let way = by_name.and_then(|by_name| face.targets.way_out(&by_name.passed));
+    gateway::leave(told, face, asker, (host, port), way.unwrap_or(face.config.exit))
 }
 
 fn tell_times(told: &mut Told, face: &Forward) {

@@ -113,7 +113,7 @@ impl<'h> Aimed<'h> {
     }
 
     /// The target as exits' records know it.
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self.host {
             Host::Name(name) => name.clone().into_owned(),
             Host::Address(address) => address.to_string(),

@@ -8,7 +8,7 @@ use config::{AuthScheme, Config, ConfigError};
 use egress::{Pools, Surroundings};
 use policy::digest::DigestRealm;
 use policy::{Geo, OwnAddresses, RuleSources, Targets, TrustedPeers, Users};
-use tls::Roots;
+use tls::{ClientTls, Roots};
 
 use super::{
     ALPN, Face, Forward, Listener, Sources, body_limit, build_sole_tls, closed_by_default, files,
@@ -83,6 +83,14 @@ fn labels_of(geo: &Geo, address: IpAddr) -> Option<config::ExitLabels> {
         asn: place.asn,
         ..config::ExitLabels::default()
     })
+}
+
+/// TLS for exits that are measured by it, where there are any.
+pub(super) fn measuring_tls(config: &Config, roots: &Roots) -> Option<ClientTls> {
+    let mut targets = config.exits.iter().filter_map(|pool| pool.health.as_ref());
+    targets.any(|health| health.target.starts_with("https:")).then_some(())?;
+    let built = ClientTls::verifying(roots, &[b"http/1.1"]);
+    built.inspect_err(|error| tracing::warn!(error = error.message, "exits are not measured")).ok()
 }
 
 /// Sets of users.
