@@ -185,8 +185,13 @@ impl Users {
     /// Whether the time of a user is over.
     #[must_use]
     pub fn is_expired(&self, user: UserId, now: Timestamp) -> bool {
-        let expires = self.get(user).and_then(|record| record.expires);
-        expires.is_some_and(|end| u64::try_from(now.as_second()).is_ok_and(|now| now >= end))
+        self.expires(user).is_some_and(|end| u64::try_from(now.as_second()).is_ok_and(|now| now >= end))
+    }
+
+    /// When the time of a user is over, in seconds since 1970.
+    #[must_use]
+    pub fn expires(&self, user: UserId) -> Option<u64> {
+        self.get(user)?.expires
     }
 
     /// What the user may: what is said of it, and else what is said of all.

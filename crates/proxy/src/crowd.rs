@@ -39,9 +39,9 @@ impl Crowd {
         let member = |id| {
             let limits = users.limits(id);
             Member {
-                limits: match Arc::ptr_eq(limits, shared) {
-                    true => Arc::clone(&others),
-                    false => Arc::new(Limits::build(limits, &zone)),
+                limits: match users.expires(id) {
+                    None if Arc::ptr_eq(limits, shared) => Arc::clone(&others),
+                    expires => Arc::new(Limits::build(limits, &zone).expiring(expires)),
                 },
                 account: OnceLock::new(),
             }
@@ -53,6 +53,16 @@ impl Crowd {
             others,
             callout: set.callout.clone(),
         })
+    }
+
+    /// Lets what these users have under way go on under the limits of now.
+    pub(crate) fn put_to_use(&self, accounts: &Accounts, now: Moment) {
+        for (id, member) in self.users.ids().zip(&self.members) {
+            let name = self.users.name(id);
+            if accounts.find(&self.name, name).is_some() {
+                accounts.account(&self.name, name, &member.limits, now);
+            }
+        }
     }
 
     /// The account of a user, whom only a callout knows if it has no number.

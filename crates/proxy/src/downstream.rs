@@ -22,10 +22,9 @@ use tls::{HandshakeError, Io};
 use tokio::net::TcpStream;
 use upstream::Wire;
 
-use egress::ConnectionMark;
-
 use crate::client::Client;
 use crate::core::{Core, Counted};
+use crate::guest::Mark;
 use crate::intercept::Inside;
 use crate::site::TlsIdentity;
 use crate::slot::{ListenerSlot, Serving};
@@ -57,7 +56,7 @@ pub(crate) struct Accepted {
     pub(crate) inside: Option<Rc<Inside>>,
     pub(crate) guard: Guard,
     /// The exit that it leaves by, where that stays for the connection.
-    pub(crate) mark: ConnectionMark,
+    pub(crate) mark: Mark,
     /// Counts against the limit of its client for as long as it lives.
     _permit: Option<Box<ConnectionPermit>>,
     /// Nothing, where it is a stream of a connection that counts.
@@ -215,7 +214,7 @@ fn admit(core: &Core, serving: &Serving, peer: SocketAddr, opened: Opened) -> Op
         client,
         destination: None,
         inside: None,
-        mark: ConnectionMark::new(),
+        mark: Mark::default(),
         guard,
         _permit: permit,
         _counted: Some(counted),
@@ -231,7 +230,7 @@ impl Accepted {
             client: self.client,
             destination: None,
             inside: None,
-            mark: ConnectionMark::new(),
+            mark: Mark::default(),
             guard: core.clock.guard(),
             _permit: None,
             _counted: None,
@@ -441,6 +440,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let size = size(serve_connection) + size_of::<h1::Connection>();
-        assert!(size <= 368, "{size} bytes");
+        assert!(size <= 376, "{size} bytes");
     }
 }

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use egress::ConnectionMark;
 use message::framing::{BodyLength, request_body};
 use message::hop;
 use message::target::{PathAndQuery, Target};
@@ -14,7 +13,7 @@ use net::watchdog::Guard;
 use crate::client::Client;
 use crate::core::{Core, View};
 use crate::failure::{Failure, Kind};
-use crate::guest::Guest;
+use crate::guest::{Guest, Mark};
 use crate::intercept::Inside;
 use crate::peer::{DownPeer, Peer, PeerError};
 use crate::record::Record;
@@ -54,7 +53,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) opens: Option<Rc<Inside>>,
     pub(crate) record: Record,
     /// What is remembered of the client's connection between requests.
-    pub(crate) mark: &'a ConnectionMark,
+    pub(crate) mark: &'a Mark,
     /// Who asks, on the forward face, as soon as that is known.
     pub(crate) guest: Option<Box<Guest>>,
 }

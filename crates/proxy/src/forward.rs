@@ -70,7 +70,7 @@ pub(crate) fn disclosed(x: &Exchange<'_>, face: &Forward) -> Vec<(&'static str, 
         return fields;
     };
     let mut text = exit.name().to_owned();
-    if let Some(country) = exit.labels().country {
+    if let Some(country) = exit.country() {
         text.push_str(&format!("; country={country}"));
     }
     if let Some(city) = &exit.labels().city {

@@ -1,11 +1,12 @@
 //! Who asks on the forward face, what it wishes of its exit, and by which it leaves.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use accounts::{Account, ConnectionPermit};
-use egress::{ExitInfo, ExitLease, SessionInfo, Wish};
+use egress::{ConnectionMark, ExitInfo, ExitLease, SessionInfo, Wish};
 use policy::RuleSet;
 
 use crate::fare::Fare;
@@ -25,6 +26,16 @@ pub(crate) struct Guest {
     pub(crate) fare: Option<Rc<Fare>>,
     /// The exit by which it leaves.
     pub(crate) lease: Option<Rc<ExitLease>>,
+}
+
+/// The exit of a client's connection, made for those that keep one: others have no room for it.
+#[derive(Debug, Default)]
+pub(crate) struct Mark(OnceCell<Box<ConnectionMark>>);
+
+impl Mark {
+    pub(crate) fn get(&self) -> &ConnectionMark {
+        self.0.get_or_init(|| Box::new(ConnectionMark::new()))
+    }
 }
 
 impl Guest {

@@ -91,6 +91,19 @@ impl Inside {
         }
     }
 
+    /// TLS that fails before the server has said anything else may be the doing of the exit.
+    pub(crate) fn blame_exit(&self, x: &Exchange<'_>, failure: &Failure) {
+        let of_tls = matches!(
+            failure.kind,
+            Kind::TlsProtocolError | Kind::TlsAlert | Kind::ConnectionTerminated
+        );
+        if let Some(lease) = self.guest.as_ref().and_then(|guest| guest.lease.as_ref())
+            && of_tls
+        {
+            lease.report(&egress::Sign::Reset, x.core.clock.now_ms());
+        }
+    }
+
     /// What is connected to.
     pub(crate) fn reached(&self) -> Host<'_> {
         match self.address {
@@ -127,14 +140,20 @@ pub(crate) async fn open(
         Some(Greeting::Other | Greeting::Ended) | None => return Ok(Some(connection)),
     };
     let mut inside = Inside::new(x, host, port, sni);
-    if !interception.covers(&inside, Some(connection.server.ip())) {
+    // Behind an exit that is the address of a parent, as often as not.
+    let straight = inside.guest.as_ref().is_none_or(|guest| guest.lease.is_none());
+    let address = straight.then(|| connection.server.ip());
+    if !interception.covers(&inside, address) {
         return Ok(Some(connection));
     }
     let key = origin_key(x, &inside.host, port, Some(&inside));
     match secure(x, face, &inside, connection).await {
         // The first request finds it there.
         Ok(connection) => x.core.origins.keep(&key, connection),
-        Err(failure) => drop(inside.failure.replace(Some(failure))),
+        Err(failure) => {
+            inside.blame_exit(x, &failure);
+            drop(inside.failure.replace(Some(failure)));
+        }
     }
     if let (Some(inside), Some(guest)) = (&mut inside.guest, &mut x.guest) {
         // It counts among what the user has open for as long as the tunnel is there.

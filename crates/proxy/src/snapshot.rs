@@ -305,6 +305,18 @@ impl Snapshot {
         config
     }
 
+    /// Lets what users have under way go on under the limits of this configuration.
+    pub fn put_limits_to_use(&self, accounts: &accounts::Accounts) {
+        let now = accounts::Moment::now();
+        for listener in self.listeners.iter().filter(|listener| !listener.sticky) {
+            if let Face::Forward(face) = &listener.face
+                && let Some(crowd) = &face.users
+            {
+                crowd.put_to_use(accounts, now);
+            }
+        }
+    }
+
     /// The shortest time that anything may take: the clock must be finer.
     #[must_use]
     pub fn shortest_timeout(&self) -> Duration {

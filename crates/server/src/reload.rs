@@ -1,10 +1,11 @@
 //! Another configuration for a server that runs.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use config::{Config, ConfigError, Dns};
+use config::{Config, ConfigError, Dns, Spanned};
 use proxy::{Changes, Snapshot};
 
 use crate::bind::{Bound, bind_all, local_addresses};
@@ -117,6 +118,9 @@ impl Inner {
         keep("access-log", new_log.target == old_log.target && new_log.format == old_log.format);
         let bare = |dns: &Dns| dns.clone().without_places();
         keep("resolvers", bare(&config.dns) == bare(&old.dns));
+        let folder = |state: &Option<Spanned<PathBuf>>| state.as_ref().map(|at| at.value.clone());
+        keep("state", folder(&config.state) == folder(&old.state));
+        config.state.clone_from(&old.state);
         config.threads = old.threads;
         config.admin.clone_from(&old.admin);
         config.access_log.clone_from(&old.access_log);
@@ -163,6 +167,7 @@ impl Inner {
             let _ = command.send(Command::Install(install));
         }
         drop(done);
+        snapshot.put_limits_to_use(&self.accounts);
         let deadline = Instant::now() + PATIENCE;
         for _ in &self.commands {
             let left = deadline.saturating_duration_since(Instant::now());

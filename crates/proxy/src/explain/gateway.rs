@@ -156,8 +156,7 @@ pub(super) fn leave(
     let allowed = |exit: &egress::ExitInfo| match &asker.limits {
         None => true,
         Some(limits) => {
-            limits.allows_exit(exit.name(), exit.pool())
-                && limits.allows_country(exit.labels().country)
+            limits.allows_exit(exit.name(), exit.pool()) && limits.allows_country(exit.country())
         }
     };
     let asking = Asking {

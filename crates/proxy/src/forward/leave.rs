@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use accounts::Moment;
-use config::WayOut;
+use config::{Rotate, WayOut};
 use egress::{
     Asking, Exit, ExitError, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via,
     Wish,
@@ -362,7 +362,7 @@ fn ask_for_exit(
         None => true,
         Some((account, limits, now)) => {
             limits.allows_exit(exit.name(), exit.pool())
-                && limits.allows_country(exit.labels().country)
+                && limits.allows_country(exit.country())
                 && account.affords(*now, exit.price()).is_ok()
         }
     };
@@ -371,7 +371,7 @@ fn ask_for_exit(
         user: x.record.user.as_deref().unwrap_or_default(),
         host,
         port,
-        connection: Some(x.mark),
+        connection: (pool.config().rotate == Rotate::PerConnection).then(|| x.mark.get()),
         allowed: &allowed,
         tried,
         now_ms,

@@ -179,7 +179,8 @@ impl<'a> Plain<'a, '_> {
         let reached = inside.reached();
         let aimed = Aimed { host: &reached, ..*aimed };
         let connection = leave::connect_chosen(x, self.face, &aimed, Purpose::Tunnel).await?;
-        Box::pin(intercept::secure(x, self.face, inside, connection)).await
+        let secured = Box::pin(intercept::secure(x, self.face, inside, connection)).await;
+        secured.inspect_err(|failure| inside.blame_exit(x, failure))
     }
 
     async fn attempt(
