@@ -1,12 +1,15 @@
 //! All cores' counters together, and their text for Prometheus.
 
 mod exposition;
+mod gateway;
 mod process;
 mod render;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
+
+pub use gateway::{Gateway, Usage};
 
 use crate::counters::{CoreCounters, LABELS};
 use crate::{AccessLog, Face};
@@ -89,6 +92,15 @@ impl Metrics {
     /// (`Content-Type: text/plain; version=0.0.4`).
     pub fn render(&self) -> String {
         render::render(self)
+    }
+
+    /// The same, and behind it what others count.
+    pub fn render_with(&self, gateway: &Gateway) -> String {
+        let mut out = render::render(self);
+        let mut more = exposition::Exposition::new();
+        gateway::render(&mut more, gateway);
+        out.push_str(&more.finish());
+        out
     }
 
     fn sum(&self, value: impl Fn(&CoreCounters) -> u64) -> u64 {
