@@ -228,6 +228,11 @@ impl Sessions {
         (0..self.shards.len()).flat_map(list).collect()
     }
 
+    /// How many clients have named.
+    pub(crate) fn named(&self, now: u64) -> usize {
+        (0..self.shards.len()).map(|at| self.with(at, now, |shard| shard.named())).sum()
+    }
+
     /// How many there are, those included that stand for a rotation.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

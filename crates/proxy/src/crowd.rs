@@ -91,6 +91,12 @@ impl Crowd {
         member.map_or(&self.others, |member| &member.limits)
     }
 
+    /// The accounts of all users who are known here, each with its limits.
+    pub(crate) fn accounts(&self, accounts: &Accounts, now: Moment) -> Vec<Arc<Account>> {
+        let account = |id| self.account(accounts, Some(id), self.users.name(id), now);
+        self.users.ids().map(account).collect()
+    }
+
     /// The rules of a user about targets, if there are some.
     pub(crate) fn rules(&self, id: Option<UserId>) -> Option<Arc<RuleSet>> {
         match id {

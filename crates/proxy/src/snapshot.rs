@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::{Account, Accounts, Moment};
 use config::{Config, ConfigError};
 use egress::{ExitRegistry, Pools};
 use h1::HeadLimits;
@@ -306,8 +307,8 @@ impl Snapshot {
     }
 
     /// Lets what users have under way go on under the limits of this configuration.
-    pub fn put_limits_to_use(&self, accounts: &accounts::Accounts) {
-        let now = accounts::Moment::now();
+    pub fn put_limits_to_use(&self, accounts: &Accounts) {
+        let now = Moment::now();
         for listener in self.listeners.iter().filter(|listener| !listener.sticky) {
             if let Face::Forward(face) = &listener.face
                 && let Some(crowd) = &face.users
@@ -315,6 +316,18 @@ impl Snapshot {
                 crowd.put_to_use(accounts, now);
             }
         }
+    }
+
+    /// The accounts of all users of the forward face whom this configuration knows, also of those
+    /// who have asked for nothing yet. One who may use several listeners comes several times.
+    #[must_use]
+    pub fn accounts(&self, accounts: &Accounts, now: Moment) -> Vec<Arc<Account>> {
+        let listeners = self.listeners.iter().filter(|listener| !listener.sticky);
+        let crowds = listeners.filter_map(|listener| match &listener.face {
+            Face::Forward(face) => face.users.as_ref(),
+            Face::Reverse(_) | Face::Tunnel(_) => None,
+        });
+        crowds.flat_map(|crowd| crowd.accounts(accounts, now)).collect()
     }
 
     /// The shortest time that anything may take: the clock must be finer.

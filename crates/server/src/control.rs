@@ -11,9 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use accounts::Accounts;
 use config::{Config, ConfigError};
+use egress::ExitRegistry;
 use net::resolver::Resolver;
 use policy::digest::Nonces;
-use policy::{Attempts, ConnectionLimits, RateTable, Secret};
+use policy::{AttemptCounts, Attempts, ConnectionLimits, RateTable, Secret};
 use proxy::servers::Registry;
 use proxy::{Explanation, FileStates, Question, Registries, Snapshot};
 use telemetry::{AccessLog, Metrics};
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) registries: Registries,
     pub(crate) accounts: Arc<Accounts>,
+    attempts: Arc<Attempts>,
     pub(crate) log: AccessLog,
     pub(crate) commands: Vec<mpsc::UnboundedSender<Command>>,
     pub(crate) draining: AtomicBool,
@@ -148,8 +150,15 @@ pub fn start_after(
     registries.servers.start(&snapshot.config.dns);
     metrics.set_generation(snapshot.generation);
     let snapshot = Arc::new(snapshot);
-    let shared =
-        Shared { snapshot: &snapshot, metrics: &metrics, log: &log, accounts: &accounts, hooks };
+    let attempts = Arc::new(Attempts::new(Instant::now()));
+    let shared = Shared {
+        snapshot: &snapshot,
+        metrics: &metrics,
+        log: &log,
+        accounts: &accounts,
+        attempts: &attempts,
+        hooks,
+    };
     let (commands, ending) = shared.start_cores(&bound.groups, threads)?;
     let admin_copy = bound.admin.as_ref().map(TcpListener::try_clone).transpose();
     let admin_copy = admin_copy.map_err(system("copy a socket"))?;
@@ -158,6 +167,7 @@ pub fn start_after(
         metrics,
         registries,
         accounts,
+        attempts,
         log,
         commands,
         draining: AtomicBool::new(false),
@@ -284,6 +294,7 @@ struct Shared<'a> {
     metrics: &'a Arc<Metrics>,
     log: &'a AccessLog,
     accounts: &'a Arc<Accounts>,
+    attempts: &'a Arc<Attempts>,
     hooks: Hooks,
 }
 
@@ -296,7 +307,6 @@ impl Shared<'_> {
         let secret = Secret::new(random().map_err(system("get random bytes"))?);
         let limits = ConnectionLimits::new();
         let rates = Arc::new(RateTable::new(Instant::now()));
-        let attempts = Arc::new(Attempts::new(Instant::now()));
         let nonces = Arc::new(Nonces::new(secret.clone()));
         let (ended, alive) = std::sync::mpsc::channel();
         let (mut commands, mut handles) = (Vec::new(), Vec::new());
@@ -313,7 +323,7 @@ impl Shared<'_> {
                 limits: limits.clone(),
                 rates: Arc::clone(&rates),
                 accounts: Arc::clone(self.accounts),
-                attempts: Arc::clone(&attempts),
+                attempts: Arc::clone(self.attempts),
                 nonces: Arc::clone(&nonces),
                 commands: receiver,
                 tidy: self.hooks.tidy,
@@ -410,7 +420,16 @@ impl Server {
     /// Looks at the files that the configuration names, and reads those again that have changed.
     /// What cannot be read stays as it was. This happens every few seconds by itself.
     pub fn look_at_files(&self) {
-        self.inner.look_at_files();
+        // It has said what it did.
+        let _ = self.refresh();
+    }
+
+    /// The same, and whether any of them had changed. Returns when all cores serve what is new.
+    ///
+    /// # Errors
+    /// Why all is as it was, in words.
+    pub fn refresh(&self) -> Result<bool, String> {
+        self.inner.look_at_files()
     }
 
     /// What it counts.
@@ -423,6 +442,24 @@ impl Server {
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
         &self.inner.registries.servers
+    }
+
+    /// What is known of exits, with their sessions and bans.
+    #[must_use]
+    pub fn exits(&self) -> &Arc<ExitRegistry> {
+        &self.inner.registries.exits
+    }
+
+    /// What users have used.
+    #[must_use]
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.inner.accounts
+    }
+
+    /// Credentials that were wrong.
+    #[must_use]
+    pub fn attempts(&self) -> AttemptCounts {
+        self.inner.attempts.counts()
     }
 
     /// The socket of the admin listener, once: it is bound with the others, and served by whoever

@@ -150,7 +150,8 @@ pub(crate) fn watch(inner: &Arc<Inner>) -> std::io::Result<Sender<()>> {
             if schedule.fetch_due(&lists)
                 && let Some(inner) = inner.upgrade()
             {
-                inner.look_at_files();
+                // It has said what it did.
+                let _ = inner.look_at_files();
             }
         }
     };

@@ -62,7 +62,11 @@ impl Inner {
     }
 
     /// Reads certificates again whose files have changed, and everything where another one did.
-    pub(crate) fn look_at_files(&self) {
+    /// Whether there was such another one.
+    ///
+    /// # Errors
+    /// Why all is as it was, in words.
+    pub(crate) fn look_at_files(&self) -> Result<bool, String> {
         for warning in refresh_certificates(&self.snapshot()) {
             tracing::warn!("{warning}");
         }
@@ -71,8 +75,11 @@ impl Inner {
         let now = old.files.now();
         let changed: Vec<_> = now.changed_since(&old.files).collect();
         let mut failed = self.failed_files.lock().unwrap_or_else(PoisonError::into_inner);
-        if changed.is_empty() || failed.as_ref() == Some(&now) {
-            return;
+        if changed.is_empty() {
+            return Ok(false);
+        }
+        if failed.as_ref() == Some(&now) {
+            return Err("files are still as they could not be read before".to_owned());
         }
         let shown: Vec<_> = changed.iter().map(|path| path.display().to_string()).collect();
         let files = shown.join(" ");
@@ -81,14 +88,19 @@ impl Inner {
             self.install(&mut sockets, bound, snapshot).map_err(|error| vec![no_copy(&error)])
         });
         match installed {
-            Ok(()) => tracing::info!(files, "files read again"),
+            Ok(()) => {
+                tracing::info!(files, "files read again");
+                Ok(true)
+            }
             Err(errors) => {
-                for error in errors {
-                    let label = error.label;
-                    tracing::warn!(files, "kept as it was: {} ({label})", error.message);
+                let words = |error: ConfigError| format!("{} ({})", error.message, error.label);
+                let words: Vec<_> = errors.into_iter().map(words).collect();
+                for words in &words {
+                    tracing::warn!(files, "kept as it was: {words}");
                 }
                 // Said once for each change.
                 *failed = Some(now);
+                Err(words.join("\n"))
             }
         }
     }
@@ -211,7 +223,8 @@ pub(crate) fn watch_files(inner: &Arc<Inner>) -> std::io::Result<std::sync::mpsc
         use std::sync::mpsc::RecvTimeoutError::Timeout;
         while stopped.recv_timeout(REFRESH) == Err(Timeout) {
             let Some(inner) = inner.upgrade() else { return };
-            inner.look_at_files();
+            // It has said what it did.
+            let _ = inner.look_at_files();
         }
     };
     std::thread::Builder::new().name("files".to_owned()).spawn(look)?;

@@ -132,6 +132,12 @@ impl ExitRegistry {
         all
     }
 
+    /// How many of them there are.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.named(self.now())
+    }
+
     /// Ends a session. What is under way in it goes on; the next request of its name begins
     /// another. Whether there was one.
     pub fn end_session(&self, pool: &str, user: &str, id: &str) -> bool {

@@ -270,6 +270,11 @@ impl Shard {
         }
     }
 
+    pub(super) fn named(&self) -> usize {
+        let is_named = |session: &Session| matches!(session.id, OwnedId::Named(_));
+        self.sessions.iter().filter(|(_, session)| is_named(session)).count()
+    }
+
     pub(super) fn list(&self, now: u64, names: &HashMap<u64, Arc<str>>) -> Vec<SessionStatus> {
         let status = |session: &Session| {
             let OwnedId::Named(id) = &session.id else { return None };
