@@ -1,68 +1,103 @@
-//! What a request asks to be changed.
+//! What a request asks to be told or changed.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::{Action, ServerChange};
+use crate::query::Query;
+use crate::routes::Operation;
+use crate::{Action, ServerChange, UsageAsked};
 
-/// What a path names that can be changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
-    Explain,
-    Reload,
-    Upgrade,
-    /// The servers of the group of this name.
-    Servers(String),
+/// All of a request that says what is asked for.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) operation: Operation,
+    /// What stands where the path has braces.
+    pub(crate) captured: Vec<String>,
+    pub(crate) query: Query,
+    pub(crate) content: &'a [u8],
+    /// Whether CSV is rather wanted than JSON.
+    pub(crate) accepts_csv: bool,
 }
 
-impl Target {
-    pub(crate) fn find(path: &str) -> Option<Self> {
-        let path = path.strip_prefix("/api/")?;
-        let path = path.strip_prefix("v1/").unwrap_or(path);
-        match path {
-            "explain" => Some(Self::Explain),
-            "reload" => Some(Self::Reload),
-            "upgrade" => Some(Self::Upgrade),
-            _ => {
-                let name = path.strip_prefix("upstreams/")?.strip_suffix("/servers")?;
-                (!name.contains('/')).then(|| decode(name).map(Self::Servers))?
-            }
-        }
-    }
-
-    /// What the content asks for.
+impl Request<'_> {
+    /// `None`: the admin thread answers by itself.
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(crate) fn action(self, content: &[u8]) -> Result<Action, String> {
-        match self {
-            Self::Explain => {
-                let asked = serde_json::from_slice(content).map_err(|error| error.to_string())?;
-                Ok(Action::Explain(asked))
+    pub(crate) fn action(self) -> Result<Option<Action>, String> {
+        let Self { operation, captured, mut query, content, accepts_csv } = self;
+        // As many as the path has braces.
+        let mut captured = captured.into_iter();
+        let mut next = || captured.next().unwrap_or_default();
+        let mut take = |name: &str| query.take(name);
+        Ok(Some(match operation {
+            Operation::Page
+            | Operation::Health
+            | Operation::Metrics
+            | Operation::Status
+            | Operation::Description => return Ok(None),
+            Operation::Explain => Action::Explain(json(content)?),
+            Operation::Reload => Action::Reload,
+            Operation::Refresh => Action::Refresh,
+            Operation::Upgrade => Action::Upgrade,
+            Operation::ChangeServer => {
+                let asked: Asked = json(content)?;
+                let change = asked.change()?;
+                Action::ChangeServer { upstream: next(), server: asked.server, change }
             }
-            Self::Reload => Ok(Action::Reload),
-            Self::Upgrade => Ok(Action::Upgrade),
-            Self::Servers(upstream) => {
-                let asked: Asked =
-                    serde_json::from_slice(content).map_err(|error| error.to_string())?;
-                let change = match (&*asked.change, asked.weight) {
-                    ("weight", Some(weight)) => ServerChange::Weight(weight),
-                    ("weight", None) => return Err("which weight?".to_owned()),
-                    (_, Some(_)) => return Err("a weight belongs to `weight`".to_owned()),
-                    ("drain", _) => ServerChange::Drain,
-                    ("undrain", _) => ServerChange::Undrain,
-                    ("add", _) => ServerChange::Add,
-                    ("remove", _) => ServerChange::Remove,
-                    ("reset", _) => ServerChange::Reset,
-                    _ => {
-                        return Err("a change is one of drain, undrain, weight, add, remove, \
-                                    reset"
-                            .to_owned());
-                    }
-                };
-                Ok(Action::ChangeServer { upstream, server: asked.server, change })
+            Operation::Exits => Action::Exits { pool: take("pool") },
+            Operation::Sessions => Action::Sessions { pool: take("pool"), user: take("user") },
+            Operation::EndSession => {
+                let mut part = |name| take(name).unwrap_or_default();
+                Action::EndSession { pool: part("pool"), user: part("user"), id: part("id") }
             }
-        }
+            Operation::Bans => Action::Bans { exit: take("exit") },
+            Operation::Ban => {
+                let NewBan { exit, host, seconds } = json(content)?;
+                Action::Ban { exit, host, seconds }
+            }
+            Operation::Unban => {
+                Action::Unban { exit: take("exit").unwrap_or_default(), host: take("host") }
+            }
+            Operation::Users => Action::Users { set: take("set"), user: take("user") },
+            Operation::AddUser => Action::AddUser { set: next(), user: json(content)? },
+            Operation::ChangeUser => {
+                Action::ChangeUser { set: next(), user: next(), changes: json(content)? }
+            }
+            Operation::RemoveUser => Action::RemoveUser { set: next(), user: next() },
+            Operation::ResetUser => Action::ResetUser { set: next(), user: next() },
+            Operation::Usage => Action::Usage(usage(take, accepts_csv)?),
+            Operation::Attempts => Action::Attempts,
+        }))
     }
+}
+
+fn json<T: DeserializeOwned>(content: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(content).map_err(|error| error.to_string())
+}
+
+fn usage(
+    mut take: impl FnMut(&str) -> Option<String>,
+    accepts_csv: bool,
+) -> Result<UsageAsked, String> {
+    let limit = take("limit").map(|text| text.parse());
+    let by = take("by").unwrap_or_else(|| "user,exit".to_owned());
+    Ok(UsageAsked {
+        set: take("set"),
+        user: take("user"),
+        exit: take("exit"),
+        target: take("target"),
+        from: take("from"),
+        to: take("to"),
+        by: by.split(',').filter(|by| !by.is_empty()).map(str::to_owned).collect(),
+        limit: limit.transpose().map_err(|_| "`limit` is not a number of rows")?,
+        csv: match take("format").as_deref() {
+            None => accepts_csv,
+            Some("csv") => true,
+            Some("json") => false,
+            Some(_) => return Err("`format` is `csv` or `json`".to_owned()),
+        },
+    })
 }
 
 /// The content of a request about a server.
@@ -74,62 +109,63 @@ struct Asked {
     weight: Option<u32>,
 }
 
-/// Takes off percent-encoding (RFC 3986 §2.1).
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, more @ ..] = rest {
-        rest = more;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let ([high, low, more @ ..], true) = (rest, rest.len() >= 2) else { return None };
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        bytes.push(u8::try_from(digit(high)? * 16 + digit(low)?).ok()?);
-        rest = more;
+impl Asked {
+    fn change(&self) -> Result<ServerChange, String> {
+        Ok(match (&*self.change, self.weight) {
+            ("weight", Some(weight)) => ServerChange::Weight(weight),
+            ("weight", None) => return Err("which weight?".to_owned()),
+            (_, Some(_)) => return Err("a weight belongs to `weight`".to_owned()),
+            ("drain", _) => ServerChange::Drain,
+            ("undrain", _) => ServerChange::Undrain,
+            ("add", _) => ServerChange::Add,
+            ("remove", _) => ServerChange::Remove,
+            ("reset", _) => ServerChange::Reset,
+            _ => {
+                let all = "drain, undrain, weight, add, remove, reset";
+                return Err(format!("a change is one of {all}"));
+            }
+        })
     }
-    String::from_utf8(bytes).ok()
+}
+
+/// The content of a request for a ban.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBan {
+    exit: String,
+    host: Option<String>,
+    seconds: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::{self, Found};
 
-    #[test]
-    fn paths_name_what_is_changed() {
-        for path in ["/api/reload", "/api/v1/reload"] {
-            assert_eq!(Target::find(path), Some(Target::Reload));
-        }
-        assert_eq!(Target::find("/api/v1/upgrade"), Some(Target::Upgrade));
-        assert_eq!(Target::find("/api/explain"), Some(Target::Explain));
-        let servers = |name: &str| Some(Target::Servers(name.to_owned()));
-        assert_eq!(Target::find("/api/upstreams/app/servers"), servers("app"));
-        assert_eq!(Target::find("/api/v1/upstreams/a%2Fb%20c/servers"), servers("a/b c"));
-        for path in [
-            "/reload",
-            "/api/v1/v1/reload",
-            "/api/reload/",
-            "/api/upstreams/servers",
-            "/api/upstreams/a/b/servers",
-            "/api/upstreams/a%2/servers",
-            "/api/upstreams/%ff/servers",
-        ] {
-            assert_eq!(Target::find(path), None, "{path}");
-        }
+    fn ask(method: &str, target: &str, content: &str) -> Result<Option<Action>, String> {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let Found::Route(route, captured) = routes::find(method, path) else {
+            panic!("{method} {path}")
+        };
+        let (operation, query) = (route.operation, Query::parse(query, route.query)?);
+        let content = content.as_bytes();
+        Request { operation, captured, query, content, accepts_csv: false }.action()
     }
 
     #[test]
     fn content_says_which_change() {
-        let ask = |content: &str| Target::Servers("app".into()).action(content.as_bytes());
+        let path = "/api/v1/upstreams/app/servers";
         let change = |change| {
             let (upstream, server) = ("app".to_owned(), "http://a:1".to_owned());
-            Ok(Action::ChangeServer { upstream, server, change })
+            Ok(Some(Action::ChangeServer { upstream, server, change }))
         };
         let text = r#"{"server":"http://a:1","change":"weight","weight":0}"#;
-        assert_eq!(ask(text), change(ServerChange::Weight(0)));
+        assert_eq!(ask("POST", path, text), change(ServerChange::Weight(0)));
         let text = r#"{"server":"http://a:1","change":"drain"}"#;
-        assert_eq!(ask(text), change(ServerChange::Drain));
+        assert_eq!(ask("POST", path, text), change(ServerChange::Drain));
         for text in [
             "",
             "{}",
@@ -140,11 +176,41 @@ mod tests {
             r#"{"server":"http://a:1","change":"weight","weight":-1}"#,
             r#"{"server":"http://a:1","change":"drain","more":1}"#,
         ] {
-            assert!(ask(text).is_err(), "{text}");
+            assert!(ask("POST", path, text).is_err(), "{text}");
         }
-        assert_eq!(Target::Reload.action(b"whatever"), Ok(Action::Reload));
+        assert_eq!(ask("POST", "/api/reload", "whatever"), Ok(Some(Action::Reload)));
         let asked = Action::Explain(serde_json::json!({ "method": "GET" }));
-        assert_eq!(Target::Explain.action(br#"{"method":"GET"}"#), Ok(asked));
-        assert!(Target::Explain.action(b"GET /").is_err());
+        assert_eq!(ask("POST", "/api/explain", r#"{"method":"GET"}"#), Ok(Some(asked)));
+        assert!(ask("POST", "/api/explain", "GET /").is_err());
+    }
+
+    #[test]
+    fn queries_say_what_is_asked() {
+        assert_eq!(
+            ask("DELETE", "/api/v1/sessions?pool=world&user=&id=a1", ""),
+            Ok(Some(Action::EndSession { pool: "world".into(), user: "".into(), id: "a1".into() }))
+        );
+        assert!(ask("DELETE", "/api/v1/sessions?pool=world&id=a1", "").is_err());
+        assert_eq!(
+            ask("DELETE", "/api/v1/bans?exit=ca-1", ""),
+            Ok(Some(Action::Unban { exit: "ca-1".into(), host: None }))
+        );
+        assert_eq!(
+            ask("POST", "/api/v1/bans", r#"{"exit":"ca-1","seconds":5}"#),
+            Ok(Some(Action::Ban { exit: "ca-1".into(), host: None, seconds: 5 }))
+        );
+        let Ok(Some(Action::Usage(asked))) = ask("GET", "/api/v1/usage?format=csv&limit=7", "")
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (asked.by, asked.csv, asked.limit),
+            (vec!["user".into(), "exit".into()], true, Some(7))
+        );
+        let Ok(Some(Action::Usage(asked))) = ask("GET", "/api/v1/usage?by=", "") else { panic!() };
+        assert_eq!((asked.by.len(), asked.csv), (0, false));
+        assert!(ask("GET", "/api/v1/usage?format=xml", "").is_err());
+        assert!(ask("GET", "/api/v1/usage?limit=all", "").is_err());
+        assert_eq!(ask("GET", "/metrics", ""), Ok(None));
     }
 }

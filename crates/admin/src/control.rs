@@ -16,17 +16,14 @@ pub trait Control: Send + Sync {
     /// Whether it has stopped to accept and only finishes what runs.
     fn draining(&self) -> bool;
 
-    /// Does what is asked, and says what came of it. Called on a thread beside the admin thread,
-    /// for as long as it takes.
+    /// Does or tells what is asked, and says what came of it. Called on a thread beside the admin
+    /// thread, for as long as it takes.
     ///
     /// # Errors
     /// Why nothing was done.
-    fn perform(&self, action: &Action) -> Result<serde_json::Value, Problem> {
+    fn perform(&self, action: &Action) -> Result<Reply, Problem> {
         let _ = action;
-        Err(Problem {
-            kind: ProblemKind::Unavailable,
-            message: "this server cannot be changed".to_owned(),
-        })
+        Err(Problem::new(ProblemKind::Unavailable, "this server cannot be changed"))
     }
 }
 
@@ -49,6 +46,129 @@ pub enum Action {
         /// What about it.
         change: ServerChange,
     },
+    /// Read files again that have changed.
+    Refresh,
+    /// Tell of exits.
+    Exits {
+        /// Only of this pool.
+        pool: Option<String>,
+    },
+    /// Tell of sessions.
+    Sessions {
+        /// Only of this pool.
+        pool: Option<String>,
+        /// Only of this user.
+        user: Option<String>,
+    },
+    /// End a session.
+    EndSession {
+        /// Its pool.
+        pool: String,
+        /// Whose it is; may be empty.
+        user: String,
+        /// What the client calls it.
+        id: String,
+    },
+    /// Tell of bans.
+    Bans {
+        /// Only of this exit.
+        exit: Option<String>,
+    },
+    /// Ban an exit.
+    Ban {
+        /// Its name, or `pool/name`.
+        exit: String,
+        /// For this target host only.
+        host: Option<String>,
+        /// For so long.
+        seconds: u64,
+    },
+    /// End bans of an exit.
+    Unban {
+        /// Its name, or `pool/name`.
+        exit: String,
+        /// For this target host only; `None`: all.
+        host: Option<String>,
+    },
+    /// Tell of users, and what each has used and has left.
+    Users {
+        /// Only of this set.
+        set: Option<String>,
+        /// Only the one of this name.
+        user: Option<String>,
+    },
+    /// Add a user to the database of a set.
+    AddUser {
+        /// The name of the set.
+        set: String,
+        /// Who it is; for the program to read.
+        user: serde_json::Value,
+    },
+    /// Change a user in the database of a set.
+    ChangeUser {
+        /// The name of the set.
+        set: String,
+        /// The name of the user.
+        user: String,
+        /// What becomes otherwise; for the program to read.
+        changes: serde_json::Value,
+    },
+    /// Remove a user from the database of a set.
+    RemoveUser {
+        /// The name of the set.
+        set: String,
+        /// The name of the user.
+        user: String,
+    },
+    /// Let what a user has used of its day and its month count no more.
+    ResetUser {
+        /// The name of the set.
+        set: String,
+        /// The name of the user.
+        user: String,
+    },
+    /// Tell what was used.
+    Usage(UsageAsked),
+    /// Tell how many credentials were wrong.
+    Attempts,
+}
+
+/// Which usage is asked for, as the query has it; words and days are for the program to read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UsageAsked {
+    /// Only of users of this set.
+    pub set: Option<String>,
+    /// Only of this user.
+    pub user: Option<String>,
+    /// Only through this exit.
+    pub exit: Option<String>,
+    /// Only to this host.
+    pub target: Option<String>,
+    /// Only from this day on.
+    pub from: Option<String>,
+    /// Only until this day, inclusive.
+    pub to: Option<String>,
+    /// A row for each of what these words say.
+    pub by: Vec<String>,
+    /// At most so many rows.
+    pub limit: Option<u32>,
+    /// Whether CSV is wanted.
+    pub csv: bool,
+}
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// As JSON.
+    Json(serde_json::Value),
+    /// As CSV (RFC 4180), with a line of names.
+    Csv(String),
+}
+
+impl From<serde_json::Value> for Reply {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Json(value)
+    }
 }
 
 /// What can be changed about a server.
@@ -75,12 +195,27 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// In words, of several lines where need be.
     pub message: String,
+    /// What can be done about it, where that is not plain.
+    pub remedy: Option<String>,
+}
+
+impl Problem {
+    /// A problem that needs no more words.
+    pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), remedy: None }
+    }
+
+    /// The same, with what can be done about it.
+    #[must_use]
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
 }
 
 /// Kinds of reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// What is to be used is not as it should be: a configuration with errors.
+    /// What is to be used is not as it should be: a configuration with errors, a user's name.
     Invalid,
     /// There is no such thing.
     Unknown,

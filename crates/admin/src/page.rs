@@ -142,6 +142,7 @@ const ENDPOINTS: &str = r#"<h2>Endpoints</h2>
 <tr><td><a href="/metrics">/metrics</a></td><td>for Prometheus</td></tr>
 <tr><td><a href="/healthz">/healthz</a></td><td>200 while serving, 503 while draining</td></tr>
 <tr><td><a href="/api/v1/status">/api/v1/status</a></td><td>this page as JSON</td></tr>
+<tr><td><a href="/api/v1/openapi.json">/api/v1/openapi.json</a></td><td>all else, described for programs (OpenAPI)</td></tr>
 </table>
 </html>
 "#;

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 
-use crate::action::Target;
 use crate::guard::{self, Guard, Refusal};
-use crate::{Control, ProblemKind, page};
+use crate::query::Query;
+use crate::routes::{self, Found, Operation, Route};
+use crate::{Action, Control, ProblemKind, Reply, action, openapi, page};
 
 /// Bytes of content that a request may have.
 const BODY_BYTES: usize = 64 * 1024;
@@ -41,38 +42,50 @@ impl Responder {
     }
 
     async fn answer_admitted(&self, request: Request<Incoming>) -> Answer {
-        let path = request.uri().path();
-        if let Some(target) = Target::find(path) {
-            if *request.method() != Method::POST {
-                return method_not_allowed("POST", "only POST is possible");
+        let (route, captured) = match routes::find(request.method().as_str(), request.uri().path())
+        {
+            Found::Route(route, captured) => (route, captured),
+            Found::OtherMethods(allow) => return method_not_allowed(&allow),
+            Found::Nothing => {
+                let remedy = "/api/v1/openapi.json says what there is";
+                return error(StatusCode::NOT_FOUND, "not_found", "there is nothing here", remedy);
             }
-            return match guard::check_change(&request) {
-                Ok(()) => self.change(target, request.into_body()).await,
-                Err(refusal) => refuse(refusal),
-            };
-        }
-        let Some(endpoint) = Endpoint::find(path) else {
-            return error(StatusCode::NOT_FOUND, "not_found", "there is nothing here, see /");
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return method_not_allowed("GET, HEAD", "only GET and HEAD are possible");
+        if route.verb.changes()
+            && let Err(refusal) = guard::check_change(&request)
+        {
+            return refuse(refusal);
         }
-        self.answer_endpoint(endpoint)
+        let query = request.uri().query().filter(|_| !is_plain(route.operation));
+        let query = match Query::parse(query, route.query) {
+            Ok(query) => query,
+            Err(words) => return bad("bad_query", &words, route),
+        };
+        let accepts_csv = accepts_csv(&request);
+        let body = match route.verb.changes() {
+            true => Limited::new(request.into_body(), BODY_BYTES).collect().await,
+            false => Ok(Collected::default()),
+        };
+        let Ok(body) = body else {
+            return bad("bad_content", "the content cannot be read, or is too large", route);
+        };
+        let (operation, content) = (route.operation, body.to_bytes());
+        let asked = action::Request { operation, captured, query, content: &content, accepts_csv };
+        match asked.action() {
+            Ok(None) => self.answer_at_once(operation),
+            Ok(Some(action)) => self.perform(action).await,
+            Err(words) if route.verb.changes() => bad("bad_content", &words, route),
+            Err(words) => bad("bad_query", &words, route),
+        }
     }
 
-    /// Changes something, on a thread beside this one.
-    async fn change(&self, target: Target, body: Incoming) -> Answer {
-        let Ok(body) = Limited::new(body, BODY_BYTES).collect().await else {
-            return error(StatusCode::BAD_REQUEST, "bad_content", "the content cannot be read");
-        };
-        let action = match target.action(&body.to_bytes()) {
-            Ok(action) => action,
-            Err(words) => return error(StatusCode::BAD_REQUEST, "bad_content", &words),
-        };
+    /// Does what is asked, on a thread beside this one.
+    async fn perform(&self, action: Action) -> Answer {
         let control = Arc::clone(&self.control);
         let outcome = tokio::task::spawn_blocking(move || control.perform(&action)).await;
         match outcome {
-            Ok(Ok(value)) => json(StatusCode::OK, &value),
+            Ok(Ok(Reply::Json(value))) => json(StatusCode::OK, &value),
+            Ok(Ok(Reply::Csv(text))) => ok("text/csv; charset=utf-8; header=present", text),
             Ok(Err(problem)) => {
                 let (status, name) = match problem.kind {
                     ProblemKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
@@ -80,63 +93,77 @@ impl Responder {
                     ProblemKind::Unavailable => (StatusCode::CONFLICT, "unavailable"),
                     ProblemKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
                 };
-                error(status, name, &problem.message)
+                error(status, name, &problem.message, problem.remedy.as_deref())
             }
-            Err(_) => {
-                error(StatusCode::INTERNAL_SERVER_ERROR, "failed", "it ended before it was done")
-            }
+            Err(_) => error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "failed",
+                "it ended before it was done",
+                "the log of the process says more",
+            ),
         }
     }
 
-    fn answer_endpoint(&self, endpoint: Endpoint) -> Answer {
-        match endpoint {
-            Endpoint::Page => ok("text/html; charset=utf-8", page::render(&self.control.status())),
-            Endpoint::Health if self.control.draining() => {
+    fn answer_at_once(&self, operation: Operation) -> Answer {
+        match operation {
+            Operation::Page => ok(routes::HTML, page::render(&self.control.status())),
+            Operation::Health if self.control.draining() => {
                 content(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "draining\n")
             }
-            Endpoint::Health => ok("text/plain; charset=utf-8", "ok\n"),
-            Endpoint::Metrics => {
-                ok("text/plain; version=0.0.4; charset=utf-8", self.control.metrics())
+            Operation::Health => ok("text/plain; charset=utf-8", "ok\n"),
+            Operation::Metrics => ok(routes::EXPOSITION, self.control.metrics()),
+            Operation::Description => {
+                json(StatusCode::OK, &openapi::document(&self.control.status().version))
             }
-            Endpoint::Status => json(StatusCode::OK, &self.control.status()),
+            // All others are actions.
+            _ => json(StatusCode::OK, &self.control.status()),
         }
     }
 }
 
-/// What there is.
-#[derive(Debug, Clone, Copy)]
-enum Endpoint {
-    Page,
-    Health,
-    Metrics,
-    Status,
+/// Whether queries are passed over: whoever scrapes may add one, and it says nothing here.
+fn is_plain(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Page
+            | Operation::Health
+            | Operation::Metrics
+            | Operation::Status
+            | Operation::Description
+    )
 }
 
-impl Endpoint {
-    fn find(path: &str) -> Option<Self> {
-        match path {
-            "/" => Some(Self::Page),
-            "/healthz" => Some(Self::Health),
-            "/metrics" => Some(Self::Metrics),
-            "/api/v1/status" => Some(Self::Status),
-            _ => None,
-        }
-    }
+/// Whether `Accept` names CSV, and does not name JSON before it.
+fn accepts_csv<B>(request: &Request<B>) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).iter();
+    let mut types = accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(|one| one.split(';').next().unwrap_or(one).trim()));
+    let wanted = types.find(|one| ["text/csv", "application/json"].contains(one));
+    wanted == Some("text/csv")
 }
 
 fn refuse(refusal: Refusal) -> Answer {
     match refusal {
-        Refusal::BadHost => {
-            error(StatusCode::BAD_REQUEST, "bad_host", "exactly one Host field is needed")
-        }
+        Refusal::BadHost => error(
+            StatusCode::BAD_REQUEST,
+            "bad_host",
+            "exactly one Host field is needed",
+            "say which host is asked, once",
+        ),
         Refusal::ForeignHost => error(
             StatusCode::MISDIRECTED_REQUEST,
             "foreign_host",
-            "ask by address or as localhost, other names are not answered",
+            "other names than localhost are not answered",
+            "ask by address or as localhost",
         ),
         Refusal::Unauthorized => {
-            let mut answer =
-                error(StatusCode::UNAUTHORIZED, "unauthorized", "a valid bearer token is needed");
+            let mut answer = error(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "a valid bearer token is needed",
+                "send Authorization: Bearer and the `token` of `admin`",
+            );
             let challenge = HeaderValue::from_static("Bearer realm=\"bifrons admin\"");
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             answer
@@ -144,6 +171,7 @@ fn refuse(refusal: Refusal) -> Answer {
         Refusal::CrossSite => error(
             StatusCode::FORBIDDEN,
             "cross_site",
+            "the page of another site may have sent this",
             "say Content-Type: application/json, and do not ask from a page in a browser",
         ),
     }
@@ -154,15 +182,33 @@ fn refuse(refusal: Refusal) -> Answer {
 struct ErrorBody<'a> {
     error: &'static str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'a str>,
 }
 
-fn error(status: StatusCode, error: &'static str, message: &str) -> Answer {
-    json(status, &ErrorBody { error, message })
+fn error<'a>(
+    status: StatusCode,
+    error: &'static str,
+    message: &'a str,
+    remedy: impl Into<Option<&'a str>>,
+) -> Answer {
+    json(status, &ErrorBody { error, message, remedy: remedy.into() })
 }
 
-fn method_not_allowed(allow: &'static str, message: &str) -> Answer {
-    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+/// A request that is not understood.
+fn bad(name: &'static str, message: &str, route: &Route) -> Answer {
+    let remedy =
+        format!("/api/v1/openapi.json says what {} {} takes", route.verb.as_str(), route.path);
+    error(StatusCode::BAD_REQUEST, name, message, &*remedy)
+}
+
+fn method_not_allowed(allow: &str) -> Answer {
+    let message = format!("only {allow} is possible");
+    let remedy = "/api/v1/openapi.json says what each does";
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message, remedy);
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        answer.headers_mut().insert(ALLOW, allow);
+    }
     answer
 }
 

@@ -153,6 +153,7 @@ fn changes_are_asked_for_with_post_and_json() {
     );
     let answer = post("/api/v1/upstreams/other/servers", JSON, weight);
     assert_eq!((answer.status, &*answer.error()), (404, "unknown"));
+    assert!(answer.body.contains("\"remedy\":\"name another\""), "{}", answer.body);
     let answer = post("/api/v1/upstreams/other/servers", JSON, "{}");
     assert_eq!((answer.status, &*answer.error()), (400, "bad_content"));
     let long = format!("{{\"server\":\"{}\"}}", "x".repeat(70_000));
@@ -162,6 +163,95 @@ fn changes_are_asked_for_with_post_and_json() {
     let answer =
         ask(&server, &format!("POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\n{JSON}"));
     assert_eq!((answer.status, &*answer.error()), (401, "unauthorized"));
+}
+
+#[test]
+fn the_description_says_what_is_answered() {
+    let (server, _proxy) = start(None);
+    let answer = get(&server, "/api/v1/openapi.json");
+    assert_eq!((answer.status, answer.field("content-type")), (200, "application/json"));
+    let document: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(document["info"]["version"], "1.2.3");
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 20);
+    for (path, item) in paths {
+        let item = item.as_object().unwrap();
+        let path = path.replace(['{', '}'], "");
+        let mut possible = Vec::new();
+        for method in ["get", "post", "patch", "delete"] {
+            if let Some(operation) = item.get(method) {
+                possible.push(method.to_ascii_uppercase());
+                if method == "get" {
+                    possible.push("HEAD".to_owned());
+                }
+                let query: Vec<String> = (operation["parameters"].as_array().unwrap().iter())
+                    .filter(|parameter| parameter["in"] == "query")
+                    .map(|parameter| format!("{}=1", parameter["name"].as_str().unwrap()))
+                    .filter(|part| part != "format=1")
+                    .collect();
+                let json = "Content-Type: application/json\r\nHost: localhost\r\n";
+                let method = method.to_ascii_uppercase();
+                let target = format!("{path}?{}", query.join("&"));
+                let answer = ask(&server, &format!("{method} {target} HTTP/1.1\r\n{json}"));
+                let understood = match operation.get("requestBody") {
+                    // There was no content.
+                    Some(_) => answer.status == 400 && answer.error() == "bad_content",
+                    None => [200, 422].contains(&answer.status),
+                };
+                assert!(understood, "{method} {target}: {} {}", answer.status, answer.body);
+            }
+        }
+        let answer = ask(&server, &format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\n"));
+        assert_eq!((answer.status, answer.field("allow")), (405, &*possible.join(", ")), "{path}");
+    }
+}
+
+#[test]
+fn a_query_says_only_what_is_known() {
+    let (server, _proxy) = start(None);
+    for (target, words) in [
+        ("/api/v1/exits?color=red", "none of pool"),
+        ("/api/v1/attempts?x", "no query"),
+        ("/api/v1/usage?format=xml", "`csv` or `json`"),
+    ] {
+        let answer = get(&server, target);
+        assert_eq!((answer.status, &*answer.error()), (400, "bad_query"), "{target}");
+        assert!(answer.body.contains(words), "{}", answer.body);
+        assert!(answer.body.contains("openapi.json"), "{}", answer.body);
+    }
+    // What is not understood is not said again.
+    assert!(!get(&server, "/api/v1/exits?s3cret=1").body.contains("s3cret"));
+}
+
+#[test]
+fn csv_is_answered_to_who_wants_it() {
+    let (server, _proxy) = start(None);
+    for (target, accept, is_csv) in [
+        ("/api/v1/usage", "", false),
+        ("/api/v1/usage?format=csv", "", true),
+        ("/api/v1/usage", "Accept: text/csv\r\n", true),
+        ("/api/v1/usage", "Accept: text/html, text/csv;q=0.9\r\n", true),
+        ("/api/v1/usage", "Accept: application/json, text/csv\r\n", false),
+        ("/api/v1/usage", "Accept: */*\r\n", false),
+        ("/api/v1/usage?format=json", "Accept: text/csv\r\n", false),
+    ] {
+        let answer = ask(&server, &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{accept}"));
+        let kind = answer.field("content-type").starts_with("text/csv");
+        assert_eq!((answer.status, kind), (200, is_csv), "{target} {accept}");
+    }
+}
+
+#[test]
+fn deletion_needs_no_content_but_no_page_may_ask_for_it() {
+    let (server, _proxy) = start(None);
+    let target = "DELETE /api/v1/bans?exit=a HTTP/1.1\r\nHost: localhost\r\n";
+    assert_eq!(ask(&server, target).status, 200);
+    for fields in ["Origin: http://localhost\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let answer = ask(&server, &format!("{target}{fields}"));
+        assert_eq!((answer.status, &*answer.error()), (403, "cross_site"));
+    }
+    let patch = "PATCH /api/v1/users/a/b HTTP/1.1\r\nHost: localhost\r\n";
+    assert_eq!(ask(&server, patch).status, 403);
 }
 
 #[test]
@@ -350,16 +440,20 @@ impl Control for Proxy {
         self.draining.load(Ordering::Relaxed)
     }
 
-    fn perform(&self, action: &Action) -> Result<Value, Problem> {
-        let problem = |kind, message: &str| Err(Problem { kind, message: message.to_owned() });
+    fn perform(&self, action: &Action) -> Result<Reply, Problem> {
         match action {
-            Action::Reload => Ok(json!({ "generation": 5 })),
-            Action::Upgrade => problem(ProblemKind::Invalid, "wrong.kdl:1:1: no"),
+            Action::Reload => Ok(json!({ "generation": 5 }).into()),
+            Action::Upgrade => Err(Problem::new(ProblemKind::Invalid, "wrong.kdl:1:1: no")),
             Action::ChangeServer { upstream, server, change } if upstream == "my app" => {
-                Ok(json!({ "server": server, "change": format!("{change:?}") }))
+                Ok(json!({ "server": server, "change": format!("{change:?}") }).into())
             }
-            Action::ChangeServer { .. } => problem(ProblemKind::Unknown, "no such upstream"),
-            Action::Explain(asked) => Ok(asked.clone()),
+            Action::ChangeServer { .. } => {
+                let problem = Problem::new(ProblemKind::Unknown, "no such upstream");
+                Err(problem.with_remedy("name another"))
+            }
+            Action::Explain(asked) => Ok(asked.clone().into()),
+            Action::Usage(asked) if asked.csv => Ok(Reply::Csv("user\r\nalice\r\n".into())),
+            other => Ok(json!({ "asked": format!("{other:?}") }).into()),
         }
     }
 }

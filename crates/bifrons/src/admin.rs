@@ -1,12 +1,15 @@
 //! What the admin listener is told about the server, and what it asks of it.
 
+mod gateway;
+mod users;
+
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use admin::{
-    Action, AdminServer, ByFace, Control, ListenerStatus, Problem, ProblemKind, ServerChange,
-    ServerStatus, SiteStatus, Status, UpstreamStatus,
+    Action, AdminServer, ByFace, Control, ListenerStatus, Problem, ProblemKind, Reply,
+    ServerChange, ServerStatus, SiteStatus, Status, UpstreamStatus,
 };
 use proxy::servers;
 use serde_json::{Value, json};
@@ -25,17 +28,22 @@ pub(crate) fn start(
     program: &Arc<Program>,
 ) -> io::Result<AdminServer> {
     let (server, program) = (Arc::clone(&program.server), Arc::clone(program));
-    AdminServer::start(listener, token, Arc::new(Running { server, program }))
+    AdminServer::start(
+        listener,
+        token,
+        Arc::new(Running { server, program, users: users::Editor::default() }),
+    )
 }
 
 struct Running {
     server: Arc<Server>,
     program: Arc<Program>,
+    users: users::Editor,
 }
 
 impl Control for Running {
     fn metrics(&self) -> String {
-        self.server.metrics().render()
+        self.server.metrics().render_with(&gateway::figures(&self.server))
     }
 
     fn draining(&self) -> bool {
@@ -68,42 +76,84 @@ impl Control for Running {
         }
     }
 
-    fn perform(&self, action: &Action) -> Result<Value, Problem> {
-        match action {
+    fn perform(&self, action: &Action) -> Result<Reply, Problem> {
+        let server = &*self.server;
+        let value = match action {
             Action::Explain(asked) => {
                 let question = crate::explain::from_json(asked)
-                    .map_err(|message| Problem { kind: ProblemKind::Invalid, message })?;
-                Ok(crate::explain::to_json(&self.server.explain(&question)))
+                    .map_err(|message| Problem::new(ProblemKind::Invalid, message))?;
+                crate::explain::to_json(&server.explain(&question))
             }
             Action::Reload => match self.program.reload() {
-                Ok(reload) => Ok(reload_json(&reload)),
-                Err(message) => Err(Problem { kind: ProblemKind::Invalid, message }),
+                Ok(reload) => reload_json(&reload),
+                Err(message) => return Err(Problem::new(ProblemKind::Invalid, message)),
             },
+            Action::Refresh => {
+                let changed = server
+                    .refresh()
+                    .map_err(|message| Problem::new(ProblemKind::Invalid, message))?;
+                json!({ "generation": server.snapshot().generation, "changed": changed })
+            }
             Action::Upgrade => match self.program.upgrade() {
-                Ok(process) => Ok(json!({ "process": process })),
-                Err(message) => Err(Problem { kind: ProblemKind::Failed, message }),
+                Ok(process) => json!({ "process": process }),
+                Err(message) => return Err(Problem::new(ProblemKind::Failed, message)),
             },
             Action::ChangeServer { upstream, server, change } => {
-                let made =
-                    self.server.registry().change(upstream, server, to_change(server, *change));
-                made.map_err(|error| {
-                    let kind = match error {
-                        servers::ChangeError::NoUpstream | servers::ChangeError::NoServer => {
-                            ProblemKind::Unknown
-                        }
-                        servers::ChangeError::BadUrl(_) => ProblemKind::Invalid,
-                        servers::ChangeError::Exists | servers::ChangeError::TooMany => {
-                            ProblemKind::Unavailable
-                        }
-                    };
-                    Problem { kind, message: error.to_string() }
-                })?;
-                let status = self.server.registry().status();
-                let group = status.into_iter().find(|group| group.name == *upstream);
-                Ok(json!({ "upstream": group.map(upstream_status) }))
+                self.change_server(upstream, server, *change)?
             }
-        }
+            Action::Exits { pool } => gateway::exits(server, pool.as_deref()),
+            Action::Sessions { pool, user } => {
+                gateway::sessions(server, pool.as_deref(), user.as_deref())
+            }
+            Action::EndSession { pool, user, id } => gateway::end_session(server, pool, user, id)?,
+            Action::Bans { exit } => gateway::bans(server, exit.as_deref()),
+            Action::Ban { exit, host, seconds } => {
+                gateway::ban(server, exit, host.as_deref(), *seconds)?
+            }
+            Action::Unban { exit, host } => gateway::unban(server, exit, host.as_deref())?,
+            Action::Users { set, user } => users::list(server, set.as_deref(), user.as_deref())?,
+            Action::AddUser { set, user } => self.users.add(server, set, user)?,
+            Action::ChangeUser { set, user, changes } => {
+                self.users.change(server, set, user, changes)?
+            }
+            Action::RemoveUser { set, user } => self.users.remove(server, set, user)?,
+            Action::ResetUser { set, user } => users::reset(server, set, user)?,
+            Action::Usage(asked) => return gateway::usage(server, asked),
+            Action::Attempts => gateway::attempts(server),
+        };
+        Ok(Reply::Json(value))
     }
+}
+
+impl Running {
+    fn change_server(
+        &self,
+        upstream: &str,
+        server: &str,
+        change: ServerChange,
+    ) -> Result<Value, Problem> {
+        let made = self.server.registry().change(upstream, server, to_change(server, change));
+        made.map_err(|error| {
+            let kind = match error {
+                servers::ChangeError::NoUpstream | servers::ChangeError::NoServer => {
+                    ProblemKind::Unknown
+                }
+                servers::ChangeError::BadUrl(_) => ProblemKind::Invalid,
+                servers::ChangeError::Exists | servers::ChangeError::TooMany => {
+                    ProblemKind::Unavailable
+                }
+            };
+            Problem::new(kind, error.to_string())
+        })?;
+        let status = self.server.registry().status();
+        let group = status.into_iter().find(|group| group.name == *upstream);
+        Ok(json!({ "upstream": group.map(upstream_status) }))
+    }
+}
+
+/// What is answered where there is nothing to say.
+fn done() -> Value {
+    json!({ "done": true })
 }
 
 fn to_change(server: &str, change: ServerChange) -> servers::Change {

@@ -170,6 +170,15 @@ pub(crate) enum Command {
     /// Say what the far end sees of this machine through a proxy
     #[command(after_help = crate::leak::HELP)]
     LeakCheck(crate::leak::LeakCheck),
+    /// List the exits of a running server, and how they are
+    #[command(after_help = crate::gateway::EXITS_HELP)]
+    Exits(crate::gateway::Exits),
+    /// List the sessions of a running server, or end one
+    #[command(after_help = crate::gateway::SESSIONS_HELP)]
+    Sessions(crate::gateway::Sessions),
+    /// List the bans of exits of a running server, add or end some
+    #[command(after_help = crate::gateway::BANS_HELP)]
+    Bans(crate::gateway::Bans),
     /// Add, show, change and remove users in a database
     #[command(after_help = crate::user::HELP)]
     User(crate::user::User),

@@ -14,8 +14,8 @@ use egress::{SessionWish, Wish, dialect};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use serde_json::{Value, json};
 
-pub(crate) use access::Access;
 use access::Session;
+pub(crate) use access::{Access, time};
 use offer::Offer;
 
 use crate::encoding::userinfo;

@@ -10,6 +10,7 @@ mod diff;
 mod encoding;
 mod endpoints;
 mod explain;
+mod gateway;
 mod leak;
 mod program;
 mod remote;
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
         Command::Endpoints(options) => endpoints::run(&options),
         Command::Snippet(options) => snippet::run(&options),
         Command::LeakCheck(options) => leak::run(&options),
+        Command::Exits(options) => gateway::exits(&options),
+        Command::Sessions(options) => gateway::sessions(&options),
+        Command::Bans(options) => gateway::bans(&options),
         Command::User(options) => user::run(&options),
         Command::Usage(options) => usage::run(&options),
         Command::Reference => {

@@ -210,7 +210,7 @@ fn in_search_path(name: &Path) -> Option<PathBuf> {
 }
 
 /// What was wrong, as plain text.
-fn words(report: &Report) -> String {
+pub(crate) fn words(report: &Report) -> String {
     match report.downcast_ref::<Errors>() {
         Some(errors) => errors.to_string(),
         None => format!("{report:#}"),

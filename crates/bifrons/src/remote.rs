@@ -138,7 +138,7 @@ fn print_upstream(group: &Value) {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -146,8 +146,8 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_default()
 }
 
-/// A name in a path (RFC 3986 §2.1).
-fn encoded(name: &str) -> String {
+/// A name in a path or a query (RFC 3986 §2.1).
+pub(crate) fn encoded(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         match byte {
@@ -194,6 +194,16 @@ impl Admin {
         self.ask(Method::POST, path, content)
     }
 
+    /// Asks for something, and returns it.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Report> {
+        self.ask(Method::GET, path, &Value::Null)
+    }
+
+    /// Removes something.
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, Report> {
+        self.ask(Method::DELETE, path, &Value::Null)
+    }
+
     /// Asks, and returns what is answered with status 200.
     fn ask(&self, method: Method, path: &str, content: &Value) -> Result<Value, Report> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -212,9 +222,10 @@ impl Admin {
         if status == 200 {
             return Ok(value);
         }
-        match value["message"].as_str() {
-            Some(message) => Err(miette!("{}", message.trim_end())),
-            None => Err(miette!("the admin listener answered with status {status}")),
+        match (value["message"].as_str(), value["remedy"].as_str()) {
+            (Some(message), Some(remedy)) => Err(miette!(help = remedy, "{}", message.trim_end())),
+            (Some(message), None) => Err(miette!("{}", message.trim_end())),
+            (None, _) => Err(miette!("the admin listener answered with status {status}")),
         }
     }
 

@@ -122,7 +122,8 @@ fn table(rows: &[UsageRow], by: &[By]) -> String {
     out
 }
 
-fn to_json(row: &UsageRow) -> Value {
+/// A row for programs.
+pub(crate) fn to_json(row: &UsageRow) -> Value {
     let mut object = Map::new();
     let day = row.day.map(|day| day.to_string());
     for (name, value) in [

@@ -1,5 +1,6 @@
 //! `bifrons user`: users in a database.
 
+mod json;
 mod options;
 mod show;
 
@@ -11,13 +12,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use accounts::{ApiKey, StoredUser, UserStore};
 use clap::{Args, Subcommand};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use serde_json::Value;
 
+use crate::args::Remote;
 use crate::program::{folder, read};
+use crate::remote::Admin;
 use options::{Changes, Field, Secrets};
+
+pub(crate) use json::{change_by_json, new_from_json};
+pub(crate) use show::to_json;
 
 pub(crate) const HELP: &str = "\
 The file is the one that `database \"users.db\"` in a set of users names; it is made where it is
-missing. A running server sees a change within seconds. Passwords are kept as Argon2id hashes, and
+missing. A running server sees a change within seconds; with --config, at once. Passwords are kept as Argon2id hashes, and
 of API keys only digests: each is shown once. What is not said of a user is as in the set's
 `default`.
 
@@ -117,6 +124,7 @@ pub(crate) fn run(user: &User) -> Result<ExitCode, Report> {
             let mut store = UserStore::open(&path).into_diagnostic()?;
             store.remove(name).into_diagnostic()?;
             println!("removed {name}");
+            place.tell_server();
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -135,6 +143,7 @@ fn add(name: &str, place: &Place, secrets: &Secrets, changes: &Changes) -> Resul
     store.add(&user).into_diagnostic()?;
     println!("added {name}");
     shown.print();
+    place.tell_server();
     Ok(())
 }
 
@@ -160,6 +169,7 @@ fn set(
     store.set(&user).into_diagnostic()?;
     println!("changed {name}");
     shown.print();
+    place.tell_server();
     Ok(())
 }
 
@@ -167,8 +177,8 @@ fn list(place: &Place, json: bool) -> Result<(), Report> {
     let users =
         UserStore::open_to_read(&place.path()?).and_then(|store| store.list()).into_diagnostic()?;
     if json {
-        let all: Vec<_> = users.iter().map(show::to_json).collect();
-        println!("{:#}", serde_json::Value::Array(all));
+        let all: Vec<_> = users.iter().map(to_json).collect();
+        println!("{:#}", Value::Array(all));
         return Ok(());
     }
     let width = users.iter().map(|user| user.name.chars().count()).max().unwrap_or_default();
@@ -180,9 +190,9 @@ fn list(place: &Place, json: bool) -> Result<(), Report> {
 
 /// What is shown once.
 #[derive(Default)]
-struct Shown {
-    password: Option<String>,
-    key: Option<ApiKey>,
+pub(crate) struct Shown {
+    pub(crate) password: Option<String>,
+    pub(crate) key: Option<ApiKey>,
 }
 
 impl Shown {
@@ -238,6 +248,17 @@ fn from_stdin() -> Result<String, Report> {
 }
 
 impl Place {
+    /// Lets a server that runs on this configuration, and that can be reached, look at its files
+    /// at once. One that cannot does so within seconds.
+    fn tell_server(&self) {
+        let Some(config) = &self.config else { return };
+        let remote = Remote { config: config.clone(), admin: None };
+        match Admin::of(&remote).map(|admin| admin.post("/api/v1/refresh", &Value::Null)) {
+            Ok(Ok(_)) | Err(_) => {}
+            Ok(Err(problem)) => tracing::debug!("no server was told: {problem:#}"),
+        }
+    }
+
     fn path(&self) -> Result<PathBuf, Report> {
         if let Some(path) = &self.database {
             return Ok(path.clone());

@@ -272,7 +272,8 @@ fn lower(text: &str) -> Result<Box<str>, String> {
     Ok(text.to_ascii_lowercase().into())
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+/// `90s`, `10m`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let units = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
     let parsed = units.iter().find_map(|(unit, seconds)| {
         let count: u32 = text.strip_suffix(*unit)?.parse().ok().filter(|count| *count > 0)?;

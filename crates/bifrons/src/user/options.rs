@@ -10,7 +10,7 @@ use config::{UserLimits, quote};
 use miette::{Report, miette};
 
 /// How the user will show who it is.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Secrets {
     /// The password; others see it in the list of processes
     #[arg(long, value_name = "PASSWORD", group = "secret")]
@@ -27,38 +27,38 @@ pub(super) struct Secrets {
 }
 
 /// What the user may. As directives in `user` say it.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Changes {
     /// From these addresses it is this user who asks; may be given several times
     #[arg(long, value_name = "CIDR")]
-    from: Vec<String>,
+    pub(super) from: Vec<String>,
     /// From then on the user is refused: 2027-01-31, or 2027-01-31T18:00:00Z
     #[arg(long, value_name = "TIME")]
-    expires: Option<String>,
+    pub(super) expires: Option<String>,
     /// Bytes in a second, both directions together: 5MiB/s
     #[arg(long, value_name = "RATE")]
-    bandwidth: Option<String>,
+    pub(super) bandwidth: Option<String>,
     /// Bytes in a day or a month: 10GiB/month
     #[arg(long, value_name = "SIZE/PERIOD")]
-    quota: Vec<String>,
+    pub(super) quota: Vec<String>,
     /// Money in a day or a month: 5.00/month
     #[arg(long, value_name = "MONEY/PERIOD")]
-    budget: Vec<String>,
+    pub(super) budget: Vec<String>,
     /// Connections and streams at once
     #[arg(long, value_name = "N")]
-    connections: Option<u32>,
+    pub(super) connections: Option<u32>,
     /// Requests in a time: 50/s
     #[arg(long, value_name = "N/TIME")]
-    requests: Option<String>,
+    pub(super) requests: Option<String>,
     /// An exit that the user may use, or a pool of them; may be given several times
     #[arg(long = "exit", value_name = "NAME")]
-    exits: Vec<String>,
+    pub(super) exits: Vec<String>,
     /// A country that the user may leave from: CA; may be given several times
     #[arg(long = "country", value_name = "CC")]
-    countries: Vec<String>,
+    pub(super) countries: Vec<String>,
     /// When the user may ask: "Mon-Fri 08:00-18:00"; may be given several times
     #[arg(long, value_name = "TIMES")]
-    hours: Vec<String>,
+    pub(super) hours: Vec<String>,
 }
 
 /// What can be forgotten of a user.

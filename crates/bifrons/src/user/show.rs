@@ -45,7 +45,7 @@ pub(super) fn line(user: &StoredUser) -> String {
 }
 
 /// The same. No hash and no digest.
-pub(super) fn to_json(user: &StoredUser) -> Value {
+pub(crate) fn to_json(user: &StoredUser) -> Value {
     let limits = &user.limits;
     let keys: Vec<Value> = user
         .keys
