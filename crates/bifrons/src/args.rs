@@ -100,8 +100,8 @@ several times.
   curl -x socks5h://127.0.0.1:3128 https://example.com/";
 
 const DEMO_HELP: &str = "\
-All of it happens on this machine. Ports 8080, 8443, 3128, 3129 and 9901 are used where they are
-free, others where not. After the tour it stays up, and says what to try by hand.";
+All of it happens on this machine. Ports 8080, 8443, 3128 to 3130 and 9901 are used where they
+are free, others where not. After the tour it stays up, and says what to try by hand.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

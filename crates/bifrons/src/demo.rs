@@ -9,6 +9,7 @@ mod change;
 mod client;
 mod configuration;
 mod forward;
+mod gateway;
 mod grpc;
 mod http2;
 mod load;
@@ -37,8 +38,14 @@ use screen::Screen;
 use step::{DEADLINE, Part, Step, Story};
 use world::World;
 
-const TOUR: [&Part; 5] =
-    [&reverse::PART, &protocols::PART, &forward::PART, &change::PART, &operation::PART];
+const TOUR: [&Part; 6] = [
+    &reverse::PART,
+    &protocols::PART,
+    &forward::PART,
+    &gateway::PART,
+    &change::PART,
+    &operation::PART,
+];
 
 /// How long connections that somebody made by hand may go on when the demo ends.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -151,6 +158,8 @@ mod tests {
         assert_eq!(wrong, reverse::PART.steps.len() - 2);
         let wrong = tour(&[&protocols::PART], &mut world, &mut Screen::new()).await.unwrap();
         assert_eq!(wrong, protocols::PART.steps.len());
+        let wrong = tour(&[&gateway::PART], &mut world, &mut Screen::new()).await.unwrap();
+        assert_eq!(wrong, gateway::PART.steps.len());
         assert!(stop(&world).await);
     }
 

@@ -26,6 +26,11 @@ impl Api {
         Ok(response)
     }
 
+    /// What is told at this path.
+    pub(super) async fn read(&mut self, path: &str) -> Result<Value, Wrong> {
+        json(&self.get(path).await?)
+    }
+
     /// Asks for something to be done, and returns what is said of it.
     pub(super) async fn post(&mut self, path: &str, content: &Value) -> Result<Value, Wrong> {
         let head =
@@ -36,14 +41,19 @@ impl Api {
 
     /// How a server of a group is.
     pub(super) async fn server(&mut self, upstream: &str, url: &str) -> Result<Value, Wrong> {
-        let status = json(&self.get("/api/v1/status").await?)?;
-        let named = |list: &Value, key: &str, name: &str| {
-            let found = list.as_array().into_iter().flatten().find(|one| one[key] == name);
+        let status = self.read("/api/v1/status").await?;
+        let named = |all: &Value, key: &str, name: &str| {
+            let found = list(all).find(|one| one[key] == name);
             found.cloned().ok_or_else(|| Wrong(format!("the status does not know {name}")))
         };
         let group = named(&status["upstreams"], "name", upstream)?;
         named(&group["servers"], "url", url)
     }
+}
+
+/// The elements of an array; of anything else, none.
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 fn json(response: &Response) -> Result<Value, Wrong> {

@@ -11,7 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::wire::{Head, read_exactly, read_head};
 
 /// The client's own address, so that it can be told from the proxy, which connects from
-/// 127.0.0.1.
+/// 127.0.0.1, and from its exits.
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// Why a step went wrong.
@@ -104,13 +104,30 @@ impl Connection {
     }
 
     async fn exchange(&mut self, lines: &str, body: &str) -> Result<Response, Wrong> {
-        let request = format!("{}\r\n\r\n{body}", lines.trim_end().replace('\n', "\r\n"));
-        self.write(request.as_bytes()).await?;
-        let gone = || Wrong("the connection was closed without an answer".to_owned());
-        let head = read_head(&mut self.io, &mut self.received).await?.ok_or_else(gone)?;
+        self.write(request(lines, body).as_bytes()).await?;
+        let head = self.head().await?;
         let length = head.content_length()?;
         let body = read_exactly(&mut self.io, &mut self.received, length).await?;
         Response::new(head, body)
+    }
+
+    async fn head(&mut self) -> Result<Head, Wrong> {
+        let gone = || Wrong("the connection was closed without an answer".to_owned());
+        read_head(&mut self.io, &mut self.received).await?.ok_or_else(gone)
+    }
+
+    /// Sends a request without a body, and returns the head of the answer, and how many bytes of
+    /// its body came: all of them, or those before the connection ended.
+    pub(super) async fn download(mut self, lines: &str) -> Result<(Head, u64), Wrong> {
+        self.write(request(lines, "").as_bytes()).await?;
+        let head = self.head().await?;
+        let mut part = Vec::new();
+        let (announced, mut received) = (head.content_length()?, 0);
+        while received < announced && self.read_more(&mut part).await? {
+            received += part.len() as u64;
+            part.clear();
+        }
+        Ok((head, received))
     }
 
     /// Sends bytes as they are.
@@ -132,6 +149,10 @@ impl Connection {
     pub(super) async fn read(&mut self, length: u64) -> io::Result<Vec<u8>> {
         read_exactly(&mut self.io, &mut self.received, length).await
     }
+}
+
+fn request(lines: &str, body: &str) -> String {
+    format!("{}\r\n\r\n{body}", lines.trim_end().replace('\n', "\r\n"))
 }
 
 /// An answer.

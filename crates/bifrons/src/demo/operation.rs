@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::api::Api;
+use super::api::{Api, list};
 use super::client::{Connection, Wrong, ensure};
 use super::configuration::UPSTREAM;
 use super::step::{Part, Step, Story};
@@ -65,10 +65,6 @@ async fn explain(world: &mut World) -> Result<Story, Wrong> {
             text(&other["why"])
         ),
     })
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 fn text(value: &Value) -> &str {

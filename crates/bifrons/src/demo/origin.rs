@@ -12,8 +12,21 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::configuration::{EXITS, Exit};
 use super::wire::{Head, discard, read_head};
 use super::{grpc, websocket};
+
+/// What answers 403 to whoever comes by [`UNWELCOME`].
+pub(super) const SHOP: &str = "/shop";
+
+/// The exit that the shop does not like.
+pub(super) const UNWELCOME: &Exit = &EXITS[2];
+
+/// What answers with [`LARGE`] bytes.
+pub(super) const DOWNLOAD: &str = "/download";
+
+/// A body that nobody reads at once.
+pub(super) const LARGE: u64 = 1 << 20;
 
 /// An origin on a thread of its own, so that it can be killed with all of its connections.
 pub(super) struct Origin {
@@ -184,19 +197,24 @@ fn answer(facts: &Facts, request: &Head, peer: SocketAddr) -> String {
     let mut words = request.first_line.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let mut text = String::new();
-    // Writing into a string cannot fail.
+    let mut body = format!("origin: {name}\nrequest: {}\npeer: {peer}\n", request.first_line);
+    for (name, value) in &request.fields {
+        // Writing into a string cannot fail.
+        let _ = writeln!(body, "{name}: {value}");
+    }
     let _ = match path {
         "/login" => write!(
             text,
             "HTTP/1.1 302 Found\r\nLocation: http://{address}/hello\r\n\
              Set-Cookie: session=1; Path=/; HttpOnly\r\n"
         ),
+        SHOP if peer.ip() == UNWELCOME.address => write!(text, "HTTP/1.1 403 Forbidden\r\n"),
+        DOWNLOAD => {
+            body = "x".repeat(LARGE as usize);
+            write!(text, "HTTP/1.1 200 OK\r\n")
+        }
         _ => write!(text, "HTTP/1.1 200 OK\r\n"),
     };
-    let mut body = format!("origin: {name}\nrequest: {}\npeer: {peer}\n", request.first_line);
-    for (name, value) in &request.fields {
-        let _ = writeln!(body, "{name}: {value}");
-    }
     let _ = write!(
         text,
         "Server: origin-{name}/1.0\r\nX-Powered-By: demo\r\n\

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::certificate::CA;
 use super::client::{ADDRESS, Wrong};
-use super::configuration::{ACCESS_LOG, UPSTREAM};
+use super::configuration::{ACCESS_LOG, EXITS, SHOP_HOST, UPSTREAM};
+use super::origin::SHOP;
 use super::step::Story;
-use super::world::{FILE, USER, World};
+use super::world::{FILE, LIMITED, USER, World};
 
 /// Columns that text is broken at.
 const WIDTH: usize = 96;
@@ -78,8 +79,12 @@ impl Screen {
                     ports.forward, ports.elite
                 ),
             ),
+            ("gateway", format!("{}, with exits in {}", ports.gateway, countries())),
             ("admin", format!("http://{}", ports.admin)),
-            ("client", format!("{ADDRESS}, the proxy itself connects from 127.0.0.1")),
+            (
+                "client",
+                format!("{ADDRESS}, the proxy itself connects from 127.0.0.1 and from its exits"),
+            ),
         ];
         for (label, text) in rows {
             writeln!(self.out, "  {label:<9} {text}")?;
@@ -160,6 +165,12 @@ impl Screen {
         let (user, password) = USER;
         let through = |port| format!("{user}:{password}@{port}");
         let (forward, elite) = (through(ports.forward), through(ports.elite));
+        let gateway = ports.gateway;
+        let wishing = |wish: &str| format!("{user}-{wish}:{password}@{gateway}");
+        let rotating = through(gateway);
+        let limited = format!("{}:{}@{gateway}", LIMITED.0, LIMITED.1);
+        let (canadian, sticky) = (wishing("country-ca"), wishing("session-a1"));
+        let shop = format!("http://{SHOP_HOST}:{}{SHOP}", target.port());
         let folder = world.folder.path().display();
         let app = world.origins[0].address();
         let bifrons = std::env::args().next().unwrap_or_else(|| "bifrons".to_owned());
@@ -183,6 +194,21 @@ impl Screen {
             ("SOCKS5", format!("curl -x socks5h://{forward} http://{target}/hello")),
             ("elite", format!("curl -x http://{elite} http://{target}/hello")),
             ("closed", format!("curl -i -x http://{forward} http://169.254.169.254/")),
+            ("as from Canada", format!("curl -i -x http://{canadian} http://{target}/hello")),
+            (
+                "one exit for a while",
+                format!("curl -i -x socks5h://{sticky} http://{target}/hello"),
+            ),
+            ("never by a banned exit", format!("curl -i -x http://{rotating} {shop}")),
+            ("which are banned", format!("{bifrons} bans --admin {admin}")),
+            (
+                "which exit, and why",
+                format!(
+                    "{bifrons} explain --admin {admin} --listener {gateway} --user {user} GET {shop}"
+                ),
+            ),
+            ("a quota, used up", format!("curl -i -x http://{limited} http://{target}/hello")),
+            ("who has used what", format!("curl http://{admin}/api/v1/users")),
             ("why", format!("{bifrons} explain --admin {admin} GET http://{site}/api/hello")),
             (
                 "no new requests for A",
@@ -204,6 +230,13 @@ impl Screen {
         writeln!(self.out, "\nCtrl-C ends the demo and removes its files.")?;
         self.out.flush()
     }
+}
+
+/// Where the exits are, each country once.
+fn countries() -> String {
+    let mut countries: Vec<&str> = EXITS.iter().map(|exit| exit.country).collect();
+    countries.dedup();
+    countries.join(", ")
 }
 
 /// Lines of at most `width` characters, broken at spaces, but not behind the colon of a field.

@@ -22,6 +22,9 @@ use crate::program::{Program, Source};
 /// The name and the password of the forward proxy's user.
 pub(super) const USER: (&str, &str) = ("alice", "wonderland");
 
+/// Another one, who may use only a little.
+pub(super) const LIMITED: (&str, &str) = ("bob", "builder");
+
 /// What the configuration is called, on disk and in messages.
 pub(super) const FILE: &str = "bifrons.kdl";
 
@@ -39,6 +42,8 @@ pub(super) struct Ports {
     pub(super) forward: SocketAddr,
     /// The forward proxy that tells nothing.
     pub(super) elite: SocketAddr,
+    /// The forward proxy that leaves by exits.
+    pub(super) gateway: SocketAddr,
     /// The admin listener.
     pub(super) admin: SocketAddr,
 }
@@ -147,6 +152,7 @@ impl Ports {
             secure: choose(8443)?,
             forward: choose(3128)?,
             elite: choose(3129)?,
+            gateway: choose(3130)?,
             admin: match common.admin {
                 Some(address) if address.port() != 0 => address,
                 _ => choose(9901)?,
