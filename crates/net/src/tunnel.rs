@@ -93,13 +93,26 @@ pub async fn tunnel_under<A: Stream, B: Stream>(
     let flow = |direction, delivered| Flow::new(pipes, buffers, delivered, toll, direction);
     let mut a_to_b = flow(Direction::AToB, &counters.a_to_b);
     let mut b_to_a = flow(Direction::BToA, &counters.b_to_a);
+    let mut stopped = false;
     let ended = poll_fn(|cx| {
-        // Both are polled before either may wait, so each has its waker in place.
-        let first = poll_flow(&mut a_to_b, cx, a, b, Direction::AToB)?;
-        let second = poll_flow(&mut b_to_a, cx, b, a, Direction::BToA)?;
+        if !stopped {
+            // Both are polled before either may wait, so each has its waker in place.
+            let first = poll_flow(&mut a_to_b, cx, a, b, Direction::AToB);
+            let second = poll_flow(&mut b_to_a, cx, b, a, Direction::BToA);
+            let is_stop = |flow: &Poll<_>| matches!(flow, Poll::Ready(Err(TunnelEnd::Stopped)));
+            stopped = is_stop(&first) || is_stop(&second);
+            if !stopped {
+                let (first, second) = (first?, second?);
+                ready!(first);
+                ready!(second);
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // What was let through before arrives, in the other direction too.
+        let first = a_to_b.poll_out(cx, b);
+        ready!(b_to_a.poll_out(cx, a));
         ready!(first);
-        ready!(second);
-        Poll::Ready(Ok(()))
+        Poll::Ready(Err(TunnelEnd::Stopped))
     });
     match ended.await {
         Ok(()) => TunnelEnd::Closed,

@@ -215,6 +215,16 @@ impl<'a> Flow<'a> {
         }
     }
 
+    /// Gives the sink what is held, and takes in nothing more. Ready when nothing is held, or
+    /// nobody wants it.
+    pub(super) fn poll_out<T: Stream>(&mut self, cx: &mut Context<'_>, to: &mut T) -> Poll<()> {
+        let given = ready!(self.poll_unload(cx, to));
+        if given.is_ok() && self.unflushed {
+            self.unflushed = ready!(Pin::new(to).poll_flush(cx)).is_err();
+        }
+        Poll::Ready(())
+    }
+
     /// Pushes out what the sink holds back, before this direction goes to sleep.
     /// If it cannot be pushed out yet, the flush has left its waker.
     fn flush<T: Stream>(&mut self, cx: &mut Context<'_>, to: &mut T) -> io::Result<()> {
