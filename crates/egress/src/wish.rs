@@ -51,6 +51,14 @@ impl SessionWish {
 }
 
 impl Wish {
+    /// The key of the first thing that it asks of the exit itself: not of how names are resolved
+    /// there, nor of how long it stays the same one.
+    #[must_use]
+    pub fn of_the_exit(&self) -> Option<&'static str> {
+        let key = self.difference(&Self::default())?;
+        (!matches!(key, "resolve" | "session" | "ttl" | "strict")).then_some(key)
+    }
+
     /// Which thing another wish asks for that this one does not, or otherwise: the name of its
     /// field. Places are compared by [`same_place`].
     #[must_use]

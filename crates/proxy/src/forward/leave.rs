@@ -192,11 +192,26 @@ fn of_reason(reason: Reason) -> Failure {
     Failure::with(kind, reason.as_str())
 }
 
+/// Whether a target may be reached, and by which way. What is wished of an exit cannot be had
+/// where there is none.
+pub(crate) async fn way_out(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    aimed: &Aimed<'_>,
+) -> Result<WayOut, Failure> {
+    let way = way_by_rules(x, face, aimed).await?;
+    let wish = x.guest.as_ref().map(|guest| &guest.wish);
+    match wish.and_then(Wish::of_the_exit) {
+        Some(key) if way == WayOut::Direct => Err(Failure::of_no_exit(&NoExit::NoMatch { key })),
+        _ => Ok(way),
+    }
+}
+
 /// Whether a target may be reached, and by which way.
 ///
 /// A name is resolved here where a rule about addresses may decide otherwise than those about
 /// names. The first of its addresses that may be reached then stands for it.
-pub(crate) async fn way_out(
+async fn way_by_rules(
     x: &mut Exchange<'_>,
     face: &Forward,
     aimed: &Aimed<'_>,
