@@ -143,6 +143,11 @@ async fn fail(x: &mut Exchange<'_>, failure: Failure) -> Result<(), Failure> {
     }
     if x.head_sent || failure.kind == Kind::ClientGone || x.down.is_dead() {
         x.keep_alive = false;
+        if failure.kind == Kind::QuotaExceeded && x.down.is_stream() {
+            // What was charged shall go out: of a stream that is reset nothing more is sent.
+            let _ = x.flush_answer().await;
+            tokio::task::yield_now().await;
+        }
         if !x.down.is_dead() {
             // The client must not take what it has for all of it.
             x.down.reset(h2::Reason::INTERNAL_ERROR);

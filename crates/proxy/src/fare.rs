@@ -44,10 +44,15 @@ impl Fare {
 
     /// Why bytes were stopped.
     pub(crate) fn stop_reason(&self) -> Failure {
-        match self.stopped.take() {
+        match self.stopped.get() {
             Some(denied) => of_denied(&denied),
             None => Failure::new(Kind::QuotaExceeded),
         }
+    }
+
+    /// In how long bytes that were stopped may go again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.stopped.get()?.retry_after()
     }
 
     /// How long the first byte towards the client took; `None`: none came.

@@ -96,7 +96,8 @@ pub(crate) fn tell(x: &Exchange<'_>, face: &Forward, failure: &Failure, answer: 
             answer.fields.push(("Proxy-Authenticate", challenge.into()));
         }
     }
-    if let Some(after) = x.record.retry_after {
+    let stopped = || crate::fare::of(x).and_then(|fare| fare.retry_after());
+    if let Some(after) = x.record.retry_after.or_else(stopped) {
         let seconds = after.as_millis().div_ceil(1000).max(1);
         answer.fields.push(("Retry-After", seconds.to_string().into()));
     }

@@ -151,7 +151,7 @@ async fn relay(
     });
     let mut seen = 0;
     guard.set(idle);
-    poll_fn(|cx| {
+    let outcome = poll_fn(|cx| {
         if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
             return Poll::Ready(outcome.map_err(|broken| match broken {
                 Broken::Io(kind, error) => Failure::with(kind, io_words(&error)),
@@ -177,7 +177,13 @@ async fn relay(
         }
         Poll::Pending
     })
-    .await
+    .await;
+    if matches!(&outcome, Err(failure) if failure.kind == Kind::QuotaExceeded) {
+        // What was charged shall go out: of a stream of HTTP/2 that is dropped nothing more is
+        // sent.
+        tokio::task::yield_now().await;
+    }
+    outcome
 }
 
 /// Why a tunnel ended before both sides had.

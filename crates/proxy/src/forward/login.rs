@@ -137,13 +137,16 @@ pub(crate) async fn log_in(
                 let told = failure.kind == Kind::Unauthenticated;
                 return Err(if told { wrong(x, Some(login.user)).await } else { failure });
             }
-            let wish = login.wish.map_err(refused)?;
+            let wish = wished(x, login.wish, &login.user)?;
             return welcome(x, crowd, None, Some(login.user), wish);
         }
     };
     match granted {
         // Only users are told what is wrong with their wishes.
-        Some(id) => welcome(x, crowd, Some(id), None, login.wish.map_err(refused)?),
+        Some(id) => {
+            let wish = wished(x, login.wish, &login.user)?;
+            welcome(x, crowd, Some(id), None, wish)
+        }
         None => Err(wrong(x, Some(login.user)).await),
     }
 }
@@ -171,7 +174,10 @@ async fn by_digest(
     let id = crowd.users.find(&user);
     let asked = digest::Shown { method: x.request.method_text(), target: x.request.target() };
     match realm.check(&shown, id, &asked, &x.core.nonces, Timestamp::now()) {
-        DigestCheck::Granted(id) => welcome(x, crowd, Some(id), None, wish.map_err(refused)?),
+        DigestCheck::Granted(id) => {
+            let wish = wished(x, wish, &user)?;
+            welcome(x, crowd, Some(id), None, wish)
+        }
         DigestCheck::Stale(_) => {
             x.record.stale = true;
             Err(unauthenticated("the nonce was used or is too old"))
@@ -186,6 +192,18 @@ pub(crate) fn dialect_of(face: &Forward) -> Option<Dialect> {
         WayOut::Pool(index) => face.pools.get(index).map(|pool| pool.config().dialect),
         WayOut::Direct => None,
     }
+}
+
+/// What a user wishes. The log tells whose wish it was that is refused.
+fn wished(
+    x: &mut Exchange<'_>,
+    wish: Result<egress::Wish, dialect::DialectError>,
+    user: &str,
+) -> Result<egress::Wish, Failure> {
+    wish.map_err(|error| {
+        x.record.user = Some(user.to_owned());
+        refused(error)
+    })
 }
 
 fn refused(error: dialect::DialectError) -> Failure {

@@ -212,7 +212,12 @@ impl<'a> Plain<'a, '_> {
         self.write_request(x, &mut up, connection.absolute.as_ref());
         let mut up = UpPeer::H1(up);
         let server = connection.server.ip();
+        let by_parent = connection.absolute.is_some();
         let edit = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
+            if by_parent && head.status == 407 {
+                // It is we who have no good credentials for the parent.
+                return Err(Failure::with(Kind::ExitFailed, "it asks for other credentials"));
+            }
             if let Some(verdict) = &verdict {
                 verdict.note(head);
             }
@@ -220,9 +225,13 @@ impl<'a> Plain<'a, '_> {
             self.edit_response(x, head);
             Ok(())
         };
-        let outcome = relay::run(x, &mut up, &terms, edit).await;
-        if let (Some(verdict), Err(failure)) = (&verdict, &outcome) {
+        let mut outcome = relay::run(x, &mut up, &terms, edit).await;
+        if let (Some(verdict), Err(failure)) = (&verdict, &mut outcome) {
             verdict.failed(failure);
+            if failure.kind == Kind::ExitFailed && x.record.bytes_in == 0 {
+                // Nobody has acted upon it.
+                failure.retry = Retry::Unseen;
+            }
         }
         let UpPeer::H1(mut up) = up else { return Ok(()) };
         match outcome? {

@@ -73,6 +73,10 @@ impl ExitVerdict {
 
     /// Takes note of an answer that did not come.
     pub(super) fn failed(&self, failure: &Failure) {
+        if failure.kind == Kind::ExitFailed {
+            self.noted.set(true);
+            self.lease.report(&Sign::Unreachable, self.now_ms);
+        }
         let silent = matches!(failure.kind, Kind::ConnectionTerminated | Kind::ResponseIncomplete);
         if silent && failure.retry != Retry::Stale && !self.noted.replace(true) {
             self.lease.report(&Sign::Reset, self.now_ms);
