@@ -1,0 +1,551 @@
+//! Who may use the gateway: all ways to show who one is, and what becomes of those who guess.
+
+mod gateway;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use accounts::{ApiKey, StoredUser, UserStore, hash_password};
+use gateway::{answers_within, basic, client_from, connect, get, get_inside, retry_after, told};
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
+use testkit::{Caller, Message, Origin, Peer, Proxy, Scratch};
+
+/// A listener for these users, whose exits are in two countries.
+fn gateway(users: &str, auth: &str) -> Proxy {
+    Proxy::start(&text(users, auth))
+}
+
+fn text(users: &str, auth: &str) -> String {
+    format!(
+        r#"
+users "staff" {{
+    time-zone "UTC"
+    {users}
+}}
+exits "world" {{
+    address "127.0.0.2" name="us-1" country="US"
+    address "127.0.0.3" name="ca-1" country="CA"
+}}
+forward "127.0.0.1:0" {{
+    auth users="staff" {auth}
+    allow "127.0.0.0/8"
+    exit "world"
+}}
+"#
+    )
+}
+
+/// A client of Digest (RFC 7616 §3.4), with what it was asked for.
+struct DigestClient {
+    algorithm: &'static str,
+    realm: String,
+    nonce: String,
+}
+
+impl DigestClient {
+    /// Takes the challenge of this algorithm out of a 407.
+    fn challenged(answer: &Message, algorithm: &'static str) -> Self {
+        assert_eq!(answer.status(), 407, "{}", answer.text());
+        let challenges = answer.all("Proxy-Authenticate");
+        let of_us = |challenge: &&String| {
+            challenge.starts_with("Digest ")
+                && challenge.contains(&format!("algorithm={algorithm},"))
+        };
+        let challenge = challenges.iter().find(of_us).unwrap_or_else(|| panic!("{challenges:?}"));
+        let quoted = |name: &str| {
+            let (_, rest) = challenge.split_once(&format!("{name}=\"")).expect("parameter");
+            rest.split('"').next().expect("end").to_owned()
+        };
+        assert!(challenge.contains("qop=\"auth\""), "{challenge}");
+        Self { algorithm, realm: quoted("realm"), nonce: quoted("nonce") }
+    }
+
+    fn hash(&self, text: &str) -> String {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self.algorithm {
+            "MD5" => hex(&Md5::digest(text)),
+            _ => hex(&Sha256::digest(text)),
+        }
+    }
+
+    /// A field line.
+    fn show(&self, user: (&str, &str), method: &str, uri: &str, count: u32) -> String {
+        let (name, password) = user;
+        let secret = self.hash(&format!("{name}:{}:{password}", self.realm));
+        let request = self.hash(&format!("{method}:{uri}"));
+        let Self { nonce, realm, algorithm } = self;
+        let response = self.hash(&format!("{secret}:{nonce}:{count:08x}:c0ffee:auth:{request}"));
+        format!(
+            "Proxy-Authorization: Digest username=\"{name}\", realm=\"{realm}\", \
+             nonce=\"{nonce}\", uri=\"{uri}\", algorithm={algorithm}, qop=auth, nc={count:08x}, \
+             cnonce=\"c0ffee\", response=\"{response}\"\r\n"
+        )
+    }
+}
+
+fn is_stale(answer: &Message) -> bool {
+    assert_eq!(answer.status(), 407, "{}", answer.text());
+    answer.all("Proxy-Authenticate").iter().any(|challenge| challenge.contains("stale=true"))
+}
+
+const ALICE: (&str, &str) = ("alice", "secret");
+
+#[test]
+fn digest_is_offered_before_basic_and_good_for_one_request() {
+    let proxy = gateway("user \"alice\" password=\"secret\"", "digest=#true");
+    let origin = Caller::start();
+    let address = origin.address();
+    let url = format!("http://{address}/");
+    let mut client = proxy.client();
+    let asked = get(&mut client, address, "");
+    let schemes: Vec<_> = asked
+        .all("Proxy-Authenticate")
+        .iter()
+        .map(|challenge| challenge.split(' ').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(schemes, ["Digest", "Digest", "Basic"]);
+    for algorithm in ["SHA-256", "MD5"] {
+        let digest = DigestClient::challenged(&get(&mut client, address, ""), algorithm);
+        let first = digest.show(ALICE, "GET", &url, 1);
+        assert_eq!(get(&mut client, address, &first).status(), 200, "{algorithm}");
+        // Once more: somebody may have listened.
+        assert!(is_stale(&get(&mut client, address, &first)), "{algorithm}");
+        assert!(is_stale(&get(&mut proxy.client(), address, &first)), "{algorithm}");
+        // The next count goes, over another connection, for a tunnel.
+        let target = address.to_string();
+        let shown = digest.show(ALICE, "CONNECT", &target, 2);
+        let mut tunnel = proxy.client();
+        assert_eq!(connect(&mut tunnel, &target, &shown).status(), 200, "{algorithm}");
+        assert_eq!(get_inside(&mut tunnel, &target).status(), 200);
+        // A response for one request is none for another.
+        for (method, uri) in [("POST", &*url), ("GET", "http://127.0.0.1:1/")] {
+            let shown = digest.show(ALICE, method, uri, 3);
+            assert!(!is_stale(&get(&mut client, address, &shown)), "{method} {uri}");
+        }
+        // A wrong password is not told from a stale nonce by whoever does not know it.
+        let wrong = digest.show(("alice", "wrong"), "GET", &url, 1);
+        assert!(!is_stale(&get(&mut client, address, &wrong)), "{algorithm}");
+        // A nonce that is not ours, with a password that is right.
+        let foreign = DigestClient { nonce: "bm9uY2U".to_owned(), ..digest };
+        let shown = foreign.show(ALICE, "GET", &url, 1);
+        assert!(is_stale(&get(&mut client, address, &shown)), "{algorithm}");
+        assert_eq!(get(&mut client, address, &basic("alice", "secret")).status(), 200);
+    }
+}
+
+#[test]
+fn wishes_stand_in_the_names_of_digest_too() {
+    let proxy = gateway("user \"alice\" password=\"secret\"", "digest=#true");
+    let origin = Caller::start();
+    let address = origin.address();
+    let url = format!("http://{address}/");
+    let mut client = proxy.client();
+    let digest = DigestClient::challenged(&get(&mut client, address, ""), "SHA-256");
+    for count in 1..4 {
+        let user = ("alice-country-ca-session-abc", "secret");
+        let shown = digest.show(user, "GET", &url, count);
+        let answer = get(&mut client, address, &shown);
+        assert_eq!((answer.status(), answer.body_text()), (200, "127.0.0.3".to_owned()));
+    }
+    let shown = digest.show(("alice-country-de", "secret"), "GET", &url, 4);
+    let answer = get(&mut client, address, &shown);
+    assert_eq!((answer.status(), told(&answer).contains("country")), (502, true));
+    // Wishes are told to users only.
+    let shown = digest.show(("alice-contry-de", "wrong"), "GET", &url, 5);
+    assert_eq!(get(&mut client, address, &shown).status(), 407);
+}
+
+#[test]
+fn keys_are_shown_as_bearer_and_in_place_of_the_password() {
+    let digest: String =
+        Sha256::digest("second-key-123456").iter().map(|byte| format!("{byte:02x}")).collect();
+    let proxy = gateway(
+        &format!(
+            "user \"robot\" {{ api-key \"first-key-1234567\" \"sha256:{digest}\" }}\n\
+             user \"alice\" password=\"secret\""
+        ),
+        "",
+    );
+    let origin = Caller::start();
+    let address = origin.address();
+    let mut client = proxy.client();
+    for (fields, status) in [
+        ("Proxy-Authorization: Bearer first-key-1234567\r\n".to_owned(), 200),
+        ("Proxy-Authorization: bearer second-key-123456\r\n".to_owned(), 200),
+        (basic("robot", "first-key-1234567"), 200),
+        (basic("robot-country-ca", "second-key-123456"), 200),
+        ("Proxy-Authorization: Bearer third-key-1234567\r\n".to_owned(), 407),
+        // The digest is no key, and a key is one user's.
+        (format!("Proxy-Authorization: Bearer {digest}\r\n"), 407),
+        (basic("alice", "first-key-1234567"), 407),
+        (basic("robot", "secret"), 407),
+        ("Proxy-Authorization: Bearer\r\n".to_owned(), 407),
+    ] {
+        let answer = get(&mut client, address, &fields);
+        assert_eq!(answer.status(), status, "{fields}");
+        if fields.contains("Basic") && status == 200 {
+            // Basic with wishes is understood here as elsewhere.
+            assert!(answer.body_text().starts_with("127.0.0."), "{}", answer.body_text());
+        }
+    }
+    drop(client);
+    let log = proxy.stop().join("\n");
+    assert!(log.contains("\"user\":\"robot\""), "{log}");
+    for secret in ["first-key-1234567", "second-key-123456", "third-key-1234567"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[test]
+fn users_may_be_known_by_their_address() {
+    let proxy = gateway(
+        "user \"office\" { from \"127.0.0.8/31\"; countries \"CA\" }\n\
+         user \"alice\" password=\"secret\"",
+        "",
+    );
+    let origin = Caller::start();
+    let address = origin.address();
+    for ip in ["127.0.0.8", "127.0.0.9"] {
+        let mut client = client_from(ip, proxy.first());
+        let answer = get(&mut client, address, "");
+        assert_eq!((answer.status(), answer.body_text()), (200, "127.0.0.3".to_owned()));
+        // Credentials count before the address, and wrong ones are wrong.
+        assert_eq!(get(&mut client, address, &basic("alice", "secret")).status(), 200);
+        assert_eq!(get(&mut client, address, &basic("office", "")).status(), 407);
+        assert_eq!(connect(&mut client, address, "").status(), 200);
+    }
+    let mut client = client_from("127.0.0.10", proxy.first());
+    assert_eq!(get(&mut client, address, "").status(), 407);
+    drop(client);
+    let users: Vec<_> = proxy
+        .stop_and_read()
+        .iter()
+        .filter(|line| line["status"] == 200)
+        .map(|line| line["user"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(users, ["office", "alice", "office"].repeat(2));
+}
+
+#[test]
+fn who_has_expired_or_comes_at_another_time_is_refused_with_the_reason() {
+    let hour = gateway::unix() / 3600 % 24;
+    let clock = |hour: u64| format!("{:02}:00", hour % 24);
+    let (now, later) = (
+        format!("{}-{}", clock(hour + 23), clock(hour + 2)),
+        format!("{}-{}", clock(hour + 3), clock(hour + 4)),
+    );
+    let proxy = gateway(
+        &format!(
+            "user \"old\" password=\"secret\" expires=\"2020-01-31\"\n\
+             user \"new\" password=\"secret\" expires=\"2999-01-31\"\n\
+             user \"day\" password=\"secret\" {{ hours \"{now}\" }}\n\
+             user \"night\" password=\"secret\" {{ hours \"{later}\" }}"
+        ),
+        "digest=#true",
+    );
+    let origin = Caller::start();
+    let address = origin.address();
+    for (user, status, word) in
+        [("old", 403, "expired"), ("new", 200, ""), ("day", 200, ""), ("night", 403, "time")]
+    {
+        let mut client = proxy.client();
+        let answer = get(&mut client, address, &basic(user, "secret"));
+        assert_eq!((answer.status(), told(&answer).contains(word)), (status, true), "{user}");
+        // Only those who know the password are told.
+        assert_eq!(get(&mut client, address, &basic(user, "wrong")).status(), 407, "{user}");
+        assert_eq!(connect(&mut client, address, &basic(user, "secret")).status(), status);
+    }
+}
+
+#[test]
+fn a_server_is_asked_about_unknown_names_and_its_answers_are_remembered() {
+    // What it answers is what the password says.
+    let checker = Origin::serve(|request| {
+        let shown = request.get("Authorization").unwrap_or_default();
+        let status = match &*shown {
+            shown if shown == bearer_of("carol", "200") => 200,
+            shown if shown == bearer_of("carol", "204") => 204,
+            shown if shown == bearer_of("carol", "403") => 403,
+            shown if shown == bearer_of("carol", "500") => 500,
+            shown if shown == bearer_of("carol", "302") => 302,
+            _ => 401,
+        };
+        format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n")
+            .replace(
+                // A 204 has no length.
+                "204 Said\r\nContent-Length: 0",
+                "204 Said",
+            )
+            .into()
+    });
+    let proxy = gateway(
+        &format!(
+            "user \"alice\" password=\"secret\"\n\
+             callout \"{}/check?x=1\" keep=\"10m\" keep-refused=\"10m\"\n\
+             default {{ countries \"CA\" }}",
+            checker.url()
+        ),
+        "",
+    );
+    let origin = Caller::start();
+    let address = origin.address();
+    let mut client = proxy.client();
+    assert_eq!(get(&mut client, address, &basic("alice", "secret")).status(), 200);
+    assert_eq!(get(&mut client, address, &basic("alice", "200")).status(), 407);
+    assert_eq!(checker.requests().len(), 0, "known names are nobody else's business");
+    for _ in 0..2 {
+        // What is said of all holds for them.
+        let answer = get(&mut client, address, &basic("carol", "200"));
+        assert_eq!((answer.status(), answer.body_text()), (200, "127.0.0.3".to_owned()));
+        assert_eq!(get(&mut client, address, &basic("carol", "403")).status(), 407);
+    }
+    assert_eq!(checker.requests().len(), 2, "answers are remembered");
+    let request = &checker.requests()[0];
+    assert_eq!((&*request.method(), &*request.target()), ("GET", "/check?x=1"));
+    assert_eq!(request.get("X-Forwarded-For").as_deref(), Some("127.0.0.1"));
+    assert!(!request.has("Proxy-Authorization"));
+    assert_eq!(get(&mut client, address, &basic("carol", "204")).status(), 200);
+    // Nothing that is neither yes nor no lets anybody in, or is kept.
+    let before = checker.requests().len();
+    for password in ["500", "302", "500"] {
+        let status = get(&mut client, address, &basic("carol", password)).status();
+        assert!((502..=504).contains(&status), "{password}: {status}");
+    }
+    assert_eq!(checker.requests().len(), before + 3);
+}
+
+fn bearer_of(name: &str, password: &str) -> String {
+    basic(name, password).trim_start_matches("Proxy-Authorization: ").trim().to_owned()
+}
+
+#[test]
+fn a_wish_in_a_name_that_only_a_callout_knows() {
+    let checker = Origin::serve(|request| {
+        let yes = request.get("Authorization") == Some(bearer_of("carol", "pass"));
+        let status = if yes { 200 } else { 401 };
+        format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n").into()
+    });
+    let proxy = gateway(&format!("callout \"{}/\"", checker.url()), "");
+    let origin = Caller::start();
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        let shown = basic("carol-country-ca-session-x1", "pass");
+        let answer = get(&mut client, origin.address(), &shown);
+        assert_eq!((answer.status(), answer.body_text()), (200, "127.0.0.3".to_owned()));
+    }
+    drop(client);
+    for line in proxy.stop_and_read() {
+        assert_eq!(line["user"], "carol");
+    }
+}
+
+#[test]
+fn when_the_server_that_is_asked_is_gone_known_users_get_in_all_the_same() {
+    let gone = testkit::reserve();
+    let proxy =
+        gateway(&format!("user \"alice\" password=\"secret\"\ncallout \"http://{gone}/\""), "");
+    let origin = Caller::start();
+    let mut client = proxy.client();
+    let status = get(&mut client, origin.address(), &basic("carol", "x")).status();
+    assert!((502..=504).contains(&status), "{status}");
+    assert_eq!(get(&mut client, origin.address(), &basic("alice", "secret")).status(), 200);
+}
+
+#[test]
+fn users_of_a_database_come_change_and_go_while_it_runs() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("users.db");
+    let proxy = Proxy::start_in(scratch, &text("database \"users.db\"", ""));
+    let origin = Caller::start();
+    let address = origin.address();
+    let mut client = proxy.client();
+    assert_eq!(get(&mut client, address, &basic("dora", "secret")).status(), 407);
+
+    let mut store = UserStore::open(&path).expect("store");
+    let key = ApiKey::generate().expect("key");
+    let mut dora = StoredUser {
+        name: "dora".to_owned(),
+        password: Some(hash_password("secret").expect("hash")),
+        ..StoredUser::default()
+    };
+    dora.add_key(&key, gateway::unix());
+    store.add(&dora).expect("added");
+    proxy.server().look_at_files();
+    // The same connection goes on.
+    assert_eq!(get(&mut client, address, &basic("dora", "secret")).status(), 200);
+    assert_eq!(get(&mut client, address, &basic("dora", key.as_str())).status(), 200);
+    let bearer = format!("Proxy-Authorization: Bearer {}\r\n", key.as_str());
+    assert_eq!(get(&mut client, address, &bearer).status(), 200);
+
+    dora.limits.countries = vec![config::Country::parse("CA").expect("country")];
+    dora.keys.clear();
+    store.set(&dora).expect("changed");
+    proxy.server().look_at_files();
+    for _ in 0..3 {
+        let answer = get(&mut client, address, &basic("dora", "secret"));
+        assert_eq!((answer.status(), answer.body_text()), (200, "127.0.0.3".to_owned()));
+    }
+    assert_eq!(get(&mut client, address, &bearer).status(), 407);
+
+    dora.disabled = true;
+    store.set(&dora).expect("changed");
+    proxy.server().look_at_files();
+    assert_eq!(get(&mut client, address, &basic("dora", "secret")).status(), 407);
+
+    (dora.disabled, dora.expires) = (false, Some(gateway::unix() - 60));
+    store.set(&dora).expect("changed");
+    proxy.server().look_at_files();
+    assert_eq!(get(&mut client, address, &basic("dora", "secret")).status(), 403);
+
+    store.remove("dora").expect("removed");
+    proxy.server().look_at_files();
+    assert_eq!(get(&mut client, address, &basic("dora", "secret")).status(), 407);
+}
+
+#[test]
+fn a_quota_survives_that_its_user_is_changed() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("users.db");
+    let mut store = UserStore::open(&path).expect("store");
+    let mut dora = StoredUser {
+        name: "dora".to_owned(),
+        password: Some(hash_password("secret").expect("hash")),
+        ..StoredUser::default()
+    };
+    dora.limits.quotas = vec![config::Quota { bytes: 200, per: config::Period::Month }];
+    store.add(&dora).expect("added");
+    let proxy = Proxy::start_in(scratch, &text("database \"users.db\"", ""));
+    let origin = Caller::start();
+    let ask = || {
+        let mut client = proxy.client();
+        client.send(format!(
+            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n{1}\r\n",
+            origin.address(),
+            basic("dora", "secret")
+        ));
+        client.recv_head_or_end().map(|head| head.status())
+    };
+    // The quota is spent sooner or later, be it in the middle of an answer.
+    let spent = (0..100).any(|_| ask() == Some(429));
+    assert!(spent);
+    // More of it, and the same use.
+    dora.limits.quotas[0].bytes = 201;
+    store.set(&dora).expect("changed");
+    proxy.server().look_at_files();
+    assert!((0..3).any(|_| ask() == Some(429)), "the count began anew");
+    dora.limits.quotas.clear();
+    store.set(&dora).expect("changed");
+    proxy.server().look_at_files();
+    assert_eq!(ask(), Some(200));
+}
+
+#[test]
+fn whoever_guesses_waits_longer_and_longer() {
+    let proxy = gateway("user \"alice\" password=\"secret\"", "");
+    let origin = Caller::start();
+    let address = origin.address();
+    let mut client = proxy.client();
+    let started = Instant::now();
+    for number in 0..5 {
+        assert_eq!(get(&mut client, address, &basic("alice", &format!("{number}"))).status(), 407);
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "people mistype");
+    let started = Instant::now();
+    assert_eq!(get(&mut client, address, &basic("alice", "x")).status(), 407);
+    assert!(started.elapsed() >= Duration::from_millis(490), "{:?}", started.elapsed());
+    // The owner of the name gets in from elsewhere, and at once.
+    let mut other = client_from("127.0.0.77", proxy.first());
+    assert_eq!(get(&mut other, address, &basic("alice", "secret")).status(), 200);
+    // Whoever shows what is right begins anew.
+    assert_eq!(get(&mut client, address, &basic("alice", "secret")).status(), 200);
+    let started = Instant::now();
+    assert_eq!(get(&mut client, address, &basic("alice", "y")).status(), 407);
+    assert!(started.elapsed() < Duration::from_millis(490), "{:?}", started.elapsed());
+}
+
+#[test]
+fn whoever_guesses_too_often_is_not_listened_to() {
+    let proxy = gateway("user \"alice\" password=\"secret\"", "digest=#true");
+    let origin = Caller::start();
+    let address = origin.address();
+    let guess = |number: usize| {
+        let mut client = client_from("127.0.0.66", proxy.first());
+        let shown = match number % 2 {
+            0 => basic("alice", &format!("{number}")),
+            _ => "Proxy-Authorization: Bearer nobody\r\n".to_owned(),
+        };
+        client.send(format!("GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n{shown}\r\n"));
+        client
+    };
+    // They do not wait for their answers.
+    let clients: Vec<_> = (0..50).map(guess).collect();
+    let refused = (0..100).find_map(|number| {
+        let mut client = guess(number);
+        answers_within(&mut client, Duration::from_millis(300)).then(|| client.recv_response())
+    });
+    let refused = refused.expect("somebody is refused");
+    assert_eq!(refused.status(), 429, "{}", refused.text());
+    assert!((1..=300).contains(&retry_after(&refused)));
+    // Also with what is right, and in every way to show it.
+    let mut client = client_from("127.0.0.66", proxy.first());
+    let answer = get(&mut client, address, &basic("alice", "secret"));
+    assert_eq!((answer.status(), retry_after(&answer) > 0), (429, true));
+    assert_eq!(connect(&mut client, address, &basic("alice", "secret")).status(), 429);
+    let mut socks = client_from("127.0.0.66", proxy.first());
+    socks.send([5, 1, 2]).expect([5, 2]);
+    socks.send(b"\x01\x05alice\x06secret");
+    assert_ne!(socks.recv_exact(2)[1], 0);
+    // Its neighbours are.
+    let mut other = client_from("127.0.0.67", proxy.first());
+    assert_eq!(get(&mut other, address, &basic("alice", "secret")).status(), 200);
+    drop(clients);
+}
+
+#[test]
+fn a_user_is_limited_as_one_however_it_shows_who_it_is() {
+    let proxy = gateway(
+        "user \"robot\" password=\"secret\" requests=\"3/h\" { api-key \"the-key-123456789\"; from \"127.0.0.9\" }",
+        "digest=#true",
+    );
+    let origin = Caller::start();
+    let address = origin.address();
+    let mut client = client_from("127.0.0.9", proxy.first());
+    for fields in [
+        String::new(),
+        "Proxy-Authorization: Bearer the-key-123456789\r\n".to_owned(),
+        basic("robot-country-ca", "the-key-123456789"),
+    ] {
+        assert_eq!(get(&mut client, address, &fields).status(), 200, "{fields}");
+    }
+    let mut elsewhere = proxy.client();
+    let digest = DigestClient::challenged(&get(&mut elsewhere, address, ""), "SHA-256");
+    let url = format!("http://{address}/");
+    let shown = digest.show(("robot", "secret"), "GET", &url, 1);
+    let answer = get(&mut elsewhere, address, &shown);
+    assert_eq!(answer.status(), 429, "{}", answer.text());
+    assert!((1..=3600).contains(&retry_after(&answer)));
+    assert!(told(&answer).contains("rate"), "{}", told(&answer));
+}
+
+/// The answers of a server that is asked can change: a no is not for ever.
+#[test]
+fn a_refusal_is_forgotten_when_it_is_not_to_be_kept() {
+    let status = Arc::new(AtomicU16::new(401));
+    let said = Arc::clone(&status);
+    let checker = Origin::serve(move |_| {
+        let status = said.load(Ordering::SeqCst);
+        format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n").into()
+    });
+    let users = format!("callout \"{}/\" keep=\"10m\" keep-refused=\"0s\"", checker.url());
+    let proxy = gateway(&users, "");
+    let origin = Caller::start();
+    let mut client: Peer = proxy.client();
+    let shown = basic("carol", "pass");
+    assert_eq!(get(&mut client, origin.address(), &shown).status(), 407);
+    status.store(200, Ordering::SeqCst);
+    assert_eq!(get(&mut client, origin.address(), &shown).status(), 200);
+    status.store(401, Ordering::SeqCst);
+    assert_eq!(get(&mut client, origin.address(), &shown).status(), 200, "it was remembered");
+}
