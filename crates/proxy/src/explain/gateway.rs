@@ -12,7 +12,7 @@ use policy::{RuleSet, Timestamp};
 use super::{OTHERS, Step, Told, other, refused, text};
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
-use crate::forward::leave::{Aimed, pool_of};
+use crate::forward::leave::{Aimed, may_go_straight, pool_of};
 use crate::forward::login::dialect_of;
 use crate::gate::take_credentials;
 use crate::snapshot::Forward;
@@ -147,7 +147,8 @@ pub(super) fn leave(
         Ok(Some(pool)) => pool,
         Ok(None) => {
             told.part("exit", "direct");
-            return Ok(());
+            let may = may_go_straight(&asker.wish, asker.limits.as_deref());
+            return may.map_err(|failure| refused(&failure));
         }
         Err(failure) => return Err(refused(&failure)),
     };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use accounts::Moment;
+use accounts::{Limits, Moment};
 use config::{Rotate, WayOut};
 use egress::{
     Asking, Exit, ExitError, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via,
@@ -192,18 +192,33 @@ fn of_reason(reason: Reason) -> Failure {
     Failure::with(kind, reason.as_str())
 }
 
-/// Whether a target may be reached, and by which way. What is wished of an exit cannot be had
-/// where there is none.
+/// Whether a target may be reached, and by which way.
 pub(crate) async fn way_out(
     x: &mut Exchange<'_>,
     face: &Forward,
     aimed: &Aimed<'_>,
 ) -> Result<WayOut, Failure> {
     let way = way_by_rules(x, face, aimed).await?;
-    let wish = x.guest.as_ref().map(|guest| &guest.wish);
-    match wish.and_then(Wish::of_the_exit) {
-        Some(key) if way == WayOut::Direct => Err(Failure::of_no_exit(&NoExit::NoMatch { key })),
-        _ => Ok(way),
+    if way == WayOut::Direct
+        && let Some(guest) = &x.guest
+    {
+        let limits = guest.account.as_ref().map(|account| account.limits());
+        may_go_straight(&guest.wish, limits.as_deref())?;
+    }
+    Ok(way)
+}
+
+/// Whether somebody may leave by no exit at all: whoever wishes for one, or may have certain ones
+/// only, may not.
+pub(crate) fn may_go_straight(wish: &Wish, limits: Option<&Limits>) -> Result<(), Failure> {
+    if let Some(key) = wish.of_the_exit() {
+        return Err(Failure::of_no_exit(&NoExit::NoMatch { key }));
+    }
+    match limits {
+        Some(limits) if !limits.allows_exit("direct", "") || !limits.allows_country(None) => {
+            Err(Failure::of_no_exit(&NoExit::NotAllowed))
+        }
+        _ => Ok(()),
     }
 }
 

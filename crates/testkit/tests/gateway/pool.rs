@@ -8,7 +8,8 @@ use testkit::{Caller, Message, Peer, Proxy};
 use super::{basic, connect, get, get_inside};
 
 pub const USERS: &str = "users \"staff\" {\n    user \"alice\" password=\"secret\"\n    \
-    user \"bob\" password=\"secret\"\n    user \"carol\" password=\"secret\"\n}\n";
+    user \"bob\" password=\"secret\"\n    user \"carol\" password=\"secret\"\n    \
+    user \"dave\" password=\"secret\" { countries \"CA\" }\n}\n";
 
 /// A listener with users that leaves by the pool `world`; `pools` are whole directives.
 pub fn gateway(pools: &str, listener: &str) -> Proxy {
