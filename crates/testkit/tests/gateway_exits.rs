@@ -110,7 +110,7 @@ fn a_port_is_a_session() {
     // Nobody else uses this address.
     let listen = testkit::reserve();
     let (ip, low) = (listen.ip(), listen.port().min(60_000) + 1);
-    let proxy = Proxy::start(
+    let _proxy = Proxy::start(
         &text(&world(OURS), &format!("disclose #true\nports {low}-{} \"sticky\"", low + 5))
             .replace("127.0.0.1:0", &listen.to_string()),
     );

@@ -3,7 +3,7 @@
 mod gateway;
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, UdpSocket};
+use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -536,12 +536,6 @@ fn a_tunnel_that_runs_feels_a_reload() {
     assert_eq!(count_body(&mut client), 300);
 }
 
-/// An address as SOCKS5 writes it.
-fn socks_address(address: SocketAddr) -> Vec<u8> {
-    let IpAddr::V4(ip) = address.ip() else { panic!("IPv6") };
-    [&[1][..], &ip.octets(), &address.port().to_be_bytes()].concat()
-}
-
 /// A SOCKS5 client that has logged in.
 fn socks_client(proxy: &Proxy) -> Peer {
     let mut client = proxy.client();
@@ -555,37 +549,6 @@ fn granted(client: &mut Peer) -> SocketAddr {
     assert_eq!(reply[..4], [5, 0, 0, 1]);
     let ip: [u8; 4] = reply[4..8].try_into().expect("four bytes");
     SocketAddr::from((ip, u16::from_be_bytes([reply[8], reply[9]])))
-}
-
-#[test]
-fn datagrams_count() {
-    let proxy =
-        gateway("user \"alice\" password=\"secret\" quota=\"1000B/day\"", "socks-udp #true");
-    let mut control = socks_client(&proxy);
-    control.send([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
-    let relay = granted(&mut control);
-    let socket = || {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
-        socket.set_read_timeout(Some(testkit::DEADLINE)).expect("timeout");
-        socket
-    };
-    let (client, target) = (socket(), socket());
-    let header = [&[0, 0, 0][..], &socks_address(target.local_addr().expect("address"))].concat();
-    let send = |bytes: usize| {
-        client.send_to(&[&header[..], &vec![b'x'; bytes]].concat(), relay).expect("sent");
-    };
-    let mut buffer = [0; 2000];
-    send(400);
-    let (count, from) = target.recv_from(&mut buffer).expect("a datagram");
-    assert_eq!(count, 400);
-    target.send_to(&[b'y'; 300], from).expect("sent");
-    assert_eq!(client.recv(&mut buffer).expect("an answer"), 300 + header.len());
-    // Three hundred are left: the large one is lost, the small one goes.
-    send(301);
-    send(300);
-    assert_eq!(target.recv(&mut buffer).expect("a datagram"), 300);
-    let answer = get(&mut proxy.client(), "127.0.0.1:1", &alice());
-    expect_refused(&answer, "quota of the day", DAY);
 }
 
 #[test]
