@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use accounts::{Limits, Moment};
-use config::{Rotate, WayOut};
+use config::{ResolveAt, Rotate, WayOut};
 use egress::{
     Asking, Exit, ExitError, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via,
     Wish,
@@ -312,12 +312,13 @@ pub(crate) async fn by_exit(
     let outcome = {
         let filter = Filter { targets: &face.targets, asked: aimed.asked(x) };
         let config = lease.pool_config();
+        let wished = x.guest.as_ref().and_then(|guest| guest.wish.resolve).or(config.resolve);
         let via = Via {
             resolver: &x.core.resolver,
             filter: &filter,
             timeout: face.config.timeouts.connect,
             prefer: config.prefer.unwrap_or_default(),
-            resolve: x.guest.as_ref().and_then(|guest| guest.wish.resolve).or(config.resolve),
+            resolve: if is_of_the_machine(aimed.host) { Some(ResolveAt::Here) } else { wished },
         };
         lease.way().reach(lease.source(), aimed.host, aimed.port, purpose, &via).await
     };
@@ -341,6 +342,18 @@ pub(crate) async fn by_exit(
             Err(failure.retry(retry))
         }
     }
+}
+
+/// Whether a name leads to the loopback addresses of the machine that resolves it (RFC 6761 §6.3).
+/// A parent that runs on this machine would lead it to our own listeners: so it is resolved here,
+/// whatever anybody wishes, and judged by its addresses.
+fn is_of_the_machine(host: &Host<'_>) -> bool {
+    let Host::Name(name) = host else { return false };
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    ["localhost", "localhost.localdomain"].iter().any(|own| {
+        name.strip_suffix(own).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
 }
 
 /// An exit that does. Where all that would do were used too shortly ago, it is waited for.
