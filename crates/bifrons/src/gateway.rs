@@ -167,7 +167,7 @@ fn exit_line(exit: &Value) -> String {
         format!("{}/{} ({}): ", text(&exit["pool"]), text(&exit["exit"]), text(&exit["kind"]));
     line.push_str(text(&exit["state"]));
     if let Some(left) = exit["banned_ms"].as_u64() {
-        line.push_str(&format!(" for {}", seconds(left)));
+        line.push_str(&format!(" for {}", rough(left)));
     }
     let labels = &exit["labels"];
     for label in ["country", "state", "city", "zip"] {
@@ -187,7 +187,7 @@ fn exit_line(exit: &Value) -> String {
     ));
     if let Some(address) = exit["address"].as_str() {
         let ago = exit["measured_ms_ago"].as_u64().unwrap_or_default();
-        line.push_str(&format!(", seen as {address} {} ago", seconds(ago)));
+        line.push_str(&format!(", seen as {address} {} ago", rough(ago)));
     }
     if exit["wrong_country"] == true {
         line.push_str(&format!(", in {} and not where it says", text(&exit["country"])));
@@ -212,7 +212,7 @@ fn session_line(session: &Value) -> String {
     if session["strict"] == true {
         line.push_str(", strict");
     }
-    let ms = |name: &str| seconds(session[name].as_u64().unwrap_or_default());
+    let ms = |name: &str| rough(session[name].as_u64().unwrap_or_default());
     line.push_str(&format!(
         ", for {} yet, {} old, {} requests, {} under way, {} moves",
         ms("left_ms"),
@@ -225,7 +225,7 @@ fn session_line(session: &Value) -> String {
 }
 
 fn ban_line(ban: &Value) -> String {
-    let left = seconds(ban["left_ms"].as_u64().unwrap_or_default());
+    let left = rough(ban["left_ms"].as_u64().unwrap_or_default());
     let host = ban["host"].as_str().map(|host| format!(" for {host}")).unwrap_or_default();
     format!(
         "{}/{}{host}: {left} yet, {}",
@@ -235,7 +235,33 @@ fn ban_line(ban: &Value) -> String {
     )
 }
 
-/// Milliseconds as whole seconds, rounded up.
-fn seconds(ms: u64) -> String {
-    show::duration(Duration::from_secs(ms.div_ceil(1000)))
+/// Milliseconds as a duration that people take in: rounded up to seconds, minutes, hours or days.
+fn rough(ms: u64) -> String {
+    let seconds = ms.div_ceil(1000);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds.div_ceil(60)),
+        7200..172_800 => format!("{}h", seconds.div_ceil(3600)),
+        _ => format!("{}d", seconds.div_ceil(86_400)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_for_people() {
+        for (ms, text) in [
+            (0, "0s"),
+            (1, "1s"),
+            (119_000, "119s"),
+            (599_001, "10m"),
+            (7_199_000, "120m"),
+            (7_200_000, "2h"),
+            (3 * 86_400_000, "3d"),
+        ] {
+            assert_eq!(rough(ms), text);
+        }
+    }
 }

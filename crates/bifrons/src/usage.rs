@@ -1,5 +1,6 @@
 //! `bifrons usage`: who has used how much, where and when.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,10 +9,13 @@ use clap::Args;
 use miette::{Report, miette};
 use serde_json::{Map, Value};
 
+use crate::args::Remote;
 use crate::program::{folder, read};
+use crate::remote::{Admin, encoded};
 
 pub(crate) const HELP: &str = "\
-It reads the file in the state folder, to which a running server writes twice a second. Targets are
+It reads the file in the state folder, to which a running server writes twice a second; where the
+configuration has no state folder, or with --admin, it asks the server that runs. Targets are
 known of the last 60 days, all else of the last 400. Days are those of the set's time zone, and
 money is counted by the prices of exits.
 
@@ -28,6 +32,9 @@ pub(crate) struct Usage {
     /// The state folder itself
     #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
     state: Option<PathBuf>,
+    /// Ask the server that runs, at its admin listener, and not the file
+    #[arg(long, value_name = "ADDR", requires = "config")]
+    admin: Option<SocketAddr>,
     /// Only of users of this set
     #[arg(long = "set", value_name = "NAME")]
     set: Option<String>,
@@ -69,7 +76,10 @@ pub(crate) fn run(usage: &Usage) -> Result<ExitCode, Report> {
         by: usage.by.clone(),
         limit: None,
     };
-    let rows = query.read(&usage.folder()?).map_err(|error| miette!("{error}"))?;
+    let rows = match usage.folder()? {
+        Some(folder) => query.read(&folder).map_err(|error| miette!("{error}"))?,
+        None => usage.ask_server()?,
+    };
     if usage.csv {
         print!("{}", accounts::to_csv(&rows, &usage.by));
     } else if usage.json {
@@ -82,18 +92,67 @@ pub(crate) fn run(usage: &Usage) -> Result<ExitCode, Report> {
 }
 
 impl Usage {
-    fn folder(&self) -> Result<PathBuf, Report> {
+    /// The state folder; `None`: the server is to be asked.
+    fn folder(&self) -> Result<Option<PathBuf>, Report> {
         if let Some(state) = &self.state {
-            return Ok(state.clone());
+            return Ok(Some(state.clone()));
+        }
+        if self.admin.is_some() {
+            return Ok(None);
         }
         let Some(file) = &self.config else { return Err(miette!("--config or --state is needed")) };
         let name = file.display().to_string();
         let config = config::parse(&name, &read(file)?, folder(file))?;
-        let help = "add `state \"/var/lib/bifrons\"`; without it, usage ends with the process";
-        let state =
-            config.state.ok_or_else(|| miette!(help = help, "{name} has no state folder"))?;
-        Ok(state.value)
+        Ok(config.state.map(|state| state.value))
     }
+
+    fn ask_server(&self) -> Result<Vec<UsageRow>, Report> {
+        let Some(config) = &self.config else { return Err(miette!("--config is needed")) };
+        let remote = Remote { config: config.clone(), admin: self.admin };
+        let by: Vec<&str> = self.by.iter().map(|by| by.as_str()).collect();
+        let mut path = format!("/api/v1/usage?by={}", encoded(&by.join(",")));
+        let (from, to) = (self.from.map(|day| day.to_string()), self.to.map(|day| day.to_string()));
+        for (name, value) in [
+            ("set", &self.set),
+            ("user", &self.user),
+            ("exit", &self.exit),
+            ("target", &self.target),
+            ("from", &from),
+            ("to", &to),
+        ] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", encoded(value)));
+            }
+        }
+        let answer = Admin::of(&remote).and_then(|admin| admin.get(&path)).map_err(|problem| {
+            let help = "add `state \"/var/lib/bifrons\"`; without it, usage ends with the process";
+            match self.admin {
+                Some(_) => problem,
+                None => miette!(help = help, "no state folder, and no server to ask: {problem:#}"),
+            }
+        })?;
+        let rows = answer.as_array().map(|rows| rows.iter().map(from_json).collect());
+        rows.flatten().ok_or_else(|| miette!("the server did not answer with usage"))
+    }
+}
+
+/// A row as [`to_json`] writes it.
+fn from_json(row: &Value) -> Option<UsageRow> {
+    let text = |name: &str| row[name].as_str().map(str::to_owned);
+    let number = |name: &str| row[name].as_u64();
+    let (whole, places) = row["cost"].as_str()?.split_once('.')?;
+    let cost: u64 = format!("{whole}{places:0<6}").parse().ok()?;
+    Some(UsageRow {
+        day: text("day").map(|day| day.parse()).transpose().ok()?,
+        set: text("set"),
+        user: text("user"),
+        exit: text("exit"),
+        target: text("target"),
+        up: number("bytes_up")?,
+        down: number("bytes_down")?,
+        requests: number("requests")?,
+        cost,
+    })
 }
 
 /// Columns as wide as they have to be; numbers to the right.

@@ -419,6 +419,14 @@ fn usage_is_told_by_api_and_in_metrics() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines[0], "set,exit,bytes_up,bytes_down,requests,cost");
     assert!(lines.len() == 3 && lines[1].starts_with("staff,ca-1,"), "{csv}");
+    // By command as well, from the server and from the file: the same, in every form.
+    let state = gateway.folder.path().join("state");
+    for form in [&["--csv"][..], &["--json"], &["--by", "day,user"]] {
+        let asked = gateway.command(&[&["usage"], form].concat());
+        let read = bifrons(&[&["usage", "--state", state.to_str().unwrap()], form].concat());
+        assert_eq!((asked.code, &asked.stdout), (Some(0), &read.stdout), "{}", asked.stderr);
+        assert!(asked.stdout.contains("root"), "{}", asked.stdout);
+    }
     assert_eq!(gateway.get("/api/v1/attempts")["failures"], 1);
     // What was asked for above has been written down, and with it counted.
     let metrics = gateway.raw("GET", "/metrics", &Value::Null).1;
