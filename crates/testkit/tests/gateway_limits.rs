@@ -1,70 +1,15 @@
-//! What users of the gateway may use: quotas at the byte, budgets, rates, and the books about it.
+//! What users of the gateway may use: quotas at the byte, and rates.
 
 mod gateway;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use accounts::{By, UsageQuery, UsageRow};
-use gateway::{basic, connect, get, get_inside, retry_after, told};
+use gateway::used::{DAY, alice, count_body, expect_refused, gateway, large, large_chunked, text};
+use gateway::{basic, connect, get, get_inside, told};
 use testkit::h2::Client;
-use testkit::{Caller, Message, Origin, Peer, Proxy, Served};
-
-/// A listener for these users, without exits unless `more` says so.
-fn gateway(users: &str, more: &str) -> Proxy {
-    Proxy::start(&text(users, more))
-}
-
-fn text(users: &str, more: &str) -> String {
-    format!(
-        "users \"staff\" {{\n    time-zone \"UTC\"\n    {users}\n}}\n\
-         forward \"127.0.0.1:0\" {{\n    auth users=\"staff\"\n    allow \"127.0.0.0/8\"\n    {more}\n}}\n"
-    )
-}
-
-fn alice() -> String {
-    basic("alice", "secret")
-}
-
-/// An origin that answers every request with a body of so many bytes.
-fn large(bytes: usize) -> Served {
-    Origin::serve(move |_| {
-        let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").into_bytes();
-        answer.resize(answer.len() + bytes, b'x');
-        answer
-    })
-}
-
-/// The same in the chunked coding.
-fn large_chunked(bytes: usize) -> Served {
-    Origin::serve(move |_| {
-        let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-        for _ in 0..bytes / 1000 {
-            answer.extend(b"3e8\r\n");
-            answer.resize(answer.len() + 1000, b'x');
-            answer.extend(b"\r\n");
-        }
-        answer.extend(b"0\r\n\r\n");
-        answer
-    })
-}
-
-/// Bytes of the letter `x` until the connection ends, in whatever way.
-fn count_body(client: &mut Peer) -> usize {
-    let rest = client.recv_until_gone();
-    rest.iter().filter(|byte| **byte == b'x').count()
-}
-
-/// Nothing is left: whoever asks is told why, and until when.
-fn expect_refused(answer: &Message, word: &str, longest: u64) {
-    assert_eq!(answer.status(), 429, "{}", answer.text());
-    assert!(told(answer).contains(word), "{}", told(answer));
-    assert!((1..=longest).contains(&retry_after(answer)), "{}", answer.text());
-}
-
-const DAY: u64 = 24 * 3600;
+use testkit::{Caller, Origin, Peer, Proxy};
 
 #[test]
 fn a_quota_stops_a_download_at_the_byte() {
@@ -365,177 +310,6 @@ fn requests_in_a_time_are_counted_over_all_connections() {
     assert_eq!(get(&mut client, origin.address(), &basic("bob", "secret")).status(), 429);
 }
 
-const PRICED: &str = "exits \"world\" {\n    \
-    address \"127.0.0.2\" name=\"dear\" country=\"CA\" price=\"10.00\"\n    \
-    address \"127.0.0.3\" name=\"free\" country=\"US\"\n}\n";
-
-#[test]
-fn a_budget_is_spent_by_the_price_of_exits() {
-    let origin = large(3_000_000);
-    // A hundredth, at ten for 10⁹ bytes: a million bytes.
-    let proxy = Proxy::start(&format!(
-        "{PRICED}{}",
-        text("user \"alice\" password=\"secret\" budget=\"0.01/month\"", "exit \"world\"")
-    ));
-    let shown = basic("alice-country-ca", "secret");
-    let mut client = proxy.client();
-    client.send(format!(
-        "GET {0}/ HTTP/1.1\r\nHost: {1}\r\n{shown}\r\n",
-        origin.url(),
-        origin.address(),
-    ));
-    assert_eq!(client.recv_head().status(), 200);
-    assert_eq!(count_body(&mut client), 1_000_000);
-    let mut client = proxy.client();
-    let answer = get(&mut client, origin.address(), &shown);
-    expect_refused(&answer, "budget of the month", 31 * DAY);
-    let answer = connect(&mut proxy.client(), origin.address(), &shown);
-    expect_refused(&answer, "budget of the month", 31 * DAY);
-    // What costs nothing can be had all the same, wished for or not.
-    for name in ["alice-country-us", "alice", "alice"] {
-        let answer = get(&mut client, origin.address(), &basic(name, "secret"));
-        assert_eq!((answer.status(), answer.body.len()), (200, 3_000_000), "{name}");
-    }
-}
-
-fn usage(state: &Path, by: &[By]) -> Vec<UsageRow> {
-    let query = UsageQuery { by: by.to_vec(), ..UsageQuery::default() };
-    query.read(state).expect("usage")
-}
-
-#[test]
-fn the_books_tell_who_used_what_by_which_exit_and_for_how_much() {
-    let origin = large(100_000);
-    let state = tempfile::tempdir().expect("folder");
-    let proxy = Proxy::start(&format!(
-        "state \"{}\"\n{PRICED}{}",
-        state.path().display(),
-        text(
-            "user \"alice\" password=\"secret\"\nuser \"bob\" password=\"secret\"",
-            "exit \"world\""
-        )
-    ));
-    let mut client = proxy.client();
-    for name in ["alice-country-ca", "bob-country-us", "alice-country-ca", "bob-country-ca"] {
-        let answer = get(&mut client, origin.address(), &basic(name, "secret"));
-        assert_eq!(answer.body.len(), 100_000);
-    }
-    client.send(format!(
-        "POST {0}/ HTTP/1.1\r\nHost: {1}\r\nContent-Length: 5000\r\n{2}\r\n{3}",
-        origin.url(),
-        origin.address(),
-        basic("bob-country-us", "secret"),
-        "x".repeat(5000)
-    ));
-    assert_eq!(client.recv_response().status(), 200);
-    // What is refused is not counted.
-    assert_eq!(get(&mut client, origin.address(), "").status(), 407);
-    assert_eq!(
-        get(&mut client, origin.address(), &basic("bob-country-de", "secret")).status(),
-        502
-    );
-    drop(client);
-    proxy.stop();
-    drop(proxy);
-    let rows: Vec<_> = usage(state.path(), &[By::Set, By::User, By::Exit, By::Target])
-        .into_iter()
-        .map(|row| {
-            let text = |field: Option<String>| field.unwrap_or_default();
-            assert_eq!(text(row.target), "127.0.0.1");
-            (
-                text(row.set) + "/" + &text(row.user),
-                text(row.exit),
-                row.up,
-                row.down,
-                row.requests,
-                row.cost,
-            )
-        })
-        .collect();
-    let row = |user: &str, exit: &str, up, down, requests, cost| {
-        (format!("staff/{user}"), exit.to_owned(), up, down, requests, cost)
-    };
-    let mut sorted = rows.clone();
-    sorted.sort();
-    assert_eq!(
-        sorted,
-        [
-            // A tenth of a thousandth of ten.
-            row("alice", "dear", 0, 200_000, 2, 2000),
-            row("bob", "dear", 0, 100_000, 1, 1000),
-            row("bob", "free", 5000, 200_000, 2, 0),
-        ]
-    );
-}
-
-#[test]
-fn a_quota_goes_on_where_it_was_after_a_restart() {
-    let origin = large(600);
-    let state = tempfile::tempdir().expect("folder");
-    let text = format!(
-        "state \"{}\"\n{}",
-        state.path().display(),
-        text("user \"alice\" password=\"secret\" quota=\"1000B/month\"", "")
-    );
-    let proxy = Proxy::start(&text);
-    let mut client = proxy.client();
-    assert_eq!(get(&mut client, origin.address(), &alice()).body.len(), 600);
-    drop(client);
-    proxy.stop();
-    drop(proxy);
-    let proxy = Proxy::start(&text);
-    let mut client = proxy.client();
-    client.send(format!(
-        "GET {0}/ HTTP/1.1\r\nHost: {1}\r\n{2}\r\n",
-        origin.url(),
-        origin.address(),
-        alice()
-    ));
-    client.recv_head();
-    assert_eq!(count_body(&mut client), 400);
-    drop(client);
-    proxy.stop();
-    drop(proxy);
-    let proxy = Proxy::start(&text);
-    let answer = get(&mut proxy.client(), origin.address(), &alice());
-    expect_refused(&answer, "quota of the month", 31 * DAY);
-}
-
-#[test]
-fn a_reload_changes_limits_and_keeps_what_was_used() {
-    let origin = large(600);
-    let of = |quota: u32| {
-        let users = format!("user \"alice\" password=\"secret\" quota=\"{quota}B/day\"");
-        text(&users, "")
-    };
-    let proxy = Proxy::start(&of(600));
-    let mut client = proxy.client();
-    assert_eq!(get(&mut client, origin.address(), &alice()).body.len(), 600);
-    assert_eq!(get(&mut client, origin.address(), &alice()).status(), 429);
-    proxy.reload(&of(1200));
-    assert_eq!(get(&mut client, origin.address(), &alice()).body.len(), 600);
-    assert_eq!(get(&mut client, origin.address(), &alice()).status(), 429);
-    proxy.reload(&text("user \"alice\" password=\"secret\"", ""));
-    assert_eq!(get(&mut client, origin.address(), &alice()).body.len(), 600);
-}
-
-#[test]
-fn a_tunnel_that_runs_feels_a_reload() {
-    let origin = Origin::start();
-    let proxy = gateway("user \"alice\" password=\"secret\"", "");
-    let mut client = proxy.client();
-    assert_eq!(connect(&mut client, origin.address(), &alice()).status(), 200);
-    let mut server = origin.accept();
-    server.send([b'x'; 500]);
-    client.expect([b'x'; 500]);
-    proxy.reload(&text("user \"alice\" password=\"secret\" quota=\"800B/day\"", ""));
-    // Somebody has to ask for the new limits to be the account's.
-    let _ = get(&mut proxy.client(), origin.address(), "");
-    let _ = connect(&mut proxy.client(), origin.address(), &alice());
-    let _ = server.try_send([b'x'; 1000]);
-    assert_eq!(count_body(&mut client), 300);
-}
-
 /// A SOCKS5 client that has logged in.
 fn socks_client(proxy: &Proxy) -> Peer {
     let mut client = proxy.client();
@@ -562,4 +336,48 @@ fn a_connection_that_is_waited_for_counts_as_well() {
     granted(&mut control);
     let _ = peer.try_send([b'x'; 3000]);
     assert_eq!(count_body(&mut control), 1000);
+}
+
+#[test]
+fn a_tunnel_in_a_stream_of_http2_stops_at_the_byte() {
+    const QUOTA: usize = 40_001;
+    let origin = Origin::start();
+    let users = format!("user \"alice\" password=\"secret\" quota=\"{QUOTA}B/day\"");
+    let proxy = gateway(&users, "http2 #true");
+    let mut client = Client::connect(proxy.first());
+    let shown = alice();
+    let (_, value) = shown.trim().split_once(": ").expect("field");
+    let stream = client.begin(&[
+        (":method", "CONNECT".to_owned()),
+        (":authority", origin.address().to_string()),
+        ("proxy-authorization", value.to_owned()),
+    ]);
+    let fields = client.expect_headers(stream);
+    assert!(fields.iter().any(|(name, value)| name == ":status" && value == "200"), "{fields:?}");
+    let mut server = origin.accept();
+    // The window of the client takes it all.
+    let _ = server.try_send(vec![b'x'; 60_000]);
+    let mut received = 0;
+    while received < QUOTA {
+        received += client.expect_data(stream).0.len();
+    }
+    assert_eq!(received, QUOTA);
+}
+
+#[test]
+fn what_follows_an_upgrade_counts() {
+    let origin = Origin::start();
+    let proxy = gateway("user \"alice\" password=\"secret\" quota=\"1000B/day\"", "");
+    let mut client = proxy.client();
+    client.send(format!(
+        "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nConnection: upgrade\r\nUpgrade: echo\r\n{1}\r\n",
+        origin.address(),
+        alice()
+    ));
+    let mut server = origin.accept();
+    server.recv_head();
+    server.send("HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(client.recv_head().status(), 101);
+    let _ = server.try_send(vec![b'x'; 3000]);
+    assert_eq!(count_body(&mut client), 1000);
 }

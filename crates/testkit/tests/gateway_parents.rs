@@ -261,3 +261,69 @@ fn an_upload_is_not_sent_to_two_parents() {
     assert_eq!(statuses, [200, 502]);
     assert_eq!((good.asked().len(), bad.asked().len(), origin.requests().len()), (1, 1, 1));
 }
+
+#[test]
+fn a_site_finds_another_exit_when_one_is_dead() {
+    let origin = Caller::start();
+    let (bad, good) = (Parent::http(), Parent::socks().leaving_from("127.0.0.71"));
+    let pool = world(&format!(
+        "proxy \"{}\"\nproxy \"{}\"\nban unreachable=#true for=\"10m\" per=\"exit\"",
+        bad.url("http"),
+        good.url("socks5h")
+    ));
+    bad.stop();
+    let proxy = Proxy::start(&format!(
+        "{pool}site \"http://127.0.0.1:0\" {{ to \"http://{}\" {{ exit \"world\" }} }}",
+        origin.address()
+    ));
+    for _ in 0..4 {
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        let answer = client.recv_response();
+        assert_eq!((answer.status(), answer.body_text()), ok("127.0.0.71"));
+    }
+}
+
+#[test]
+fn strict_sessions_end_with_their_parent_and_soft_ones_move() {
+    let origin = Caller::start();
+    let parents = ["127.0.0.72", "127.0.0.73"].map(|from| Parent::http().leaving_from(from));
+    let pool = world(&format!(
+        "proxy \"{}\"\nproxy \"{}\"\nban unreachable=#true for=\"10m\" per=\"exit\"",
+        parents[0].url("http"),
+        parents[1].url("http")
+    ));
+    let proxy = gateway(&pool, "");
+    let (_, home) = ask_by_tunnel(&proxy, &origin, "alice-session-strict1-strict");
+    let soft = (0..30)
+        .map(|number| format!("alice-session-soft{number}"))
+        .find(|name| ask_by_tunnel(&proxy, &origin, name).1 == home)
+        .expect("a session with the same exit");
+    let (dead, other) = match &*home {
+        "127.0.0.72" => (0, "127.0.0.73"),
+        _ => (1, "127.0.0.72"),
+    };
+    parents[dead].stop();
+    assert_eq!(ask_by_tunnel(&proxy, &origin, &soft), ok(other));
+    for _ in 0..2 {
+        let (answer, _) = tunnel(&proxy, &origin, "alice-session-strict1-strict");
+        let told = told(&answer);
+        assert_eq!((answer.status(), told.contains("session_lost")), (502, true), "{told}");
+    }
+    assert_eq!(ask(&mut proxy.client(), &origin, &soft), ok(other));
+}
+
+#[test]
+fn what_comes_with_the_answer_of_a_parent_is_not_lost() {
+    let origin = Origin::start();
+    for (parent, scheme) in [(Parent::http(), "http"), (Parent::socks(), "socks5h")] {
+        parent.behave(Conduct::Early(b"220 early".into()));
+        let proxy = gateway(&world(&format!("proxy \"{}\"", parent.url(scheme))), "");
+        let mut client = proxy.client();
+        assert_eq!(connect(&mut client, origin.address(), &alice()).status(), 200);
+        client.expect("220 early");
+        let mut server = origin.accept();
+        client.send("hello");
+        server.expect("hello");
+    }
+}

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod pool;
+pub mod staff;
+pub mod used;
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr, TcpStream};
