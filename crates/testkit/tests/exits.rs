@@ -335,3 +335,85 @@ fn an_exit_that_is_measured_elsewhere_is_not_taken_for_its_country() {
     assert_eq!(seen.len(), 3);
     assert_eq!(ask(&mut client, &origin, "alice-city-toronto").0, 502);
 }
+
+/// Greets with these methods of SOCKS5; the one that is chosen.
+fn greet(client: &mut Peer, methods: &[u8]) -> u8 {
+    let mut hello = vec![5, methods.len() as u8];
+    hello.extend_from_slice(methods);
+    client.send(&hello);
+    let answer = client.recv_exact(2);
+    assert_eq!(answer[0], 5);
+    answer[1]
+}
+
+/// Shows a name and a password; whether they were taken.
+fn log_in(client: &mut Peer, name: &str, password: &str) -> bool {
+    let mut login = vec![1, name.len() as u8];
+    login.extend_from_slice(name.as_bytes());
+    login.push(password.len() as u8);
+    login.extend_from_slice(password.as_bytes());
+    client.send(&login);
+    client.recv_exact(2) == [1, 0]
+}
+
+/// Connects to the origin by SOCKS5, and asks it; the address that it saw.
+fn ask_by_socks(client: &mut Peer, origin: &Caller) -> String {
+    let port = origin.address().port().to_be_bytes();
+    client.send([5, 1, 0, 1, 127, 0, 0, 1, port[0], port[1]]);
+    assert_eq!(client.recv_exact(10)[1], 0);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.recv_response().body_text()
+}
+
+#[test]
+fn clients_of_an_open_listener_may_wish_by_socks_as_well() {
+    let origin = Caller::start();
+    let proxy = Proxy::start(&format!(
+        "{}forward \"127.0.0.1:0\" {{ allow \"127.0.0.0/8\"; exit \"world\" }}",
+        world("")
+    ));
+    for _ in 0..3 {
+        let mut client = proxy.client();
+        assert_eq!(greet(&mut client, &[0, 2]), 2);
+        assert!(log_in(&mut client, "anybody-country-us", "x"));
+        assert_eq!(ask_by_socks(&mut client, &origin), "127.0.0.2");
+    }
+    // What is wished is never ignored.
+    let mut client = proxy.client();
+    assert_eq!(greet(&mut client, &[2]), 2);
+    assert!(!log_in(&mut client, "anybody-contry-us", "x"));
+    // Who wishes for nothing needs no name.
+    let mut client = proxy.client();
+    assert_eq!(greet(&mut client, &[0]), 0);
+    assert!(ask_by_socks(&mut client, &origin).starts_with("127.0.0."));
+}
+
+#[test]
+fn who_is_known_by_the_address_needs_no_name_for_socks() {
+    let origin = Caller::start();
+    let proxy = Proxy::start(
+        "users \"staff\" { user \"ci\" { from \"127.0.0.0/8\" }\nuser \"alice\" password=\"secret\" }\n\
+         forward \"127.0.0.1:0\" { auth users=\"staff\"; allow \"127.0.0.0/8\" }",
+    );
+    let mut client = proxy.client();
+    assert_eq!(greet(&mut client, &[0]), 0);
+    assert_eq!(ask_by_socks(&mut client, &origin), "127.0.0.1");
+    drop(client);
+    let mut client = proxy.client();
+    assert_eq!(greet(&mut client, &[0, 2]), 2);
+    assert!(log_in(&mut client, "alice", "secret"));
+    assert_eq!(ask_by_socks(&mut client, &origin), "127.0.0.1");
+    drop(client);
+    let port = origin.address().port().to_be_bytes();
+    let mut client = proxy.client();
+    client.send([4, 1, port[0], port[1], 127, 0, 0, 1, 0]);
+    assert_eq!(client.recv_exact(8)[1], 90);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.recv_response().status(), 200);
+    drop(client);
+    let users: Vec<_> = (proxy.stop_and_read().iter())
+        .map(|line| line["user"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(users.iter().filter(|user| *user == "ci").count(), 2, "{users:?}");
+    assert_eq!(users.iter().filter(|user| *user == "alice").count(), 1, "{users:?}");
+}

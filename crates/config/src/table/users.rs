@@ -109,7 +109,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         ],
         block: Some(Place::Callout),
         prose: "A server that is asked about names that nothing else knows: a GET with \
-                `Authorization: Basic …`. 2xx is a yes, 401 and 403 are a no; with any other \
+                `Authorization: Basic …`. 2xx is a yes, 401, 403 and 404 are a no; with any other \
                 answer, or none, nobody is let in and nothing is kept.",
         example: "callout \"http://127.0.0.1:9000/check\" keep=\"5m\"",
         ..Directive::NEW
@@ -222,7 +222,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             "Days, times or both. Times that end before they begin end on the next day.",
         )],
         repeatable: true,
-        prose: "When requests may be made, and tunnels may last.",
+        prose: "When requests may be made, and tunnels begin.",
         example: "hours \"Mon-Fri 08:00-18:00\" \"Sat 10:00-14:00\"",
         ..Directive::NEW
     },

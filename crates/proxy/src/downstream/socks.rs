@@ -17,7 +17,7 @@ use super::{Accepted, linger, serve_inside, socks_bind, udp};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
-use crate::forward::login::log_in;
+use crate::forward::login::{self, log_in};
 use crate::forward::{Aimed, leave, tunnel as carried};
 use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
@@ -154,22 +154,38 @@ async fn serve5(x: &mut Exchange<'_>, slot: &ListenerSlot, face: &Forward) -> Re
     }
 }
 
-/// Agrees upon a method, and checks the password where there are users.
+/// Methods of RFC 1928 §3.
+const NO_CREDENTIALS: u8 = 0;
+const USER_AND_PASSWORD: u8 = 2;
+
+/// Agrees upon a method, and finds out who the client is and what it wishes.
 async fn greet(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
-    let wanted = if face.users.is_some() { 2 } else { 0 };
     let offered = receive(x, |bytes| {
-        methods(bytes).map(|(methods, length)| (methods.contains(&wanted), length))
+        methods(bytes).map(|(methods, length)| {
+            let offers = |method: u8| methods.contains(&method);
+            ((offers(NO_CREDENTIALS), offers(USER_AND_PASSWORD)), length)
+        })
     });
-    let (acceptable, length) = offered.await.map_err(|_| Refusal::Silent)?;
+    let ((without, with), length) = offered.await.map_err(|_| Refusal::Silent)?;
     wire_of(x.down).consume(length);
-    if !acceptable {
-        x.record.protocol = Some("SOCKS5");
-        let failure = Failure::with(Kind::Unauthenticated, "no acceptable method");
-        return Err(Refusal::Told(vec![5, 0xff], failure));
-    }
-    send(x, &[5, wanted]).await?;
-    if wanted == 0 {
-        return Ok(());
+    // A name is asked for where it means something: it may carry wishes.
+    let method = match login::cares_for_names(face) {
+        true if with => USER_AND_PASSWORD,
+        _ if without && login::may_be_nameless(x, face) => NO_CREDENTIALS,
+        _ => {
+            x.record.protocol = Some("SOCKS5");
+            let failure = Failure::with(Kind::Unauthenticated, "no acceptable method");
+            return Err(Refusal::Told(vec![5, 0xff], failure));
+        }
+    };
+    send(x, &[5, method]).await?;
+    if method == NO_CREDENTIALS {
+        let outcome = login::nameless(x, face);
+        // The protocol has no words for it before there is a request: the connection ends.
+        return outcome.map_err(|failure| {
+            x.record.protocol = Some("SOCKS5");
+            Refusal::Told(Vec::new(), failure)
+        });
     }
     let login = receive(x, |bytes| {
         password(bytes).map(|(user, password, length)| (user.to_vec(), password.to_vec(), length))
@@ -191,11 +207,12 @@ async fn serve4(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Refusal> {
     })?;
     let refuse = |failure: Failure| Refusal::Told(reply4(91), failure);
     x.record.protocol = Some("SOCKS4");
-    if face.users.is_some() {
+    if !login::may_be_nameless(x, face) {
         // Its user names come without a password.
         let words = "SOCKS4 has no passwords";
         return Err(Refusal::Told(reply4(93), Failure::with(Kind::Unauthenticated, words)));
     }
+    login::nameless(x, face).map_err(|failure| Refusal::Told(reply4(93), failure))?;
     if request.command != 1 {
         return Err(refuse(Failure::with(Kind::Denied, "only CONNECT")));
     }

@@ -187,7 +187,8 @@ fn forward_listener<'a>(
     };
     told.part("listener", describe(chosen));
     let others = snapshot.listeners.iter().filter(forward);
-    let others = others.filter(|listener| !Arc::ptr_eq(listener, chosen));
+    // Sticky ports are the same listener once more.
+    let others = others.filter(|listener| !Arc::ptr_eq(listener, chosen) && !listener.sticky);
     let why = match question.listener {
         Some(_) => "another one was named",
         None => "not the first of its kind",
@@ -197,7 +198,8 @@ fn forward_listener<'a>(
 }
 
 fn others(snapshot: &Snapshot, chosen: &Arc<Listener>, way: &Way) -> Vec<(i64, Other)> {
-    let rest = snapshot.listeners.iter().filter(|listener| !Arc::ptr_eq(listener, chosen));
+    let rest = snapshot.listeners.iter();
+    let rest = rest.filter(|listener| !Arc::ptr_eq(listener, chosen) && !listener.sticky);
     rest.map(|listener| (0, other(describe(listener), why_not(listener, way)))).collect()
 }
 

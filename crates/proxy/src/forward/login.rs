@@ -34,7 +34,11 @@ pub(super) async fn identify(x: &mut Exchange<'_>, face: &Forward) -> Result<(),
     // It is meant for us and goes no further.
     let shown = take(&mut x.request.fields);
     match &face.users {
-        None => stranger(x, face, shown.ok())?,
+        None => {
+            if let Ok(Shown::Basic(shown)) = shown {
+                stranger(x, face, shown.user(), shown.password())?;
+            }
+        }
         Some(crowd) => member(x, face, crowd, shown?).await?,
     }
     wish_by_port(x);
@@ -65,12 +69,15 @@ fn unauthenticated(words: &'static str) -> Failure {
 }
 
 /// Nobody is asked who he is, but a name may say what is wished.
-fn stranger(x: &mut Exchange<'_>, face: &Forward, shown: Option<Shown>) -> Result<(), Failure> {
-    let Some(Shown::Basic(shown)) = shown else { return Ok(()) };
+fn stranger(
+    x: &mut Exchange<'_>,
+    face: &Forward,
+    name: &[u8],
+    password: &[u8],
+) -> Result<(), Failure> {
     let Some(dialect) = dialect_of(face) else { return Ok(()) };
-    let name = String::from_utf8_lossy(shown.user());
-    let port = sticky_port(x);
-    let login = dialect::parse(dialect, &name, shown.password(), None, port);
+    let name = String::from_utf8_lossy(name);
+    let login = dialect::parse(dialect, &name, password, None, sticky_port(x));
     let wish = login.wish.map_err(refused)?;
     if wish != egress::Wish::default() {
         x.guest.get_or_insert_default().wish = wish;
@@ -94,11 +101,35 @@ async fn member(
             }
         }
         Shown::Digest(value) => by_digest(x, face, crowd, &value).await,
-        Shown::None => match crowd.users.by_address(x.client.address) {
-            Some(user) => welcome(x, crowd, Some(user), None, egress::Wish::default()),
-            None => Err(unauthenticated(NONE_SHOWN)),
-        },
+        Shown::None => by_address(x, crowd),
     }
+}
+
+/// Whoever shows nothing may be known by the address.
+fn by_address(x: &mut Exchange<'_>, crowd: &Crowd) -> Result<(), Failure> {
+    match crowd.users.by_address(x.client.address) {
+        Some(user) => welcome(x, crowd, Some(user), None, egress::Wish::default()),
+        None => Err(unauthenticated(NONE_SHOWN)),
+    }
+}
+
+/// Whether a name that a client shows tells anything here.
+pub(crate) fn cares_for_names(face: &Forward) -> bool {
+    face.users.is_some() || dialect_of(face).is_some()
+}
+
+/// Whether a client that shows no name may be let in.
+pub(crate) fn may_be_nameless(x: &Exchange<'_>, face: &Forward) -> bool {
+    face.users.as_ref().is_none_or(|crowd| crowd.users.by_address(x.client.address).is_some())
+}
+
+/// Lets in who shows no name, where that may be.
+pub(crate) fn nameless(x: &mut Exchange<'_>, face: &Forward) -> Result<(), Failure> {
+    if let Some(crowd) = &face.users {
+        by_address(x, crowd)?;
+    }
+    wish_by_port(x);
+    Ok(())
 }
 
 /// Whether these are the name and the password of a user, who is then the user of the request.
@@ -109,7 +140,11 @@ pub(crate) async fn log_in(
     name: &[u8],
     password: &[u8],
 ) -> Result<(), Failure> {
-    let Some(crowd) = &face.users else { return Ok(()) };
+    let Some(crowd) = &face.users else {
+        stranger(x, face, name, password)?;
+        wish_by_port(x);
+        return Ok(());
+    };
     let Ok(text) = std::str::from_utf8(name) else {
         return Err(wrong(x, None).await);
     };
