@@ -195,7 +195,7 @@ struct Others<'a> {
 
 impl Elsewhere for Others<'_> {
     /// If so the answer counts for this server, and the retry for the budget.
-    fn is_better_than(&self, head: &message::ResponseHead) -> bool {
+    fn is_better_than(&self, _: &Exchange<'_>, head: &message::ResponseHead) -> bool {
         let better = self.lease.retry().statuses.contains(&head.status)
             && self.cluster.has_another(self.tried)
             && self.cluster.may_retry();

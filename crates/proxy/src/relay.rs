@@ -58,7 +58,7 @@ pub(crate) struct Terms<'a> {
 pub(crate) trait Elsewhere: std::fmt::Debug {
     /// Whether the request is made again instead of passing this answer on, which then counts
     /// against whoever gave it.
-    fn is_better_than(&self, head: &ResponseHead) -> bool;
+    fn is_better_than(&self, x: &Exchange<'_>, head: &ResponseHead) -> bool;
 }
 
 /// What a relay came to.
@@ -102,7 +102,7 @@ async fn exchange(
     // What was sent of a body cannot be sent again, and what the client was told not taken back.
     if upload.moved == 0
         && !x.record.interim_sent
-        && terms.elsewhere.is_some_and(|elsewhere| elsewhere.is_better_than(&head))
+        && terms.elsewhere.is_some_and(|elsewhere| elsewhere.is_better_than(x, &head))
     {
         let status = itoa::Buffer::new().format(head.status).to_owned();
         return Err(Failure::with(Kind::UnwantedStatus, status).retry(Retry::Unwanted));

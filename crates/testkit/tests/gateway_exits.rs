@@ -415,3 +415,22 @@ fn resting_exits_are_told_with_the_time() {
     assert!((50..=60).contains(&retry_after(&answer)));
     assert_eq!(connect(&mut client, origin.address(), &alice()).status(), 429);
 }
+
+#[test]
+fn a_bad_answer_is_better_than_none() {
+    let origin = Caller::start();
+    let ban = "ban status=403 for=\"10m\" per=\"host\"";
+    let proxy = gateway(&world(&format!("{OURS}{ban}")), "");
+    for exit in ["127.0.0.2", "127.0.0.3"] {
+        origin.answer(exit, 403, "");
+    }
+    let mut client = proxy.client();
+    // Both are asked, and what the second one was told is what there is.
+    assert_eq!(ask(&mut client, &origin, "alice").0, 403);
+    assert_eq!(origin.requests_from("127.0.0.2") + origin.requests_from("127.0.0.3"), 2);
+    let answer = get(&mut client, origin.address(), &alice());
+    assert_eq!((answer.status(), told(&answer).contains("banned")), (503, true));
+    // So it is for whoever may have one exit only.
+    let proxy = gateway(&world(&format!("{OURS}{ban}")), "");
+    assert_eq!(ask(&mut proxy.client(), &origin, "alice-country-ca").0, 403);
+}

@@ -54,15 +54,21 @@ fn a_parent_without_credentials_gets_none() {
 fn parents_of_socks_are_asked_by_name_or_by_address() {
     let origin = Caller::start();
     let port = origin.address().port();
-    for (scheme, how, host) in [
-        ("socks5", How::Socks5, "127.0.0.1"),
-        ("socks5h", How::Socks5, "localhost"),
-        ("socks4a", How::Socks4a, "localhost"),
+    // What is this machine's own name is never asked of somebody else.
+    for (scheme, how, name, host) in [
+        ("socks5", How::Socks5, "localhost", "127.0.0.1"),
+        ("socks5h", How::Socks5, "localhost", "127.0.0.1"),
+        ("socks5h", How::Socks5, "shop.example", "shop.example"),
+        ("socks4a", How::Socks4a, "shop.example", "shop.example"),
     ] {
-        let parent = Parent::socks().leaving_from("127.0.0.22");
+        let parent = Parent::socks().leaving_from("127.0.0.22").knows("shop.example", "127.0.0.1");
         let pool = world(&format!("proxy \"{}\"\nprefer \"ipv4\"", parent.url(scheme)));
-        let proxy = Proxy::start(&text(&pool, "").replace("shop.example", "localhost"));
-        let target = format!("localhost:{port}");
+        let mut text = text(&pool, "");
+        if name != "localhost" {
+            text = text.replace("\"127.0.0.0/8\" \"shop.example\"", "\"shop.example\"");
+        }
+        let proxy = Proxy::start(&text);
+        let target = format!("{name}:{port}");
         let answer = get(&mut proxy.client(), &target, &alice());
         assert_eq!((answer.status(), answer.body_text()), ok("127.0.0.22"), "{scheme}");
         let mut client = proxy.client();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use accounts::{Limits, Moment};
 use config::{ResolveAt, Rotate, WayOut};
+use egress::Refusal as Unfit;
 use egress::{
     Asking, Exit, ExitError, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via,
     Wish,
@@ -397,6 +398,31 @@ fn ask_for_exit(
     tried: &[ExitKey],
     now_ms: u64,
 ) -> Result<ExitLease, NoExit> {
+    asking(x, pool, (host, port), tried, now_ms, |asking| pool.choose(asking))
+}
+
+/// Whether another exit would do, now or when it has rested.
+pub(crate) fn has_another(
+    x: &Exchange<'_>,
+    pool: &Arc<Pool>,
+    aimed: &Aimed<'_>,
+    tried: &[ExitKey],
+) -> bool {
+    let now = x.core.clock.now_ms();
+    let may = |refusal: Option<Unfit>| matches!(refusal, None | Some(Unfit::Paced { .. }));
+    asking(x, pool, (&aimed.name(), aimed.port), tried, now, |asking| {
+        pool.candidates(asking).iter().any(|candidate| may(candidate.refusal))
+    })
+}
+
+fn asking<T>(
+    x: &Exchange<'_>,
+    pool: &Pool,
+    (host, port): (&str, u16),
+    tried: &[ExitKey],
+    now_ms: u64,
+    ask: impl FnOnce(&Asking<'_>) -> T,
+) -> T {
     let nothing = Wish::default();
     let guest = x.guest.as_deref();
     let account = guest.and_then(|guest| guest.account.as_ref());
@@ -409,7 +435,7 @@ fn ask_for_exit(
                 && account.affords(*now, exit.price()).is_ok()
         }
     };
-    pool.choose(&Asking {
+    ask(&Asking {
         wish: guest.map_or(&nothing, |guest| &guest.wish),
         user: x.record.user.as_deref().unwrap_or_default(),
         host,

@@ -13,7 +13,7 @@ use policy::Entry;
 use upstream::{Connection, OriginKey};
 
 use super::leave::{self, Aimed};
-use super::verdict::ExitVerdict;
+use super::verdict::{ExitVerdict, Rivals};
 use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind, Retry};
@@ -107,7 +107,7 @@ impl<'a> Plain<'a, '_> {
         let lease = x.guest.as_ref().and_then(|guest| guest.lease.clone());
         leave::begin_metering(x, lease, &plan.aimed);
         let key = origin_key(x, plan.aimed.host, plan.aimed.port, self.inside);
-        self.over_kept_or_new(x, plan, &key, true).await
+        self.over_kept_or_new(x, plan, &key, None).await
     }
 
     /// Each attempt by another exit, for as long as the client has seen nothing.
@@ -121,9 +121,11 @@ impl<'a> Plain<'a, '_> {
         loop {
             let lease = leave::choose(x, pool, &plan.aimed, &tried).await?;
             let last = tried.len() + 1 >= pool.config().attempts as usize;
+            let rivals = Rivals { pool, aimed: &plan.aimed, tried: &tried };
+            let rivals = (!last).then_some(rivals);
             leave::begin_metering(x, Some(Rc::new(lease)), &plan.aimed);
             let key = origin_key(x, plan.aimed.host, plan.aimed.port, None);
-            let outcome = self.over_kept_or_new(x, plan, &key, last).await;
+            let outcome = self.over_kept_or_new(x, plan, &key, rivals).await;
             let Err(failure) = outcome else { return Ok(()) };
             let Some(lease) = x.guest.as_mut().and_then(|guest| guest.lease.take()) else {
                 return Err(failure);
@@ -146,12 +148,12 @@ impl<'a> Plain<'a, '_> {
         x: &mut Exchange<'a>,
         plan: &Plan<'_>,
         key: &OriginKey,
-        last: bool,
+        rivals: Option<Rivals<'_>>,
     ) -> Result<(), Failure> {
         if let Some(connection) = x.core.origins.take(key) {
             x.core.counters.upstream_reused.inc();
             x.record.attempts = x.record.attempts.saturating_add(1);
-            match self.attempt(x, connection, key, plan, last).await {
+            match self.attempt(x, connection, key, plan, rivals).await {
                 Err(failure)
                     if !x.head_sent
                         && failure.retry == Retry::Stale
@@ -164,7 +166,7 @@ impl<'a> Plain<'a, '_> {
             }
         }
         let connection = self.connect(x, &plan.aimed).await?;
-        self.attempt(x, connection, key, plan, last).await
+        self.attempt(x, connection, key, plan, rivals).await
     }
 
     /// A new connection to the origin.
@@ -189,11 +191,11 @@ impl<'a> Plain<'a, '_> {
         mut connection: Connection,
         key: &OriginKey,
         plan: &Plan<'_>,
-        last: bool,
+        rivals: Option<Rivals<'_>>,
     ) -> Result<(), Failure> {
         x.record.server = Some(connection.server);
         let handshake = Handshake::of(&x.request.fields);
-        let verdict = ExitVerdict::of(x, last);
+        let verdict = ExitVerdict::of(x, rivals);
         let terms = Terms {
             max_body: self.face.max_body,
             heads: self.face.heads,

@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use egress::{BodySearch, ExitLease, Marks, Sign};
+use egress::{BodySearch, ExitKey, ExitLease, Marks, Pool, Sign};
 use message::ResponseHead;
 
+use super::leave::{self, Aimed};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry};
 use crate::pump::{Watch, Watcher};
@@ -17,14 +19,22 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Judges an exit by one answer.
 #[derive(Debug)]
-pub(super) struct ExitVerdict {
+pub(super) struct ExitVerdict<'a> {
     lease: Rc<ExitLease>,
     sent: Instant,
     now_ms: u64,
-    /// No other exit will be tried.
-    last: bool,
+    /// Those that may be tried after it. `None`: none will.
+    rivals: Option<Rivals<'a>>,
     noted: Cell<bool>,
     body: Option<BodyWatch>,
+}
+
+/// The exits that a request may be made by again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rivals<'a> {
+    pub(super) pool: &'a Arc<Pool>,
+    pub(super) aimed: &'a Aimed<'a>,
+    pub(super) tried: &'a [ExitKey],
 }
 
 #[derive(Debug)]
@@ -34,9 +44,9 @@ struct BodyWatch {
     now_ms: u64,
 }
 
-impl ExitVerdict {
+impl<'a> ExitVerdict<'a> {
     /// `None`: the request goes by no exit of a pool.
-    pub(super) fn of(x: &Exchange<'_>, last: bool) -> Option<Self> {
+    pub(super) fn of(x: &Exchange<'_>, rivals: Option<Rivals<'a>>) -> Option<Self> {
         let lease = x.guest.as_ref()?.lease.clone()?;
         let now_ms = x.core.clock.now_ms();
         let body = lease.bans_on().body().map(|search| BodyWatch {
@@ -45,7 +55,7 @@ impl ExitVerdict {
             now_ms,
         });
         let (sent, noted) = (Instant::now(), Cell::new(false));
-        Some(Self { lease, sent, now_ms, last, noted, body })
+        Some(Self { lease, sent, now_ms, rivals, noted, body })
     }
 
     /// Who looks at the body, if somebody has to.
@@ -84,9 +94,14 @@ impl ExitVerdict {
     }
 }
 
-impl Elsewhere for ExitVerdict {
-    fn is_better_than(&self, head: &ResponseHead) -> bool {
-        self.note(head) && !self.last
+impl Elsewhere for ExitVerdict<'_> {
+    fn is_better_than(&self, x: &Exchange<'_>, head: &ResponseHead) -> bool {
+        // Where no other exit would do, a bad answer is better than none.
+        self.note(head)
+            && self.rivals.is_some_and(|Rivals { pool, aimed, tried }| {
+                let tried: Vec<_> = tried.iter().copied().chain([self.lease.key()]).collect();
+                leave::has_another(x, pool, aimed, &tried)
+            })
     }
 }
 
