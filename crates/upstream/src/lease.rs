@@ -185,6 +185,11 @@ impl Lease {
             // Whoever connects may be long about it; the others wait no longer than for themselves.
             let turn = tokio::time::timeout(self.cluster().connect_timeout(), pool.shared.turn());
             let turn = turn.await.map_err(|_| ConnectError::Timeout)?;
+            if pool.shared.slot().is_none() {
+                let settled = pool.shared.settled();
+                // A server that does not answer gets another connection.
+                let _ = tokio::time::timeout(self.cluster().connect_timeout(), settled).await;
+            }
             if let Some(slot) = pool.shared.slot() {
                 return Ok(Opened { link: Link::Http2(slot), new: false });
             }

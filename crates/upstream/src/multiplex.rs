@@ -114,6 +114,18 @@ impl Multiplex {
         self.turn.acquire().await.ok()
     }
 
+    /// Returns when the servers of all connections have said how many requests they take. Before
+    /// that a connection looks full that is not.
+    pub async fn settled(&self) {
+        let unsettled = || {
+            let links = self.links.borrow();
+            links.iter().find(|link| !link.closed.get() && !link.settled.initialized()).cloned()
+        };
+        while let Some(link) = unsettled() {
+            link.settle().await;
+        }
+    }
+
     /// Begins HTTP/2 on a connection and keeps it (RFC 9113 §3.4).
     ///
     /// # Errors
@@ -200,6 +212,13 @@ impl Shared {
         ping.poll_pong(cx).map(|_| ())
     }
 
+    /// Returns when the settings of the server have come: they are the first that it sends, so
+    /// they are here before the answer to a ping. Whoever gives up waiting leaves the question to
+    /// the next one.
+    async fn settle(&self) {
+        self.settled.get_or_init(|| poll_fn(|cx| self.poll_pong(cx))).await;
+    }
+
     fn has_room(&self) -> bool {
         // A server that has said that it leaves takes none.
         let mut cx = Context::from_waker(Waker::noop());
@@ -253,9 +272,7 @@ impl StreamSlot {
         if known() {
             return true;
         }
-        // Its settings are the first that a server sends: they are here before the answer. Whoever
-        // gives up waiting leaves the question to the next one.
-        self.link.settled.get_or_init(|| poll_fn(|cx| self.link.poll_pong(cx))).await;
+        self.link.settle().await;
         known()
     }
 
