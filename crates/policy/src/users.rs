@@ -185,7 +185,8 @@ impl Users {
     /// Whether the time of a user is over.
     #[must_use]
     pub fn is_expired(&self, user: UserId, now: Timestamp) -> bool {
-        self.expires(user).is_some_and(|end| u64::try_from(now.as_second()).is_ok_and(|now| now >= end))
+        self.expires(user)
+            .is_some_and(|end| u64::try_from(now.as_second()).is_ok_and(|now| now >= end))
     }
 
     /// When the time of a user is over, in seconds since 1970.
