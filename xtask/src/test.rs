@@ -15,8 +15,9 @@ cargo xtask test [--quick]
 Runs everything that must pass before a change is merged, and ends with a table of what passed,
 what was skipped and why, and how long each took. It stops at the first failure.
 
-First it looks for the real clients and servers that the tests drive (curl, wget, git, nghttp,
-h2load, nginx, Python with requests, grpcio, websockets and scrapy, Node, Go, Java, Chromium).
+First it looks for the real clients and servers that the tests drive (curl, wget, git, ssh, netcat,
+apt, proxychains, nghttp, h2load, nginx, HAProxy, Python with requests, httpx, aiohttp, grpcio,
+websockets and scrapy, Node, Go, Java, Chromium), and for ip and nft, by which they make networks.
 Those that are missing are installed where that is allowed: Debian packages as root, Python packages and
 modules of npm below the target directory. Tests whose tool is missing say so and pass.
 

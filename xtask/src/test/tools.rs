@@ -34,18 +34,44 @@ const TOOLS: &[Tool] = &[
     Tool { variable: "BIFRONS_TEST_HAPROXY", programs: &["haproxy"], package: "haproxy" },
     Tool { variable: "BIFRONS_TEST_NGHTTP", programs: &["nghttp"], package: "nghttp2-client" },
     Tool { variable: "BIFRONS_TEST_H2LOAD", programs: &["h2load"], package: "nghttp2-client" },
+    Tool { variable: "BIFRONS_TEST_NPM", programs: &["npm"], package: "npm" },
+    Tool { variable: "BIFRONS_TEST_APT", programs: &["apt-get"], package: "apt" },
+    Tool { variable: "BIFRONS_TEST_DPKG_DEB", programs: &["dpkg-deb"], package: "dpkg" },
+    Tool { variable: "BIFRONS_TEST_SSH", programs: &["ssh"], package: "openssh-client" },
+    Tool {
+        variable: "BIFRONS_TEST_SSH_KEYGEN",
+        programs: &["ssh-keygen"],
+        package: "openssh-client",
+    },
+    Tool { variable: "BIFRONS_TEST_SSHD", programs: &["sshd"], package: "openssh-server" },
+    // The other netcat of Debian, whose name is `nc` as well, knows of no proxies.
+    Tool { variable: "BIFRONS_TEST_NC", programs: &["nc.openbsd"], package: "netcat-openbsd" },
+    Tool { variable: "BIFRONS_TEST_NCAT", programs: &["ncat"], package: "ncat" },
+    Tool {
+        variable: "BIFRONS_TEST_PROXYCHAINS",
+        programs: &["proxychains4"],
+        package: "proxychains4",
+    },
+    Tool { variable: "BIFRONS_TEST_IP", programs: &["ip"], package: "iproute2" },
+    Tool { variable: "BIFRONS_TEST_NFT", programs: &["nft"], package: "nftables" },
 ];
 /// A Python that has the [`IMPORTS`], or those of them that could be had: a test looks for
 /// its own.
 const PYTHON: &str = "BIFRONS_TEST_PYTHON";
 /// What the clients in Python import, what it is for pip, and Debian's package of it.
-const IMPORTS: [Import; 6] = [
+const IMPORTS: [Import; 11] = [
     Import { module: "requests", pip: "requests[socks]", package: "python3-requests" },
     Import { module: "socks", pip: "PySocks", package: "python3-socks" },
     Import { module: "pycurl", pip: "pycurl", package: "python3-pycurl" },
     Import { module: "grpc", pip: "grpcio", package: "python3-grpcio" },
     Import { module: "websockets", pip: "websockets", package: "python3-websockets" },
     Import { module: "scrapy", pip: "scrapy", package: "python3-scrapy" },
+    Import { module: "urllib3", pip: "urllib3[socks]", package: "python3-urllib3" },
+    Import { module: "httpx", pip: "httpx", package: "python3-httpx" },
+    Import { module: "socksio", pip: "httpx[socks]", package: "python3-socksio" },
+    Import { module: "aiohttp", pip: "aiohttp", package: "python3-aiohttp" },
+    // For the tests that drive it; the environment has one anyway.
+    Import { module: "pip", pip: "pip", package: "python3-pip" },
 ];
 /// The folder of the [`MODULES`].
 const NODE_MODULES: &str = "BIFRONS_TEST_NODE_MODULES";
