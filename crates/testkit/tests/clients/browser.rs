@@ -20,10 +20,12 @@ Promise.all(parts).then(async (parts) => {
   document.getElementById('seen').textContent = parts.join(' ') + ' posted ' + posted;
 });
 ";
-const SHOWN: &str = "part 0 part 1 part 2 part 3 part 4 part 5 part 6 part 7 part 8 part 9 \
+/// What the page has become once all of it has been fetched.
+pub const SHOWN: &str = "part 0 part 1 part 2 part 3 part 4 part 5 part 6 part 7 part 8 part 9 \
     part 10 part 11 posted 300000";
 
-fn site(request: &Request, body: Vec<u8>) -> Response {
+/// The server of the page.
+pub fn site(request: &Request, body: Vec<u8>) -> Response {
     match request.path() {
         "/" => Response::ok("text/html", PAGE),
         "/app.js" => Response::ok("text/javascript", SCRIPT),

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use testkit::{Proxy, Scratch};
 
 use crate::curl::forward;
+use crate::gateway::Gateway;
 use crate::program::Run;
 use crate::program_or_skip;
 use crate::web::{Pattern, Request, Response, Web};
@@ -102,4 +103,58 @@ fn clone_and_push_through_both_faces() {
     }
     let chunked = |head: &String| head.contains("Transfer-Encoding: chunked\r\n");
     assert!(origin.heads().iter().any(chunked), "{:?}", origin.heads());
+}
+
+#[test]
+fn through_a_gateway_that_asks_who_it_is() {
+    let program = program_or_skip!("BIFRONS_TEST_GIT", "git");
+    if git(&program).args(["http-backend"]).finish().err.contains("is not a git command") {
+        return println!("skipped: git has no http-backend");
+    }
+    let files = Scratch::new();
+    let root = files.path().to_path_buf();
+    let (bare, work) = (root.join("project.git"), root.join("work"));
+    git(&program).args(["init", "--quiet", "--bare"]).arg(&bare).finish().ok();
+    git(&program).arg("-C").arg(&bare).args(["config", "http.receivepack", "true"]).finish().ok();
+    git(&program).args(["init", "--quiet"]).arg(&work).finish().ok();
+    let here = || git(&program).arg("-C").arg(&work);
+    Pattern::new().write_file(&work.join("large"), 60_000);
+    let backend_program = program.clone();
+    let gateway =
+        Gateway::with(move |request, body| backend(&backend_program, &root, request, &body));
+    let digest = gateway.at("http").replace(
+        &gateway.proxy.address("127.0.0.1:").to_string(),
+        &gateway.proxy.address("127.0.0.8:").to_string(),
+    );
+    let ways = [
+        (&gateway.plain, gateway.at("http"), "basic"),
+        (&gateway.secret, gateway.at("http"), "anyauth"),
+        (&gateway.plain, digest.clone(), "digest"),
+        (&gateway.secret, digest, "anyauth"),
+        (&gateway.secret, gateway.at("https"), "basic"),
+        (&gateway.plain, gateway.at("socks5h"), "anyauth"),
+    ];
+    for (number, (origin, proxy, method)) in ways.into_iter().enumerate() {
+        let settings = [
+            format!("http.proxy={proxy}"),
+            format!("http.proxyAuthMethod={method}"),
+            format!("http.sslCAInfo={}", gateway.ca.display()),
+            format!("http.proxySSLCAInfo={}", gateway.ca.display()),
+        ];
+        let with = |run: Run| settings.iter().fold(run, |run, setting| run.args(["-c", setting]));
+        std::fs::write(work.join("number"), number.to_string()).expect("write");
+        here().args(["add", "."]).finish().ok();
+        here().args(["commit", "--quiet", "-m", "more"]).finish().ok();
+        let url = origin.url("/project.git");
+        // In chunks, which cannot be sent again after a 407.
+        let push = with(here()).args(["-c", "http.postBuffer=10000"]);
+        let push = push.args(["push", "--quiet", &url, "HEAD:main"]).finish();
+        assert_eq!(push.code, Some(0), "{method} {proxy} {url}: {}", push.text());
+        let clone = with(git(&program)).args(["clone", "--quiet", &url, "copy", "-b", "main"]);
+        let clone = clone.finish();
+        assert_eq!(clone.file("copy/number"), number.to_string().into_bytes(), "{}", clone.text());
+        Pattern::new().check(&clone.file("copy/large"), 60_000);
+    }
+    gateway.check_origins();
+    gateway.log();
 }

@@ -11,7 +11,7 @@ use crate::program::Running;
 use crate::program_or_skip;
 
 /// Starts a server, and waits until it listens.
-fn start(command: &mut Command, listens: SocketAddr, log: &Path) -> Running {
+pub fn start(command: &mut Command, listens: SocketAddr, log: &Path) -> Running {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let said = std::fs::File::create(log).expect("log");
     let running = Running(command.stderr(said).spawn().expect("start"));

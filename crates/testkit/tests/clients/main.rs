@@ -8,6 +8,7 @@ mod curl;
 mod events;
 mod forward2;
 mod front;
+mod gateway;
 mod git;
 mod grpc;
 mod haproxy;

@@ -15,7 +15,7 @@ use testkit::Scratch;
 pub const LIMIT: Duration = Duration::from_secs(90);
 
 /// Variables by which the machine's own settings would reach a client.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 14] = [
     "http_proxy",
     "https_proxy",
     "all_proxy",
@@ -25,7 +25,11 @@ const SETTINGS: [&str; 10] = [
     "ALL_PROXY",
     "NO_PROXY",
     "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
 ];
 
 /// A program: the one that the variable names, else the first of these that `PATH` has.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +23,14 @@ const BLOCK: usize = 65_521;
 pub struct Web {
     address: SocketAddr,
     secure: bool,
-    heads: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What a server has seen so far, request by request.
+#[derive(Default)]
+struct Seen {
+    heads: Vec<String>,
+    callers: Vec<IpAddr>,
 }
 
 /// A request, without its body.
@@ -104,14 +111,14 @@ impl Web {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let web = Self { address, secure: tls.is_some(), heads: Arc::clone(&heads) };
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let web = Self { address, secure: tls.is_some(), seen: Arc::clone(&seen) };
         let answer: Arc<Answer> = Arc::new(answer);
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                let (tls, heads, answer) = (tls.clone(), Arc::clone(&heads), Arc::clone(&answer));
+                let (tls, seen, answer) = (tls.clone(), Arc::clone(&seen), Arc::clone(&answer));
                 // A client that goes away in the middle is no error of the server.
-                std::thread::spawn(move || drop(serve(stream, tls, &heads, &*answer)));
+                std::thread::spawn(move || drop(serve(stream, tls, &seen, &*answer)));
             }
         });
         Ok(web)
@@ -135,7 +142,12 @@ impl Web {
 
     /// The heads of all requests so far, as received.
     pub fn heads(&self) -> Vec<String> {
-        self.heads.lock().expect("lock").clone()
+        self.seen.lock().expect("lock").heads.clone()
+    }
+
+    /// The address that each request so far came from.
+    pub fn callers(&self) -> Vec<IpAddr> {
+        self.seen.lock().expect("lock").callers.clone()
     }
 }
 
@@ -202,9 +214,10 @@ impl<T: Read + Write> Stream for T {}
 fn serve(
     stream: TcpStream,
     tls: Option<Arc<ServerConfig>>,
-    heads: &Mutex<Vec<String>>,
+    seen: &Mutex<Seen>,
     answer: &Answer,
 ) -> io::Result<()> {
+    let caller = stream.peer_addr()?.ip();
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
@@ -215,13 +228,15 @@ fn serve(
             Box::new(StreamOwned::new(session, stream))
         }
     };
-    let mut connection = Connection { stream, received: Vec::new(), pattern: Pattern::new() };
-    while converse(&mut connection, heads, answer)? {}
+    let mut connection =
+        Connection { stream, caller, received: Vec::new(), pattern: Pattern::new() };
+    while converse(&mut connection, seen, answer)? {}
     connection.stream.flush()
 }
 
 struct Connection {
     stream: Box<dyn Stream>,
+    caller: IpAddr,
     received: Vec<u8>,
     pattern: Pattern,
 }
@@ -232,18 +247,19 @@ struct Connection {
 /// |---------------------|------------------------------------------------------------|
 /// | `/hello`            | a line                                                     |
 /// | `/seen`             | the head of the request                                    |
+/// | `/from`             | the address that the request came from                     |
 /// | `/large?N`          | N bytes, with their length                                 |
 /// | `/chunked?N`        | N bytes in chunks, with a trailer                          |
 /// | `/until-close?N`    | N bytes that end with the connection                       |
 /// | `/upload`           | how many bytes were sent, whether the right ones; trailers |
 /// | `/refuse`           | 413 without reading the body                               |
-fn converse(
-    connection: &mut Connection,
-    heads: &Mutex<Vec<String>>,
-    answer: &Answer,
-) -> io::Result<bool> {
+fn converse(connection: &mut Connection, seen: &Mutex<Seen>, answer: &Answer) -> io::Result<bool> {
     let Some(mut request) = connection.head()? else { return Ok(false) };
-    heads.lock().expect("lock").push(request.head.clone());
+    {
+        let mut seen = seen.lock().expect("lock");
+        seen.heads.push(request.head.clone());
+        seen.callers.push(connection.caller);
+    }
     let bodiless = request.method == "HEAD";
     let count = request.query().parse::<usize>();
     let count = || count.clone().expect("a number of bytes");
@@ -283,6 +299,7 @@ fn converse(
             let response = match request.path() {
                 "/hello" => Response::ok("text/plain", "hello from the origin\n"),
                 "/seen" => Response::ok("text/plain", request.head.clone()),
+                "/from" => Response::ok("text/plain", connection.caller.to_string()),
                 "/upload" => {
                     let mut said = vec![format!("{length} bytes, right: {right}")];
                     said.append(&mut request.trailers);
