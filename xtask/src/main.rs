@@ -1,4 +1,4 @@
-//! The workspace's own tools: `cargo xtask test`, `tidy`, `bench` and `fuzz`.
+//! The workspace's own tools: `cargo xtask test`, `tidy`, `bench`, `soak` and `fuzz`.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 mod bench;
 mod debian;
 mod fuzz;
+mod soak;
 mod test;
 mod tidy;
 mod workspace;
@@ -20,7 +21,8 @@ cargo xtask COMMAND
 
   test    everything that must pass before a change is merged
   tidy    the house rules that the compiler does not know
-  bench   the proxy against nginx, HAProxy and Squid
+  bench   the proxy against nginx, HAProxy, Squid, tinyproxy and Dante
+  soak    minutes of churn, and what the proxy holds afterwards
   fuzz    the fuzz targets, a minute each
 
 Each has a --help of its own.
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let done = match command {
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
+        "soak" => soak::run(rest),
         "test" => test::run(rest),
         "tidy" => tidy::run(rest),
         "--help" | "-h" | "help" => {

@@ -88,6 +88,11 @@ impl Running {
         }
     }
 
+    /// What it holds of the system.
+    pub fn held(&self) -> Held {
+        Held::of(self.child.id())
+    }
+
     /// Sends a signal: `HUP`.
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
@@ -102,6 +107,39 @@ impl Running {
     pub fn terminate(mut self) -> Option<i32> {
         self.signal("TERM");
         self.wait()
+    }
+}
+
+/// What a process holds of the system (proc(5)).
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Held {
+    /// Ends of pipes that are open.
+    pub pipes: usize,
+    /// Sockets.
+    pub sockets: usize,
+    /// All else that is open.
+    pub files: usize,
+    /// Memory that is resident, KiB.
+    pub resident_kib: u64,
+}
+
+impl Held {
+    fn of(process: u32) -> Self {
+        let mut held = Self::default();
+        for entry in std::fs::read_dir(format!("/proc/{process}/fd")).unwrap() {
+            // It may have been closed meanwhile.
+            let Ok(target) = std::fs::read_link(entry.unwrap().path()) else { continue };
+            let target = target.to_string_lossy();
+            match target.split(':').next() {
+                Some("pipe") => held.pipes += 1,
+                Some("socket") => held.sockets += 1,
+                _ => held.files += 1,
+            }
+        }
+        let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        held.resident_kib = line.trim().trim_end_matches(" kB").parse().unwrap();
+        held
     }
 }
 
