@@ -28,12 +28,14 @@ use proxy::Bed;
 use scenario::{Load, SCENARIOS, Target};
 
 /// Connections that every proxy must be able to hold.
-const CONNECTIONS: u32 = 4000;
+const CONNECTIONS: u32 = 5000;
 /// What is needed besides the compiler: program and Debian package.
 const NEEDED: &[(&str, &str)] = &[
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("squid", "squid"),
+    ("tinyproxy", "tinyproxy"),
+    ("danted", "dante-server"),
     ("wrk", "wrk"),
     ("h2load", "nghttp2-client"),
     ("openssl", "openssl"),
@@ -73,6 +75,11 @@ fn measure(options: &Options) -> Result {
     debian::require(NEEDED)?;
     // Built before the cores are claimed: the compiler may have them all.
     let bifrons = ours(&options.ours)?;
+    for scenario in options.scenarios.iter().filter(|_| bifrons.is_some()) {
+        if let Load::Example(example) = scenario.load {
+            example.build()?;
+        }
+    }
     machine::raise_file_limit()?;
     let cores = machine::Cores::claim()?;
     let dir = Dir::new()?;
@@ -91,9 +98,10 @@ fn measure(options: &Options) -> Result {
     for scenario in &options.scenarios {
         eprintln!("{}: {}", scenario.name, scenario.title);
         groups.push(match scenario.load {
-            Load::Idle { connections } | Load::WebSockets { connections } => {
-                runner.hold(scenario, connections)
-            }
+            Load::Idle { connections }
+            | Load::WebSockets { connections }
+            | Load::IdleTunnels { connections } => runner.hold(scenario, connections),
+            Load::Example(example) => runner.compute(scenario, example),
             _ => runner.drive(scenario),
         });
     }

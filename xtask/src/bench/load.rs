@@ -9,6 +9,7 @@ use super::scenario::{Face, Load, ROUTES, UPSTREAMS};
 use crate::Result;
 
 mod bulk;
+mod example;
 mod flood;
 mod h2load;
 mod handshakes;
@@ -16,10 +17,14 @@ mod idle;
 mod open_loop;
 mod reloads;
 mod response;
+mod tunnels;
+mod users;
 mod websockets;
 mod wrk;
 
 pub use idle::measure as idle;
+pub use tunnels::measure as tunnels;
+pub use users::{PASSWORD, name as user};
 pub use websockets::measure as websockets;
 
 /// Connections of the keep-alive loads.
@@ -106,6 +111,12 @@ pub fn drive(
         Load::Tunnels if matches!(proxy.kind, Kind::Haproxy | Kind::HaproxySplicing) => {
             bulk::run(address, &bulk::Way::RelayedOnce, length)
         }
+        Load::SocksTunnels => {
+            let SocketAddr::V4(origin) = origin else { return Err("not an IPv4 address".into()) };
+            bulk::run(address, &bulk::Way::Socks(origin), length)
+        }
+        Load::Users => users::run(address, origin, length),
+        Load::NewTunnels => tunnels::run(address, origin, length),
         Load::Tunnels => bulk::run(address, &bulk::Way::Connect(origin), length),
         Load::Reloads => reloads::run(proxy, length),
         Load::Flood if proxy.kind == Kind::BifronsUnharmed => {
@@ -113,10 +124,26 @@ pub fn drive(
         }
         Load::Flood => flood::during(address, || open_loop::run(address, QUIET_RATE, length)),
         Load::HalfOf(_) => open_loop::run(address, rate, length),
-        Load::Idle { .. } | Load::WebSockets { .. } => {
-            Err("idle connections are measured, not driven".into())
+        Load::Idle { .. }
+        | Load::WebSockets { .. }
+        | Load::IdleTunnels { .. }
+        | Load::Example(_) => Err("this is measured, not driven".into()),
+    }
+}
+
+/// Base64 (RFC 4648 §4), for credentials.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0_usize, |bits, &byte| bits << 8 | usize::from(byte));
+        let bits = bits << (8 * (3 - group.len()));
+        for place in 0..4 {
+            let letter = LETTERS[bits >> (18 - 6 * place) & 63];
+            text.push(if place <= group.len() { char::from(letter) } else { '=' });
         }
     }
+    text
 }
 
 /// The path of a route of [`Face::ManyRoutes`]. Route `i` leads to upstream `i % UPSTREAMS`.
@@ -136,5 +163,19 @@ pub fn highest_rate(proxy: &Proxy, length: Duration, dir: &Path) -> Result<f64> 
             Err(format!("the highest rate of {name} is not known: {fault}").into())
         }
         None => Ok(outcome.units as f64 / outcome.wall.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let vectors =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        for (plain, coded) in vectors {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::load::{self, Outcome};
 use super::machine;
 use super::process::CpuTime;
 use super::proxy::{Bed, Kind, Proxy};
-use super::scenario::{Load, Measure, Scenario};
+use super::scenario::{Example, Load, Measure, Scenario};
 use crate::Result;
 
 /// The share of the proxy's core that must have been used where the load has to saturate it.
@@ -140,6 +140,9 @@ impl Runner<'_> {
                 let held = Proxy::start(result.kind, scenario.face, self.bed).and_then(|proxy| {
                     match scenario.load {
                         Load::WebSockets { .. } => load::websockets(&proxy, connections),
+                        Load::IdleTunnels { .. } => {
+                            load::tunnels(&proxy, self.bed.origins.h1, connections)
+                        }
                         _ => {
                             let tls = scenario.face.is_tls();
                             load::idle(&proxy, tls, connections, &self.bed.dir)
@@ -149,6 +152,24 @@ impl Runner<'_> {
                 match held {
                     Ok(figure) => {
                         eprintln!("  {round} {:8} {figure:10.2} KiB", result.kind.name());
+                        result.samples.push(Sample { figure, ..Sample::default() });
+                    }
+                    Err(error) => result.faults.push(error.to_string()),
+                }
+            }
+        }
+        group.finish()
+    }
+
+    /// What a program of ours measures by itself; there are no rivals.
+    pub fn compute(&self, scenario: &'static Scenario, example: Example) -> Group {
+        let mut group = self.group(scenario);
+        // Each run repeats what it does often enough.
+        for round in 1..=self.rounds.min(3) {
+            for result in &mut group.results {
+                match example.run(scenario.measure, self.bed.core) {
+                    Ok(figure) => {
+                        eprintln!("  {round} {figure:10.2} {}", scenario.measure.unit());
                         result.samples.push(Sample { figure, ..Sample::default() });
                     }
                     Err(error) => result.faults.push(error.to_string()),
@@ -235,7 +256,10 @@ impl Sample {
             Measure::SlowestReload => 1e3 * seconds(outcome.slowest),
             Measure::CpuPerRequest | Measure::CpuPerGigabyte => user + system,
             // What a proxy holds is for the caller to look at.
-            Measure::MemoryPerConnection | Measure::Memory => f64::NAN,
+            Measure::MemoryPerConnection
+            | Measure::Memory
+            | Measure::TableMemory
+            | Measure::CallTime => f64::NAN,
         };
         let (p50, p99) = (outcome.p50, outcome.p99);
         let rate = units / outcome.wall.as_secs_f64();

@@ -10,7 +10,7 @@ use crate::Result;
 pub const HELP: &str = "\
 cargo xtask bench [SCENARIO…] [OPTIONS]
 
-Measures the proxy against nginx, HAProxy and Squid and prints a Markdown table. Without
+Measures the proxy against nginx, HAProxy, Squid, tinyproxy and Dante and prints a table. Without
 scenarios it runs all of them and, if all are valid, keeps the table in docs/benchmarks.md.
 
   --seconds N         length of one measurement (default 5)

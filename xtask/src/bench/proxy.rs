@@ -11,9 +11,11 @@ use super::scenario::{Face, ROUTES};
 use crate::Result;
 
 mod bifrons;
+mod dante;
 mod haproxy;
 mod nginx;
 mod squid;
+mod tinyproxy;
 
 pub use bifrons::CONFIGURATION;
 use haproxy::Splice;
@@ -35,6 +37,10 @@ pub enum Kind {
     HaproxySplicing,
     /// Squid.
     Squid,
+    /// tinyproxy.
+    Tinyproxy,
+    /// Dante.
+    Dante,
 }
 
 impl Kind {
@@ -48,6 +54,8 @@ impl Kind {
             Self::Haproxy => "HAProxy",
             Self::HaproxySplicing => "HAProxy (splice-response)",
             Self::Squid => "Squid",
+            Self::Tinyproxy => "tinyproxy",
+            Self::Dante => "Dante",
         }
     }
 
@@ -118,6 +126,8 @@ impl Proxy {
             Kind::Haproxy => haproxy::command(&place, Splice::Auto),
             Kind::HaproxySplicing => haproxy::command(&place, Splice::Response),
             Kind::Squid => squid::command(&place),
+            Kind::Tinyproxy => tinyproxy::command(&place),
+            Kind::Dante => dante::command(&place),
         }?;
         let server = Server::start(kind.name(), &command, bed.core, listen, &place.dir)?;
         Ok(Self { kind, address: listen, admin, dir: place.dir, server })
@@ -184,6 +194,8 @@ pub fn versions() -> Vec<String> {
         ("nginx", "-v", "nginx version: "),
         ("haproxy", "-v", ""),
         ("squid", "-v", ""),
+        ("tinyproxy", "-v", ""),
+        ("danted", "-v", ""),
         ("wrk", "-v", ""),
         ("h2load", "--version", ""),
         ("openssl", "version", ""),
@@ -195,7 +207,14 @@ pub fn versions() -> Vec<String> {
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().next()?.trim_start_matches(prefix);
         // The project's address and the copyright say nothing about the version.
-        Some(line.split(" - http").next()?.split(" Copyright").next()?.to_owned())
+        Some(
+            line.split(" - http")
+                .next()?
+                .split(" Copyright")
+                .next()?
+                .trim_end_matches([' ', '.'])
+                .to_owned(),
+        )
     })
     .collect()
 }

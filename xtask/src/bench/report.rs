@@ -71,7 +71,9 @@ fn row(scenario: &Scenario, result: &ProxyResult, ours: Option<&ProxyResult>) ->
         shown(scenario.measure, figure, result),
         100.0 * result.spread().unwrap_or_default(),
         match scenario.measure {
-            Measure::MemoryPerConnection => String::new(),
+            Measure::MemoryPerConnection | Measure::TableMemory | Measure::CallTime => {
+                String::new()
+            }
             _ => format!("{:.0} %", 100.0 * result.median(|s| s.busy).unwrap_or_default()),
         },
         latency(result, |sample| sample.p50),
@@ -109,7 +111,7 @@ fn rate(measure: Measure, result: &ProxyResult) -> String {
         Measure::CpuPerRequest | Measure::P99 | Measure::Memory => format!("{rate:.0} req/s"),
         Measure::CpuPerGigabyte => format!("{:.2} GB/s", rate / 1e9),
         Measure::SlowestReload => format!("{rate:.1} reloads/s"),
-        Measure::MemoryPerConnection => String::new(),
+        Measure::MemoryPerConnection | Measure::TableMemory | Measure::CallTime => String::new(),
     }
 }
 
@@ -120,7 +122,11 @@ fn shown(measure: Measure, figure: f64, result: &ProxyResult) -> String {
     match measure {
         Measure::CpuPerRequest => format!("{figure:.2} {unit} ({user:.2} + {system:.2})"),
         Measure::CpuPerGigabyte => format!("{figure:.3} {unit} ({user:.3} + {system:.3})"),
-        Measure::MemoryPerConnection | Measure::Memory | Measure::SlowestReload => {
+        Measure::CallTime => format!("{figure:.0} {unit}"),
+        Measure::MemoryPerConnection
+        | Measure::Memory
+        | Measure::TableMemory
+        | Measure::SlowestReload => {
             format!("{figure:.2} {unit}")
         }
         Measure::P99 => {

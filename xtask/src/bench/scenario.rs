@@ -42,6 +42,10 @@ pub enum Face {
     ManyRoutes,
     /// Plain HTTP in front of an origin of WebSockets.
     WebSockets,
+    /// A forward proxy with [`USERS`] users who have quotas, and with rules; Squid has one ACL.
+    ForwardUsers,
+    /// A SOCKS5 proxy.
+    Socks,
     /// A forward proxy; HAProxy, which is none, relays TCP to the origin instead.
     Forward,
 }
@@ -59,6 +63,13 @@ pub enum Load {
     Bulk,
     /// Our client, 8 tunnels at a time, 10 MiB through each.
     Tunnels,
+    /// Our client, the same by SOCKS5.
+    SocksTunnels,
+    /// Our client, 64 CONNECT tunnels at a time, each left as soon as it is open.
+    NewTunnels,
+    /// Our client, as [`Load::KeepAlive`], a connection for each of [`USERS`] users, 64 requests
+    /// at a time.
+    Users,
     /// wrk, as [`Load::KeepAlive`], over the routes to one of the groups of
     /// [`Face::ManyRoutes`].
     Routes,
@@ -76,11 +87,27 @@ pub enum Load {
         /// How many.
         connections: u32,
     },
+    /// Our client, so many CONNECT tunnels that carry a request and its answer and then wait.
+    IdleTunnels {
+        /// How many.
+        connections: u32,
+    },
+    /// A program of ours that measures by itself what only we do.
+    Example(Example),
     /// Our client, so many WebSockets that exchange a message and then wait.
     WebSockets {
         /// How many.
         connections: u32,
     },
+}
+
+/// An example of one of our crates that measures something and prints it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Example {
+    /// Choosing among 10,000 exits.
+    Choose,
+    /// Lists of a million domains.
+    ListLookup,
 }
 
 /// The figure of a scenario; less is better in all of them.
@@ -94,6 +121,10 @@ pub enum Measure {
     MemoryPerConnection,
     /// Resident memory of the proxy after it was loaded, MiB.
     Memory,
+    /// Memory that a table holds, MiB.
+    TableMemory,
+    /// Time of one call, ns.
+    CallTime,
     /// 99th percentile of the latency, µs.
     P99,
     /// The longest that a reload took, ms.
@@ -111,6 +142,8 @@ pub enum Target {
 
 /// Routes of [`Face::ManyRoutes`].
 pub const ROUTES: usize = 10_000;
+/// Users of [`Face::ForwardUsers`].
+pub const USERS: usize = 1000;
 /// Groups of servers that they lead to.
 pub const UPSTREAMS: usize = 100;
 
@@ -298,6 +331,80 @@ pub const SCENARIOS: &[Scenario] = &[
         rivals: &[Kind::BifronsUnharmed, Kind::Haproxy],
         targets: &[Target::Times(2.00, Kind::BifronsUnharmed)],
     },
+    Scenario {
+        name: "forward-users-1k",
+        title: "forward, absolute-form GET, 1 KiB, 1,000 users with quotas, 40 rules (Squid: one ACL)",
+        face: Face::ForwardUsers,
+        load: Load::Users,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Squid],
+        targets: &[Target::Times(0.35, Kind::Squid)],
+    },
+    // Three and five times as many tunnels for a second of CPU.
+    Scenario {
+        name: "connect-new",
+        title: "CONNECT, a new tunnel each time",
+        face: Face::Forward,
+        load: Load::NewTunnels,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Squid, Kind::Tinyproxy],
+        targets: &[
+            Target::Times(1.0 / 3.0, Kind::Squid),
+            Target::Times(1.0 / 5.0, Kind::Tinyproxy),
+        ],
+    },
+    Scenario {
+        name: "socks5-bulk",
+        title: "SOCKS5, 10 MiB through each tunnel",
+        face: Face::Socks,
+        load: Load::SocksTunnels,
+        measure: Measure::CpuPerGigabyte,
+        saturates: true,
+        rivals: &[Kind::Dante],
+        targets: &[Target::Times(0.80, Kind::Dante)],
+    },
+    Scenario {
+        name: "idle-tunnels",
+        title: "5,000 idle CONNECT tunnels",
+        face: Face::Forward,
+        load: Load::IdleTunnels { connections: 5000 },
+        measure: Measure::MemoryPerConnection,
+        saturates: false,
+        rivals: &[Kind::Squid, Kind::Tinyproxy],
+        targets: &[Target::AtMost(4.0)],
+    },
+    Scenario {
+        name: "exits-10k",
+        title: "the slowest kind of choice among 10,000 exits with labels",
+        face: Face::Forward,
+        load: Load::Example(Example::Choose),
+        measure: Measure::CallTime,
+        saturates: false,
+        rivals: &[],
+        targets: &[Target::AtMost(2000.0)],
+    },
+    Scenario {
+        name: "lists-1m",
+        title: "a list of a million domains, the slowest kind of look-up",
+        face: Face::Forward,
+        load: Load::Example(Example::ListLookup),
+        measure: Measure::CallTime,
+        saturates: false,
+        rivals: &[],
+        targets: &[Target::AtMost(1000.0)],
+    },
+    Scenario {
+        name: "lists-1m-memory",
+        title: "a list of a million domains, what it holds",
+        face: Face::Forward,
+        load: Load::Example(Example::ListLookup),
+        measure: Measure::TableMemory,
+        saturates: false,
+        rivals: &[],
+        targets: &[Target::AtMost(60.0)],
+    },
 ];
 
 impl Scenario {
@@ -329,7 +436,8 @@ impl Measure {
             Self::CpuPerRequest => "µs/req",
             Self::CpuPerGigabyte => "s/GB",
             Self::MemoryPerConnection => "KiB",
-            Self::Memory => "MiB",
+            Self::Memory | Self::TableMemory => "MiB",
+            Self::CallTime => "ns",
             Self::P99 => "µs",
             Self::SlowestReload => "ms",
         }

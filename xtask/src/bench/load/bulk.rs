@@ -4,7 +4,7 @@
 //! for the origin and the client beside a proxy that splices.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -30,6 +30,8 @@ pub enum Way {
     RelayedOnce,
     /// CONNECT to this origin, then GET, over a connection for each transfer.
     Connect(SocketAddr),
+    /// The same with SOCKS5 (RFC 1928).
+    Socks(SocketAddrV4),
 }
 
 /// Transfers for `length`; a unit is a byte of body.
@@ -68,6 +70,10 @@ struct Transfer {
 
 /// What a transfer waits for.
 enum Stage {
+    /// The method that a SOCKS server chooses, and then its reply.
+    Method(Vec<u8>),
+    /// That reply.
+    Reply(Vec<u8>),
     /// The answer to CONNECT.
     Tunnel(Vec<u8>),
     /// The head of the answer to GET.
@@ -108,6 +114,11 @@ impl Client {
                 stream.write_all(head.as_bytes())?;
                 Stage::Tunnel(Vec::new())
             }
+            Way::Socks(_) => {
+                // One method: no password.
+                stream.write_all(&[5, 1, 0])?;
+                Stage::Method(Vec::new())
+            }
         };
         stream.set_nonblocking(true)?;
         self.poller.add(&stream, token, Interest::Read)?;
@@ -118,6 +129,7 @@ impl Client {
     fn ask(&self, stream: &mut TcpStream) -> Result {
         let host = match self.way {
             Way::Connect(origin) => origin,
+            Way::Socks(origin) => origin.into(),
             Way::Relayed | Way::RelayedOnce => self.address,
         };
         let head = format!("GET /10m HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
@@ -130,6 +142,9 @@ impl Client {
             Stage::Body { left, .. } => {
                 (usize::try_from(*left).unwrap_or(DISCARD).min(DISCARD), RecvFlags::TRUNC)
             }
+            // What follows these is not to be taken with them.
+            Stage::Method(taken) => (2 - taken.len(), RecvFlags::empty()),
+            Stage::Reply(taken) => (10 - taken.len(), RecvFlags::empty()),
             Stage::Tunnel(_) | Stage::Head(_) => (4096, RecvFlags::empty()),
         };
         let read = match recv(&transfer.stream, &mut self.scratch[..limit], flags) {
@@ -139,6 +154,28 @@ impl Client {
             Err(error) => return Err(error.into()),
         };
         match &mut transfer.stage {
+            Stage::Method(taken) => {
+                taken.extend_from_slice(&self.scratch[..read]);
+                if let (2, Way::Socks(origin)) = (taken.len(), self.way) {
+                    let mut request = vec![5, 1, 0, 1];
+                    request.extend(origin.ip().octets());
+                    request.extend(origin.port().to_be_bytes());
+                    transfer.stream.write_all(&request)?;
+                    transfer.stage = Stage::Reply(Vec::new());
+                }
+                Ok(false)
+            }
+            Stage::Reply(taken) => {
+                taken.extend_from_slice(&self.scratch[..read]);
+                if taken.len() == 10 {
+                    if taken[..2] != [5, 0] {
+                        return Err(format!("SOCKS was answered {}", taken[1]).into());
+                    }
+                    self.ask(&mut transfer.stream)?;
+                    transfer.stage = Stage::Head(Vec::new());
+                }
+                Ok(false)
+            }
             Stage::Tunnel(head) => {
                 head.extend_from_slice(&self.scratch[..read]);
                 if let Some(answer) = Head::parse(head)? {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Child;
 use std::thread::sleep;
@@ -17,6 +17,8 @@ use crate::bench::proxy::Proxy;
 const CONNECT: Duration = Duration::from_secs(4);
 /// Over which the first requests are spread.
 const SPREAD: Duration = Duration::from_secs(3);
+/// Connections of a warm-up.
+const FEW: u32 = 16;
 /// For the last answers, and for what a proxy frees late.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -51,6 +53,29 @@ pub fn measure(proxy: &Proxy, tls: bool, connections: u32, dir: &Path) -> Result
     Ok(after.saturating_sub(before) as f64 / f64::from(connections))
 }
 
+/// Resident KiB that each of `connections` connections adds to `proxy`, which has been warmed up
+/// with a few. `open` makes one and uses it.
+///
+/// # Errors
+/// One did not come about, or did not stay.
+pub(super) fn hold(
+    proxy: &Proxy,
+    connections: u32,
+    what: &str,
+    open: impl Fn() -> Result<TcpStream>,
+) -> Result<f64> {
+    let all = |count: u32| -> Result<Vec<TcpStream>> { (0..count).map(|_| open()).collect() };
+    drop(all(FEW)?);
+    wait_for(|| Ok(established(proxy.address)? == 0), "the connections of the warm-up to end")?;
+    let before = settled(&proxy.server)?;
+    let sockets = all(connections)?;
+    let after = settled(&proxy.server)?;
+    let there = || Ok(established(proxy.address)? == connections);
+    wait_for(there, &format!("all {what} to be there still"))?;
+    drop(sockets);
+    Ok(after.saturating_sub(before) as f64 / f64::from(connections))
+}
+
 /// The holder of the connections; ended when dropped.
 struct Holder(Child);
 
@@ -66,7 +91,7 @@ impl Drop for Holder {
 }
 
 /// Resident memory once it has stopped to change, KiB.
-pub(super) fn settled(server: &Server) -> Result<u64> {
+fn settled(server: &Server) -> Result<u64> {
     let mut last = server.resident_kib()?;
     wait_for(
         || {
@@ -80,7 +105,7 @@ pub(super) fn settled(server: &Server) -> Result<u64> {
 
 /// Looks again and again: neither the kernel's tables nor a foreign process's memory tell
 /// when they change.
-pub(super) fn wait_for(mut there: impl FnMut() -> Result<bool>, what: &str) -> Result {
+fn wait_for(mut there: impl FnMut() -> Result<bool>, what: &str) -> Result {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !there()? {
         if Instant::now() > deadline {
@@ -92,7 +117,7 @@ pub(super) fn wait_for(mut there: impl FnMut() -> Result<bool>, what: &str) -> R
 }
 
 /// Connections of `address`, an IPv4 one, as the server sees them.
-pub(super) fn established(address: SocketAddr) -> Result<u32> {
+fn established(address: SocketAddr) -> Result<u32> {
     const ESTABLISHED: &str = "01";
     let SocketAddr::V4(v4) = address else { return Err("not an IPv4 address".into()) };
     // proc(5): the address in hexadecimal, in the byte order of the machine.

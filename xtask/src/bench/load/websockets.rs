@@ -4,14 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::idle::{established, settled, wait_for};
+use super::idle;
 use crate::Result;
 use crate::bench::proxy::Proxy;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of the warm-up.
-const FEW: u32 = 16;
 /// The text message `hello`, masked (RFC 6455 §5.7).
 const MESSAGE: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 /// The same from the other side, where it is not masked.
@@ -23,18 +21,7 @@ const ANSWER: &[u8] = b"\x81\x05hello";
 /// # Errors
 /// A WebSocket did not come about, or did not stay.
 pub fn measure(proxy: &Proxy, connections: u32) -> Result<f64> {
-    let open = |count: u32| -> Result<Vec<TcpStream>> {
-        (0..count).map(|_| open(proxy.address)).collect()
-    };
-    drop(open(FEW)?);
-    wait_for(|| Ok(established(proxy.address)? == 0), "the connections of the warm-up to end")?;
-    let before = settled(&proxy.server)?;
-    let sockets = open(connections)?;
-    let after = settled(&proxy.server)?;
-    let what = "all WebSockets to be there still";
-    wait_for(|| Ok(established(proxy.address)? == connections), what)?;
-    drop(sockets);
-    Ok(after.saturating_sub(before) as f64 / f64::from(connections))
+    idle::hold(proxy, connections, "WebSockets", || open(proxy.address))
 }
 
 /// A WebSocket on which a message went each way.

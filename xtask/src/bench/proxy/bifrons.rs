@@ -5,8 +5,8 @@ use std::process::Command;
 
 use super::{Face, Place};
 use crate::Result;
-use crate::bench::load::route;
-use crate::bench::scenario::UPSTREAMS;
+use crate::bench::load::{PASSWORD, route, user};
+use crate::bench::scenario::{UPSTREAMS, USERS};
 
 /// The name of the configuration file.
 pub const CONFIGURATION: &str = "bifrons.kdl";
@@ -53,10 +53,40 @@ fn face(place: &Place<'_>, routes: usize) -> String {
             "site \"http://{listen}\" {{\n    to{servers} {{\n        \
              balance \"least-requests\"\n    }}\n}}\n"
         ),
+        Face::ForwardUsers => users(place),
         Face::ManyRoutes => many_routes(place, &servers, routes),
         // Loopback is closed to the forward face unless a rule opens it.
-        Face::Forward => format!("forward \"{listen}\" {{\n    allow \"127.0.0.0/8\"\n}}\n"),
+        Face::Forward | Face::Socks => {
+            format!("forward \"{listen}\" {{\n    allow \"127.0.0.0/8\"\n}}\n")
+        }
     }
+}
+
+/// Users with quotas for the day and the month, of whom each may do less than all, and rules of all
+/// kinds before the one that lets the requests through.
+fn users(place: &Place<'_>) -> String {
+    let mut text = format!("state \"{}\"\nusers \"crowd\" {{\n", place.dir.display());
+    for number in 0..USERS {
+        let _ = writeln!(
+            text,
+            "    user \"{}\" password=\"{PASSWORD}\" connections=64 requests=\"100000/s\" \
+             quota=\"{}TiB/month\" {{ quota \"1TiB/day\" }}",
+            user(number),
+            number + 1
+        );
+    }
+    let _ = writeln!(text, "}}\nforward \"{}\" {{\n    auth users=\"crowd\"", place.listen);
+    for number in 0..10 {
+        let _ = writeln!(text, "    deny \"*.ads-{number}.example\"");
+        let _ = writeln!(text, "    deny regex=\"^track{number}[0-9]+\\\\.\"");
+        let _ = writeln!(text, "    deny \"203.0.113.{number}\"");
+        let _ = writeln!(
+            text,
+            "    deny \"*.shop-{number}.example\" method=\"POST\" user=\"user{number}\""
+        );
+    }
+    text.push_str("    allow \"127.0.0.0/8\"\n}\n");
+    text
 }
 
 fn many_routes(place: &Place<'_>, servers: &str, routes: usize) -> String {

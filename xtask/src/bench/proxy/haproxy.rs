@@ -28,6 +28,7 @@ pub fn command(place: &Place<'_>, splice: Splice) -> Result<Command> {
     let Place { bed, listen, admin, .. } = place;
     let dir = place.dir.display();
     let (mode, log) = match place.face {
+        Face::ForwardUsers | Face::Socks => return Err("HAProxy is no forward proxy".into()),
         Face::Forward => ("tcp", "option tcplog"),
         _ => ("http", "option httplog\n  option forwardfor\n  http-reuse always"),
     };

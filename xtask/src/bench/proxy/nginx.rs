@@ -8,7 +8,7 @@ use crate::Result;
 
 /// Writes the configuration and gives the command that serves it.
 pub fn command(place: &Place<'_>) -> Result<Command> {
-    if place.face == Face::Forward {
+    if matches!(place.face, Face::Forward | Face::ForwardUsers | Face::Socks) {
         return Err("nginx is no forward proxy".into());
     }
     let Place { bed, listen, admin, .. } = place;

@@ -9,7 +9,7 @@ use crate::Result;
 
 /// Writes the configuration and gives the command that serves it.
 pub fn command(place: &Place<'_>) -> Result<Command> {
-    if place.face != Face::Forward {
+    if !matches!(place.face, Face::Forward | Face::ForwardUsers) {
         return Err("Squid is measured as a forward proxy only".into());
     }
     let Place { bed, listen, .. } = place;
