@@ -199,7 +199,7 @@ fn eventually(what: &str, mut there: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + PATIENCE;
     while let Err(why) = there() {
         assert!(Instant::now() < deadline, "waited too long for {what}: {why}");
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100)); // sleep: nothing tells when these change, see above
     }
 }
 
