@@ -120,7 +120,7 @@ impl Gateway {
         eventually("nothing to be under way", || {
             // Again and again: what was cut off is asked for again by another exit.
             world.hang_up();
-            let metrics = self.metrics();
+            let metrics = self.get("/metrics");
             for name in
                 ["bifrons_requests_in_flight", "bifrons_tunnels_open", "bifrons_connections_open"]
             {
@@ -135,6 +135,16 @@ impl Gateway {
                     return Err(format!("{name} is {sum}; {:?} is held", self.server.held()));
                 }
             }
+            for what in ["exits", "sessions"] {
+                let told = self.get(&format!("/api/v1/{what}"));
+                let (_, listed) = told.split_once("\r\n\r\n").expect("an answer");
+                let counts = listed.split("\"under_way\":").skip(1);
+                // Sessions may all have ended.
+                assert!(what == "sessions" || counts.clone().count() > 0, "{told}");
+                if counts.clone().any(|count| !count.trim_start().starts_with('0')) {
+                    return Err(format!("{what} have something under way: {listed}"));
+                }
+            }
             let held = self.server.held();
             // The connection that has just asked for the metrics may still be there.
             if held.sockets > fresh.sockets || held.files > fresh.files {
@@ -146,8 +156,9 @@ impl Gateway {
         assert!(pipes <= fresh.pipes + PIPES_KEPT, "{pipes} ends of pipes");
     }
 
-    fn metrics(&self) -> String {
-        http(self.admin, &format!("GET /metrics HTTP/1.1\r\nHost: {}", self.admin))
+    /// What the admin listener answers.
+    fn get(&self, path: &str) -> String {
+        http(self.admin, &format!("GET {path} HTTP/1.1\r\nHost: {}", self.admin))
     }
 
     /// Users and exits may have as many connections as before, and not one more.
