@@ -41,7 +41,8 @@ const CAPACITY: usize = 1024;
 /// is held back, for half a second first and twice as long each time, up to 8 s. That is so for a
 /// client whatever names it shows, and for a name whatever clients show it. A client is not
 /// listened to for a while after 50 failures; a name always is, for else anybody could shut its
-/// owner out. Whoever is let in begins anew: the client, and the name.
+/// owner out. Whoever is let in begins anew: the name, and the client if it has failed under that
+/// name only. Else whoever has one account could guess at all others for as long as it likes.
 ///
 /// Of IPv6 a client is a network of 64 bits. Names are kept as keyed hashes. Both tables are
 /// bounded, and names, which an attacker can make up, take nothing from clients.
@@ -117,8 +118,9 @@ impl Attempts {
     pub fn failed(&self, client: IpAddr, name: &[u8], now: Instant) -> Duration {
         let now = self.millis(now);
         self.failures.fetch_add(1, Ordering::Relaxed);
-        let of_client = self.clients.count(self.client(client), now, true);
-        let of_name = self.names.count(self.hasher.hash_one(name), now, false);
+        let name = self.hasher.hash_one(name);
+        let of_client = self.clients.count(self.client(client), name, now, true);
+        let of_name = self.names.count(name, name, now, false);
         let delay = delay(of_client.max(of_name));
         if delay > Duration::ZERO {
             self.delayed.fetch_add(1, Ordering::Relaxed);
@@ -131,8 +133,9 @@ impl Attempts {
         if self.failures.load(Ordering::Relaxed) == 0 {
             return;
         }
-        self.clients.forget(self.client(client));
-        self.names.forget(self.hasher.hash_one(name));
+        let name = self.hasher.hash_one(name);
+        self.clients.forget(self.client(client), name);
+        self.names.forget(name, name);
     }
 
     /// What was counted.
@@ -182,25 +185,34 @@ struct Failures {
     current: u32,
     previous: u32,
     shut_until: u64,
+    /// The name that was shown each time, hashed; [`SEVERAL`], if there were others.
+    name: u64,
 }
+
+/// In place of a name: more than one. A name that has this hash is not forgiven.
+const SEVERAL: u64 = u64::MAX;
 
 const WINDOW_MS: u64 = WINDOW.as_millis() as u64;
 
 impl Table {
     /// One more failure; how many there are lately.
-    fn count(&self, key: u64, now: u64, shuts_out: bool) -> u32 {
+    fn count(&self, key: u64, name: u64, now: u64, shuts_out: bool) -> u32 {
         let mut shard = self.lock(key);
         if shard.len() >= CAPACITY && !shard.contains_key(&key) {
             make_room(&mut shard, now);
         }
-        let entry = shard.entry(key).or_insert(Failures { began: now, ..Failures::default() });
+        let first = Failures { began: now, name, ..Failures::default() };
+        let entry = shard.entry(key).or_insert(first);
         entry.move_to(now);
+        if entry.name != name {
+            entry.name = if entry.lately(now) == 0 { name } else { SEVERAL };
+        }
         entry.current = entry.current.saturating_add(1);
         let lately = entry.lately(now);
         if shuts_out && lately >= MOST {
             // What was counted is paid for with the time.
             let shut_until = now + SHUT_OUT.as_millis() as u64;
-            *entry = Failures { began: now, current: FREE, previous: 0, shut_until };
+            *entry = Failures { began: now, current: FREE, previous: 0, shut_until, name: SEVERAL };
         }
         lately
     }
@@ -209,8 +221,12 @@ impl Table {
         self.lock(key).get(&key).map(read)
     }
 
-    fn forget(&self, key: u64) {
-        self.lock(key).remove(&key);
+    /// Forgets what failed under this name, and no other.
+    fn forget(&self, key: u64, name: u64) {
+        let mut shard = self.lock(key);
+        if shard.get(&key).is_some_and(|entry| entry.name == name && name != SEVERAL) {
+            shard.remove(&key);
+        }
     }
 
     fn lock(&self, key: u64) -> std::sync::MutexGuard<'_, HashMap<u64, Failures, RandomState>> {
@@ -334,6 +350,20 @@ mod tests {
         }
         clock.attempts.succeeded("192.0.2.1".parse().unwrap(), b"alice");
         assert_eq!(clock.fail("192.0.2.1", "alice"), 0);
+    }
+
+    #[test]
+    fn who_has_one_account_does_not_guess_at_others_for_free() {
+        let clock = Clock::new();
+        let client = "192.0.2.1".parse().unwrap();
+        for round in 0..49 {
+            assert!(clock.admits("192.0.2.1"), "{round}");
+            let _ = clock.fail("192.0.2.1", &format!("victim-{round}"));
+            clock.attempts.succeeded(client, b"mallory");
+        }
+        assert_eq!(clock.fail("192.0.2.1", "victim"), 8000);
+        clock.attempts.succeeded(client, b"mallory");
+        assert!(!clock.admits("192.0.2.1"));
     }
 
     #[test]
