@@ -266,6 +266,9 @@ impl Account {
         if books.limits.expires.is_some_and(|expires| now.unix >= expires) {
             return Err(Short::Over(Denied::Expired));
         }
+        if !books.limits.allows_time(now.unix) {
+            return Err(Short::Over(Denied::Hours));
+        }
         let want = want.min(MOST);
         let Some(rate) = &books.limits.bandwidth else {
             return self.reserve_quota(books, now.unix, want, price);

@@ -123,6 +123,7 @@ impl Limits {
     pub fn bounds_streams(&self) -> bool {
         self.bandwidth.is_some()
             || self.expires.is_some()
+            || self.hours.is_some()
             || self.quota != PerPeriod::NONE
             || self.budget != PerPeriod::NONE
     }

@@ -277,6 +277,10 @@ fn hours_and_the_end_of_an_account() {
     let hours = Arc::new(Limits::build(&config, &Zone::utc()));
     let account = accounts.account("staff", "bob", &hours, at(start, 0.0));
     assert_eq!(account.admit(at(start, 3599.0)), Ok(()));
+    // What has begun ends with them too.
+    let meter = account.meter(at(start, 0.0), "home", None, "a.example");
+    assert_eq!(meter.grant(at(start, 3599.0), 1), Granted::Now(1));
+    assert_eq!(meter.grant(at(start, 3600.0), 1), Granted::Stop(Denied::Hours));
     assert_eq!(account.admit(at(start, 3600.0)), Err(Denied::Hours));
 }
 
