@@ -274,6 +274,7 @@ pub(super) async fn leave(
     let refused = || Failure::with(Kind::Denied, "not through the exits of this listener");
     let aimed = Aimed { host, port, entry: Entry::Socks };
     let Some(pool) = leave::pool_of(face, face.config.exit)? else {
+        leave::straight_is_allowed(x)?;
         leave::begin_metering(x, None, &aimed);
         return Ok(Source::default());
     };

@@ -18,7 +18,7 @@ use egress::{
 use message::{FieldId, Host};
 use net::address::{AddressFilter, Refusal};
 use net::dial::DialError;
-use policy::{Admission, Asked, Entry, HostRef, Reason, RuleSet, Targets, Timestamp};
+use policy::{Admission, Asked, Entry, HostRef, Reason, RuleSet, Timestamp};
 use tls::Io;
 use upstream::Connection;
 
@@ -37,15 +37,21 @@ pub(crate) struct Aimed<'h> {
 
 /// What an address has to pass before it is connected to.
 struct Filter<'a> {
-    targets: &'a Targets,
+    face: &'a Forward,
     asked: Asked<'a>,
+    /// The way by which it is going to be reached. A name may have addresses of which the rules
+    /// say that others lead to them. `None`: the way of the tunnel that it is inside of.
+    way: Option<WayOut>,
 }
 
 impl AddressFilter for Filter<'_> {
     fn check(&self, address: SocketAddr) -> Result<(), Refusal> {
-        match self.targets.check(&self.asked, address) {
-            Ok(_) => Ok(()),
-            Err(reason) => Err(Refusal { reason: reason.as_str() }),
+        let passed = self.face.targets.check(&self.asked, address);
+        let passed = passed.map_err(|reason| Refusal { reason: reason.as_str() })?;
+        let way = self.face.targets.way_out(&passed).unwrap_or(self.face.config.exit);
+        match self.way.is_none_or(|chosen| chosen == way) {
+            true => Ok(()),
+            false => Err(Refusal { reason: "another_exit" }),
         }
     }
 }
@@ -131,13 +137,13 @@ pub(crate) async fn connect(
     tried: &mut Vec<ExitKey>,
 ) -> Result<Connection, Failure> {
     let Some(pool) = pool_of(face, way)? else {
-        let connection = straight(x, face, aimed).await?;
+        let connection = straight(x, face, aimed, Some(way)).await?;
         begin_metering(x, None, aimed);
         return Ok(connection);
     };
     loop {
         let lease = choose(x, pool, aimed, tried).await?;
-        match by_exit(x, face, aimed, &lease, Purpose::Tunnel).await {
+        match by_exit(x, face, aimed, &lease, (Purpose::Tunnel, Some(way))).await {
             Ok(connection) => {
                 begin_metering(x, Some(Rc::new(lease)), aimed);
                 return Ok(connection);
@@ -200,13 +206,17 @@ pub(crate) async fn way_out(
     aimed: &Aimed<'_>,
 ) -> Result<WayOut, Failure> {
     let way = way_by_rules(x, face, aimed).await?;
-    if way == WayOut::Direct
-        && let Some(guest) = &x.guest
-    {
-        let limits = guest.account.as_ref().map(|account| account.limits());
-        may_go_straight(&guest.wish, limits.as_deref())?;
+    if way == WayOut::Direct {
+        straight_is_allowed(x)?;
     }
     Ok(way)
+}
+
+/// Whether whoever asks may leave by no exit at all.
+pub(crate) fn straight_is_allowed(x: &Exchange<'_>) -> Result<(), Failure> {
+    let Some(guest) = &x.guest else { return Ok(()) };
+    let limits = guest.account.as_ref().map(|account| account.limits());
+    may_go_straight(&guest.wish, limits.as_deref())
 }
 
 /// Whether somebody may leave by no exit at all: whoever wishes for one, or may have certain ones
@@ -268,11 +278,12 @@ async fn straight(
     x: &mut Exchange<'_>,
     face: &Forward,
     aimed: &Aimed<'_>,
+    way: Option<WayOut>,
 ) -> Result<Connection, Failure> {
     let timeout = face.config.timeouts.connect;
     let started = Instant::now();
     let outcome = {
-        let filter = Filter { targets: &face.targets, asked: aimed.asked(x) };
+        let filter = Filter { face, asked: aimed.asked(x), way };
         let exit = Exit::default();
         exit.reach(&x.core.resolver, aimed.host, aimed.port, &filter, timeout).await
     };
@@ -307,11 +318,11 @@ pub(crate) async fn by_exit(
     face: &Forward,
     aimed: &Aimed<'_>,
     lease: &ExitLease,
-    purpose: Purpose,
+    (purpose, way): (Purpose, Option<WayOut>),
 ) -> Result<Connection, Failure> {
     let started = Instant::now();
     let outcome = {
-        let filter = Filter { targets: &face.targets, asked: aimed.asked(x) };
+        let filter = Filter { face, asked: aimed.asked(x), way };
         let config = lease.pool_config();
         let wished = x.guest.as_ref().and_then(|guest| guest.wish.resolve).or(config.resolve);
         let via = Via {
@@ -498,10 +509,28 @@ pub(crate) async fn connect_chosen(
     x: &mut Exchange<'_>,
     face: &Forward,
     aimed: &Aimed<'_>,
-    purpose: Purpose,
+    (purpose, way): (Purpose, Option<WayOut>),
 ) -> Result<Connection, Failure> {
     match x.guest.as_ref().and_then(|guest| guest.lease.clone()) {
-        None => straight(x, face, aimed).await,
-        Some(lease) => by_exit(x, face, aimed, &lease, purpose).await,
+        None => straight(x, face, aimed, way).await,
+        Some(lease) => by_exit(x, face, aimed, &lease, (purpose, way)).await,
     }
+}
+
+/// Whether a connection that is kept may carry this request too. Another one was let through to
+/// its address, and rules tell requests apart: by method, by user agent, by the hour.
+pub(crate) fn may_reuse(
+    x: &Exchange<'_>,
+    face: &Forward,
+    aimed: &Aimed<'_>,
+    way: Option<WayOut>,
+    server: SocketAddr,
+) -> bool {
+    let lease = x.guest.as_ref().and_then(|guest| guest.lease.as_ref());
+    if lease.is_some_and(|lease| !lease.way().is_direct()) {
+        // It is the address of a parent.
+        return true;
+    }
+    let server = SocketAddr::new(net::canonical(server.ip()), aimed.port);
+    Filter { face, asked: aimed.asked(x), way }.check(server).is_ok()
 }

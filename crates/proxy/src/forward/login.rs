@@ -164,7 +164,10 @@ pub(crate) async fn log_in(
         Check::Refused => None,
         Check::Work(job) => crate::gate::work(x.core, job).await,
         Check::Unknown => {
-            let Some(callout) = &crowd.callout else {
+            // In Basic credentials, which the server is shown, a colon ends the name (RFC 7617 §2):
+            // SOCKS could name by it somebody else than the server judges.
+            let is_sayable = !login.user.contains(|char: char| char == ':' || char.is_control());
+            let Some(callout) = crowd.callout.as_ref().filter(|_| is_sayable) else {
                 return Err(wrong(x, Some(login.user)).await);
             };
             let asked = callout::ask(x, callout, &login.user, &login.password).await;

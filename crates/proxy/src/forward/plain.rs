@@ -69,6 +69,8 @@ pub(crate) fn origin_key(
 /// What is settled before the first attempt.
 struct Plan<'b> {
     aimed: Aimed<'b>,
+    /// `None`: that of the tunnel which it came inside of.
+    way: Option<WayOut>,
     upgrade: bool,
 }
 
@@ -91,12 +93,12 @@ impl<'a> Plain<'a, '_> {
         let way = match self.inside {
             Some(_) => {
                 leave::admit(self.face, &aimed.asked(x))?;
-                WayOut::Direct
+                None
             }
-            None => leave::way_out(x, self.face, &aimed).await?,
+            None => Some(leave::way_out(x, self.face, &aimed).await?),
         };
-        let plan = Plan { aimed, upgrade: self.prepare(x) };
-        match leave::pool_of(self.face, way)? {
+        let plan = Plan { aimed, way, upgrade: self.prepare(x) };
+        match leave::pool_of(self.face, way.unwrap_or(WayOut::Direct))? {
             None => self.as_it_is(x, &plan).await,
             Some(pool) => self.by_pool(x, &plan, pool).await,
         }
@@ -150,7 +152,8 @@ impl<'a> Plain<'a, '_> {
         key: &OriginKey,
         rivals: Option<Rivals<'_>>,
     ) -> Result<(), Failure> {
-        if let Some(connection) = x.core.origins.take(key) {
+        let kept = x.core.origins.take(key);
+        if let Some(connection) = kept.filter(|kept| self.may_reuse(x, plan, kept)) {
             x.core.counters.upstream_reused.inc();
             x.record.attempts = x.record.attempts.saturating_add(1);
             match self.attempt(x, connection, key, plan, rivals).await {
@@ -165,22 +168,26 @@ impl<'a> Plain<'a, '_> {
                 done => return done,
             }
         }
-        let connection = self.connect(x, &plan.aimed).await?;
+        let connection = self.connect(x, plan).await?;
         self.attempt(x, connection, key, plan, rivals).await
     }
 
+    fn may_reuse(&self, x: &Exchange<'a>, plan: &Plan<'_>, kept: &Connection) -> bool {
+        let reached = self.inside.map(Inside::reached);
+        let aimed = Aimed { host: reached.as_ref().unwrap_or(plan.aimed.host), ..plan.aimed };
+        leave::may_reuse(x, self.face, &aimed, plan.way, kept.server)
+    }
+
     /// A new connection to the origin.
-    async fn connect(
-        &self,
-        x: &mut Exchange<'a>,
-        aimed: &Aimed<'_>,
-    ) -> Result<Connection, Failure> {
+    async fn connect(&self, x: &mut Exchange<'a>, plan: &Plan<'_>) -> Result<Connection, Failure> {
+        let (aimed, way) = (&plan.aimed, plan.way);
         let Some(inside) = self.inside else {
-            return leave::connect_chosen(x, self.face, aimed, Purpose::Http).await;
+            return leave::connect_chosen(x, self.face, aimed, (Purpose::Http, way)).await;
         };
         let reached = inside.reached();
         let aimed = Aimed { host: &reached, ..*aimed };
-        let connection = leave::connect_chosen(x, self.face, &aimed, Purpose::Tunnel).await?;
+        let to = (Purpose::Tunnel, way);
+        let connection = leave::connect_chosen(x, self.face, &aimed, to).await?;
         let secured = Box::pin(intercept::secure(x, self.face, inside, connection)).await;
         secured.inspect_err(|failure| inside.blame_exit(x, failure))
     }
@@ -195,6 +202,8 @@ impl<'a> Plain<'a, '_> {
     ) -> Result<(), Failure> {
         x.record.server = Some(connection.server);
         let handshake = Handshake::of(&x.request.fields);
+        // What is not idempotent is made once, whatever comes of it (RFC 9110 §9.2.2).
+        let rivals = rivals.filter(|_| x.request.method.is_idempotent());
         let verdict = ExitVerdict::of(x, rivals);
         let terms = Terms {
             max_body: self.face.max_body,
@@ -217,8 +226,7 @@ impl<'a> Plain<'a, '_> {
         let by_parent = connection.absolute.is_some();
         let edit = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
             if by_parent && head.status == 407 {
-                // It is we who have no good credentials for the parent.
-                return Err(Failure::with(Kind::ExitFailed, "it asks for other credentials"));
+                return Err(refused_by_parent(x));
             }
             if let Some(verdict) = &verdict {
                 verdict.note(head);
@@ -362,6 +370,15 @@ impl<'a> Plain<'a, '_> {
             head.fields.push(name.as_bytes(), &[value.as_bytes()]);
         }
     }
+}
+
+/// A parent that asks for other credentials than ours: those are no business of the client, who
+/// would take the challenge for one of its own. That the exit is ill is for its measurement to
+/// say: it may be the target that answers so.
+fn refused_by_parent(x: &Exchange<'_>) -> Failure {
+    let failure = Failure::with(Kind::ExitFailed, "it asks for other credentials");
+    let is_whole = x.body == BodyLength::None;
+    failure.retry(if is_whole { Retry::Unseen } else { Retry::Never })
 }
 
 /// Whether another exit may do better, and the request may be made again.
