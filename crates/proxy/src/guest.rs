@@ -1,6 +1,6 @@
 //! Who asks on the forward face, what it wishes of its exit, and by which it leaves.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,14 +28,46 @@ pub(crate) struct Guest {
     pub(crate) lease: Option<Rc<ExitLease>>,
 }
 
-/// The exit of a client's connection, made for those that keep one: others have no room for it.
+/// What is remembered of a client's connection, made for those that need it: others have no room
+/// for it.
 #[derive(Debug, Default)]
-pub(crate) struct Mark(OnceCell<Box<ConnectionMark>>);
+pub(crate) struct Mark(OnceCell<Box<Marked>>);
+
+#[derive(Debug, Default)]
+struct Marked {
+    /// Its exits, and its number.
+    exits: ConnectionMark,
+    /// It shares no connection to an origin with other clients.
+    alone: Cell<bool>,
+}
 
 impl Mark {
     pub(crate) fn get(&self) -> &ConnectionMark {
-        self.0.get_or_init(|| Box::new(ConnectionMark::new()))
+        &self.0.get_or_init(Box::default).exits
     }
+
+    /// From now on it shares no connection to an origin with other clients: whoever logs in by
+    /// NTLM or Negotiate (RFC 4559 §6) does so for the whole connection.
+    pub(crate) fn keep_alone(&self) {
+        self.0.get_or_init(Box::default).alone.set(true);
+    }
+
+    /// Its number, if it shares none.
+    pub(crate) fn alone(&self) -> Option<u64> {
+        self.0.get().filter(|marked| marked.alone.get()).map(|marked| marked.exits.id())
+    }
+}
+
+/// Whether one of several challenges, which may have parameters, is of such a scheme.
+pub(crate) fn asks_for_connection(challenges: &[u8]) -> bool {
+    challenges.split(|byte| *byte == b',').any(is_for_connections)
+}
+
+/// Whether credentials or a challenge are of a scheme that is about a whole connection.
+pub(crate) fn is_for_connections(value: &[u8]) -> bool {
+    let scheme = value.trim_ascii_start().split(|byte| matches!(byte, b' ' | b',')).next();
+    let schemes: [&[u8]; 2] = [b"ntlm", b"negotiate"];
+    scheme.is_some_and(|scheme| schemes.iter().any(|known| scheme.eq_ignore_ascii_case(known)))
 }
 
 impl Guest {

@@ -195,6 +195,43 @@ fn a_colon_makes_no_other_user_of_the_one_that_a_callout_knows() {
 }
 
 #[test]
+fn who_logs_in_on_a_connection_does_so_for_nobody_else() {
+    for scheme in ["NTLM", "Negotiate"] {
+        let origin = Origin::serve(move |request| {
+            let status = match request.target().as_str() {
+                "/challenge" => format!("401 No\r\nWWW-Authenticate: Basic, {scheme}"),
+                _ => "200 OK".to_owned(),
+            };
+            format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+        });
+        let proxy = Proxy::start("forward \"127.0.0.1:0\" { allow \"127.0.0.0/8\" }");
+        let authority = origin.address();
+        let ask = |client: &mut Peer, path: &str, more: &str| {
+            client.send(format!(
+                "GET http://{authority}{path} HTTP/1.1\r\nHost: {authority}\r\n{more}\r\n"
+            ));
+            client.recv_response();
+        };
+        let (mut one, mut other, mut third) = (proxy.client(), proxy.client(), proxy.client());
+        ask(&mut one, "/", "");
+        ask(&mut other, "/", "");
+        assert_eq!(origin.connections(), 1, "what says nothing of anybody is shared");
+        ask(&mut one, "/challenge", "");
+        ask(&mut one, "/", "");
+        assert_eq!(origin.connections(), 1, "the one that the challenge came on");
+        ask(&mut other, "/", "");
+        assert_eq!(origin.connections(), 2);
+        // Without being asked to, and on a connection of its own.
+        ask(&mut third, "/", &format!("Authorization: {scheme} AAAA\r\n"));
+        assert_eq!(origin.connections(), 3);
+        ask(&mut other, "/", "");
+        ask(&mut third, "/", "");
+        ask(&mut one, "/", "");
+        assert_eq!(origin.connections(), 3);
+    }
+}
+
+#[test]
 fn datagrams_of_who_may_have_certain_exits_do_not_leave_straight() {
     let proxy = Proxy::start(
         "exits \"world\" { address \"127.0.0.2\" }\n\

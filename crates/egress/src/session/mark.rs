@@ -25,7 +25,9 @@ impl ConnectionMark {
         Self { id: MADE.fetch_add(1, Ordering::Relaxed), pins: RefCell::default() }
     }
 
-    pub(crate) fn id(&self) -> u64 {
+    /// Its number, which no other connection of the process has.
+    #[must_use]
+    pub fn id(&self) -> u64 {
         self.id
     }
 

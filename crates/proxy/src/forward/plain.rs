@@ -17,6 +17,7 @@ use super::verdict::{ExitVerdict, Rivals};
 use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind, Retry};
+use crate::guest::{asks_for_connection, is_for_connections};
 use crate::intercept::{self, Inside};
 use crate::peer::{H1Peer, UpPeer};
 use crate::relay::{self, Outcome, Terms};
@@ -63,6 +64,7 @@ pub(crate) fn origin_key(
         port,
         tls: inside.is_some(),
         address: inside.and_then(|inside| inside.address),
+        client: x.mark.alone(),
     }
 }
 
@@ -97,6 +99,9 @@ impl<'a> Plain<'a, '_> {
             }
             None => Some(leave::way_out(x, self.face, &aimed).await?),
         };
+        if x.request.fields.values(FieldId::Authorization).any(is_for_connections) {
+            x.mark.keep_alone();
+        }
         let plan = Plan { aimed, way, upgrade: self.prepare(x) };
         match leave::pool_of(self.face, way.unwrap_or(WayOut::Direct))? {
             None => self.as_it_is(x, &plan).await,
@@ -231,6 +236,9 @@ impl<'a> Plain<'a, '_> {
             if let Some(verdict) = &verdict {
                 verdict.note(head);
             }
+            if head.fields.values_named(b"www-authenticate").any(asks_for_connection) {
+                x.mark.keep_alone();
+            }
             self.admit_type(x, &plan.aimed, server, head)?;
             self.edit_response(x, head);
             Ok(())
@@ -249,7 +257,8 @@ impl<'a> Plain<'a, '_> {
                 up.release(&x.core.blocks);
                 if reusable {
                     connection.wire = up.wire;
-                    x.core.origins.keep(key, connection);
+                    let key = OriginKey { client: x.mark.alone(), ..key.clone() };
+                    x.core.origins.keep(&key, connection);
                 }
                 Ok(())
             }
