@@ -237,6 +237,10 @@ impl Parameters {
             Some(_) => return Err(DigestError::Algorithm),
         };
         let user = match (self.username, self.extended) {
+            // A tab may stand in a quoted string, but not in a name.
+            (Some(name), None) if name.chars().any(char::is_control) => {
+                return Err(DigestError::Text);
+            }
             (Some(name), None) => name,
             (None, Some(extended)) => in_utf8(&extended).ok_or(DigestError::Text)?,
             (Some(_), Some(_)) => return Err(DigestError::Repeated),

@@ -217,6 +217,7 @@ fn the_reader_is_strict() {
         ("Digest ü=a".to_owned(), DigestError::Malformed),
         (edit("\", realm", "\" realm"), DigestError::Malformed),
         (edit("Mufasa", "Mu\u{1}fasa"), DigestError::Text),
+        (edit("Mufasa", "Mu\tfasa"), DigestError::Text),
         (edit("nc=00000001", "nc=1"), DigestError::Count),
         (edit("nc=00000001", "nc=00000000"), DigestError::Count),
         (edit("nc=00000001", "nc=\"+0000001\""), DigestError::Count),
