@@ -18,7 +18,7 @@ use egress::{
 use message::{FieldId, Host};
 use net::address::{AddressFilter, Refusal};
 use net::dial::DialError;
-use policy::{Admission, Asked, Entry, HostRef, Reason, RuleSet, Timestamp};
+use policy::{Admission, Asked, Entry, HostRef, Passed, Reason, RuleSet, Timestamp};
 use tls::Io;
 use upstream::Connection;
 
@@ -48,7 +48,7 @@ impl AddressFilter for Filter<'_> {
     fn check(&self, address: SocketAddr) -> Result<(), Refusal> {
         let passed = self.face.targets.check(&self.asked, address);
         let passed = passed.map_err(|reason| Refusal { reason: reason.as_str() })?;
-        let way = self.face.targets.way_out(&passed).unwrap_or(self.face.config.exit);
+        let way = way_of(self.face, &passed);
         match self.way.is_none_or(|chosen| chosen == way) {
             true => Ok(()),
             false => Err(Refusal { reason: "another_exit" }),
@@ -88,7 +88,12 @@ pub(crate) fn check_way(
     address: SocketAddr,
 ) -> Result<WayOut, Failure> {
     let passed = face.targets.check(asked, address).map_err(of_reason)?;
-    Ok(face.targets.way_out(&passed).unwrap_or(face.config.exit))
+    Ok(way_of(face, &passed))
+}
+
+/// The way of what the rules let through: that of the rule, or else that of the listener.
+fn way_of(face: &Forward, passed: &Passed) -> WayOut {
+    face.targets.way_out(passed).unwrap_or(face.config.exit)
 }
 
 pub(crate) fn host_ref<'h>(host: &'h Host<'_>) -> HostRef<'h> {
@@ -244,12 +249,11 @@ async fn way_by_rules(
 ) -> Result<WayOut, Failure> {
     let asked = aimed.asked(x);
     admit(face, &asked)?;
-    let way = |passed| face.targets.way_out(&passed).unwrap_or(face.config.exit);
     let name = match aimed.host {
         // It has just been let through.
         Host::Address(ip) => {
             let address = SocketAddr::new(*ip, aimed.port);
-            return face.targets.check(&asked, address).map(way).map_err(of_reason);
+            return check_way(face, &asked, address);
         }
         Host::Name(name) => name,
     };
@@ -259,14 +263,14 @@ async fn way_by_rules(
     if let Ok(by_name) = face.targets.pass_by_name(&asked)
         && !by_name.undecided
     {
-        return Ok(way(by_name.passed));
+        return Ok(way_of(face, &by_name.passed));
     }
     let addresses = x.core.resolver.lookup(name).await;
     let addresses = addresses.map_err(|error| Failure::of_exit(&ExitError::Dns(error)))?;
     let mut refused = Reason::AddressClosed;
     for ip in addresses.iter() {
         match face.targets.check(&asked, SocketAddr::new(*ip, aimed.port)) {
-            Ok(passed) => return Ok(way(passed)),
+            Ok(passed) => return Ok(way_of(face, &passed)),
             Err(reason) => refused = reason,
         }
     }
