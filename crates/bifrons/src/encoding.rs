@@ -1,7 +1,8 @@
 //! Text in the forms of others: URLs, and the string literals of languages and of files.
 
-/// User name or password in a URL (RFC 3986 §3.2.1): everything but what is never special.
-pub(crate) fn userinfo(text: &str) -> String {
+/// A name, a password or a value as a part of a URL (RFC 3986 §2.1): everything is encoded but
+/// what is never special.
+pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {
@@ -57,9 +58,9 @@ mod tests {
 
     #[test]
     fn in_a_url() {
-        let encoded = userinfo(NASTY);
-        assert_eq!(encoded, "%3A%40%25%2F%2B%22%27%24%20%5C%23%C3%A9%F0%9F%98%80");
-        assert_eq!(userinfo("a-b_c.d~9"), "a-b_c.d~9");
+        let shown = encoded(NASTY);
+        assert_eq!(shown, "%3A%40%25%2F%2B%22%27%24%20%5C%23%C3%A9%F0%9F%98%80");
+        assert_eq!(encoded("a-b_c.d~9"), "a-b_c.d~9");
     }
 
     #[test]

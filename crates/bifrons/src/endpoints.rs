@@ -18,7 +18,7 @@ use access::Session;
 pub(crate) use access::{Access, time};
 use offer::Offer;
 
-use crate::encoding::userinfo;
+use crate::encoding::encoded;
 
 pub(crate) const HELP: &str = "\
 With --sticky each address is a session of its own: all that goes through it leaves by the same
@@ -90,7 +90,7 @@ impl Endpoint {
 
     /// `http://name:password@127.0.0.1:3128` (RFC 3986 §3.2.1).
     pub(crate) fn url(&self) -> String {
-        let (name, password) = (userinfo(&self.name), userinfo(&self.password));
+        let (name, password) = (encoded(&self.name), encoded(&self.password));
         format!("{}://{name}:{password}@{}:{}", self.scheme, self.host, self.port)
     }
 

@@ -9,8 +9,9 @@ use miette::Report;
 use serde_json::{Value, json};
 
 use crate::args::Remote;
+use crate::encoding::encoded;
 use crate::endpoints::time;
-use crate::remote::{Admin, encoded, text};
+use crate::remote::{Admin, text};
 
 pub(crate) const EXITS_HELP: &str = "\
   bifrons exits

@@ -12,6 +12,7 @@ use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use serde_json::{Value, json};
 
 use crate::args::{Remote, ServerAction};
+use crate::encoding::encoded;
 use crate::program::{folder, read};
 
 /// Longer than anything takes that can be asked for.
@@ -144,20 +145,6 @@ pub(crate) fn text(value: &Value) -> &str {
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_default()
-}
-
-/// A name in a path or a query (RFC 3986 §2.1).
-pub(crate) fn encoded(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// The admin listener of a server that runs.

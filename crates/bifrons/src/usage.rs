@@ -10,8 +10,9 @@ use miette::{Report, miette};
 use serde_json::{Map, Value};
 
 use crate::args::Remote;
+use crate::encoding::encoded;
 use crate::program::{folder, read};
-use crate::remote::{Admin, encoded};
+use crate::remote::Admin;
 
 pub(crate) const HELP: &str = "\
 It reads the file in the state folder, to which a running server writes twice a second; where the
