@@ -97,6 +97,7 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
         state: only("state").and_then(|item| item.one("folder")),
         geoip: named("geoip").flat_map(|item| item.all("file")).collect(),
         exits: pools,
+        cache: crate::model::CacheStore::default(),
         sites: sites.into_iter().map(|site| site.site).collect(),
         upstreams: context.upstreams,
         users: context.users,

@@ -3,6 +3,7 @@
 //! Every value a later step can still refuse (a file that is missing, a name that does not
 //! exist on this machine) carries the [`Span`] it was written at.
 
+mod cache;
 mod dns;
 mod exits;
 mod forward;
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use cache::{
+    CacheDisk, CacheRules, CacheStore, CodingLevel, Compress, ContentCoding, Decompress, KeyPart,
+};
 pub use dns::{Dns, FamilyPreference, HostsEntry, NameServer, NameServerProtocol};
 pub use exits::{
     BanRule, BanScope, BanSign, ChooseExit, Country, Dialect, Exit, ExitHealth, ExitHop, ExitKind,
@@ -67,6 +71,8 @@ pub struct Config {
     pub state: Option<Spanned<PathBuf>>,
     /// Databases in MaxMind's format (countries, cities, ASNs), asked in this order.
     pub geoip: Vec<Spanned<PathBuf>>,
+    /// Where answers are kept.
+    pub cache: CacheStore,
     /// Sites of the reverse face.
     pub sites: Vec<Site>,
     /// Named groups of servers. `to "http://…"` makes an unnamed one (`name` is then the
@@ -271,6 +277,12 @@ pub struct Route {
     pub max_body: Option<ByteLimit>,
     /// Who is let in, besides what the site says.
     pub gate: Gate,
+    /// How answers are kept: what the route says, else what its site says; `None`: they are not.
+    pub cache: Option<CacheRules>,
+    /// In which codings answers are sent, in the same way; `None`: in those of the origin.
+    pub compress: Option<Compress>,
+    /// Whether request bodies are unpacked, in the same way.
+    pub decompress: Option<Decompress>,
     /// Where the directive stands.
     pub span: Span,
 }

@@ -58,6 +58,9 @@ fn bare_route(name: String, path: PathPattern, action: Action, span: Span) -> Ro
         error_pages: Vec::new(),
         max_body: None,
         gate: Gate::default(),
+        cache: None,
+        compress: None,
+        decompress: None,
         span,
     }
 }
@@ -101,6 +104,9 @@ fn route(item: &Item, site_name: &str, context: &mut Context<'_>) -> Option<Rout
         error_pages,
         max_body: body.and_then(|body| body.get("size")),
         gate,
+        cache: None,
+        compress: None,
+        decompress: None,
         span: item.span,
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Country, Hours, Limits, SiteTls, Span, Spanned, Timeouts};
+use super::{CacheRules, Country, Hours, Limits, SiteTls, Span, Spanned, Timeouts};
 
 /// A listener of the forward face.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,9 @@ pub struct Forward {
     pub pac: Option<Pac>,
     /// TLS that is opened, where any is.
     pub intercept: Option<Intercept>,
+    /// Whether answers to plain requests, and inside opened TLS, are kept: of those that leave
+    /// straight, by no exit.
+    pub cache: Option<CacheRules>,
     /// Peers that must begin with a PROXY protocol header; from all others none is taken.
     pub proxy_protocol: Vec<IpNet>,
     /// Whether HTTP/2 is spoken, as with sites.
@@ -80,6 +83,7 @@ impl Forward {
             bind: false,
             pac: None,
             intercept: None,
+            cache: None,
             proxy_protocol: Vec::new(),
             http2: true,
             limits,

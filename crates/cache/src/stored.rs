@@ -1,0 +1,166 @@
+//! An answer as it is kept.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use bytes::Bytes;
+use message::Block;
+
+use crate::{Key, Time};
+
+/// An answer, or parts of one, as it is kept. Nothing in it changes but what is counted; an
+/// answer that was validated is another one with the same body.
+#[derive(Debug)]
+pub struct Stored {
+    /// What it is found by.
+    pub key: Key,
+    /// The hash of the canonical URL that it is an answer for, by which it is purged.
+    pub url: u128,
+    /// What selects it among the answers of its key.
+    pub vary: Vary,
+    /// What it says.
+    pub head: StoredHead,
+    /// What the rules have made of that.
+    pub facts: Facts,
+    /// Hashes of its tags (`Surrogate-Key`, `Cache-Tag`), sorted.
+    pub tags: Box<[u128]>,
+    /// How long the whole body is; `None`: parts of a body whose end nobody has seen.
+    pub length: Option<u64>,
+    /// The bytes that there are of it.
+    pub body: Body,
+    /// What came behind the body.
+    pub trailers: Option<Block>,
+    /// When it was stored, in the order of purges: a purge with a higher number is about it.
+    pub purged_by: AtomicU64,
+    /// How often it was given.
+    pub hits: AtomicU32,
+    /// The whole body in other codings, by the number of the coding, once somebody has made it.
+    pub coded: [OnceLock<Bytes>; 3],
+}
+
+/// Status and fields as they were received, without those of the connection.
+#[derive(Debug, Clone)]
+pub struct StoredHead {
+    /// 200 to 599; never 304 or 206: parts are kept under the head of the whole (200).
+    pub status: u16,
+    /// The fields, compact. `Content-Length`, `Content-Range` and `Age` are not among them.
+    pub fields: Block,
+}
+
+/// What of a request selected an answer (RFC 9111 §4.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vary {
+    /// Names in lower case, sorted, with the values of the request in the form in which they are
+    /// compared; `None`: it had no such field.
+    pub fields: Box<[(Box<str>, Option<Box<[u8]>>)]>,
+}
+
+/// What the rules have made of an answer when it came, in numbers. All spans are milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// When the request for it was sent.
+    pub requested: Time,
+    /// When it came.
+    pub received: Time,
+    /// What its `Date` says, else when it came.
+    pub date: Time,
+    /// Its age when it came (`corrected_initial_age`, RFC 9111 §4.2.3).
+    pub initial_age: u64,
+    /// How long it is fresh (RFC 9111 §4.2.1).
+    pub lifetime: u64,
+    /// The lifetime is a guess of ours (RFC 9111 §4.2.2).
+    pub heuristic: bool,
+    /// RFC 5861 §3, or what the configuration says.
+    pub while_revalidate: u64,
+    /// RFC 5861 §4, or what the configuration says.
+    pub if_error: u64,
+    /// Every use has to be validated (`no-cache`).
+    pub no_cache: bool,
+    /// Never to be used stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`).
+    pub must_revalidate: bool,
+    /// A reload of the client need not ask (RFC 8246).
+    pub immutable: bool,
+    /// Somebody purged it softly: it is stale whatever its age.
+    pub marked_stale: bool,
+    /// Names of fields in lower case that are not given without validation (`no-cache="…"`), or
+    /// not stored at all (`private="…"`).
+    pub unshown: Box<[Box<str>]>,
+}
+
+/// The bytes of a body, or of parts of one.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// In memory: parts in order, none empty, none over another. Of a whole body they leave
+    /// nothing out.
+    Memory(Box<[Part]>),
+    /// A whole body in a file.
+    Disk(DiskBody),
+}
+
+/// A part of a body.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Where it begins.
+    pub offset: u64,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// A body in a file. The file stays open for as long as somebody has this, whatever becomes of
+/// its name.
+#[derive(Debug, Clone)]
+pub struct DiskBody {
+    /// The file.
+    pub file: Arc<File>,
+    /// Where in it the body begins.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+impl Body {
+    /// One part in memory, which is all of it.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        let parts = if bytes.is_empty() { vec![] } else { vec![Part { offset: 0, bytes }] };
+        Self::Memory(parts.into())
+    }
+
+    /// The bytes from `at` to the end of the part that they are in; `None` where there are none,
+    /// and in files.
+    #[must_use]
+    pub fn piece(&self, at: u64) -> Option<Bytes> {
+        let Self::Memory(parts) = self else { return None };
+        let index = parts.partition_point(|part| part.offset <= at).checked_sub(1)?;
+        let part = &parts[index];
+        let from = usize::try_from(at - part.offset).ok()?;
+        (from < part.bytes.len()).then(|| part.bytes.slice(from..))
+    }
+
+    /// Whether all bytes from `start` to `end` (not included) are there.
+    #[must_use]
+    pub fn covers(&self, start: u64, end: u64) -> bool {
+        let parts = match self {
+            Self::Disk(disk) => return end <= disk.length,
+            Self::Memory(parts) => parts,
+        };
+        let mut at = start;
+        for part in parts {
+            if part.offset > at {
+                break;
+            }
+            at = at.max(part.offset + part.bytes.len() as u64);
+        }
+        at >= end
+    }
+}
+
+impl Stored {
+    /// Whether the whole body is there.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.length.is_some_and(|length| self.body.covers(0, length))
+    }
+}
