@@ -8,7 +8,7 @@ use crate::model::{AccessLog, Admin, Config, LogFormat, LogTarget, Upstream, Use
 use crate::settings::Defaults;
 use crate::suggest::{listed, nearest};
 use crate::walk::Item;
-use crate::{ConfigError, Spanned, dns, exits, forward, site, tunnel, upstream, users};
+use crate::{ConfigError, Spanned, cache, dns, exits, forward, site, tunnel, upstream, users};
 
 /// What the parts share while they are built.
 pub(crate) struct Context<'a> {
@@ -73,6 +73,7 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
         named("forward").filter_map(|item| forward::forward(item, &mut context)).collect();
     let tunnels: Vec<_> =
         named("tunnel").filter_map(|item| tunnel::tunnel(item, &mut context)).collect();
+    let cache = cache::store(only("cache"), &mut context);
     let admin_at = only("admin").and_then(|item| item.written("address"));
     let listeners = Listeners {
         admin: admin.as_ref().zip(admin_at),
@@ -97,7 +98,7 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
         state: only("state").and_then(|item| item.one("folder")),
         geoip: named("geoip").flat_map(|item| item.all("file")).collect(),
         exits: pools,
-        cache: crate::model::CacheStore::default(),
+        cache,
         sites: sites.into_iter().map(|site| site.site).collect(),
         upstreams: context.upstreams,
         users: context.users,

@@ -171,9 +171,7 @@ pub(crate) fn api_key(text: &str) -> Result<(), Fault> {
                 .help("make it with `printf %s KEY | sha256sum`")),
         };
     }
-    let bare = text.trim_end_matches('=');
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    if bare.is_empty() || !bare.bytes().all(known) {
+    if !is_token68(text) {
         return Err(Fault::new("not an API key")
             .label("has characters that a bearer token cannot have")
             .help("use letters, digits and `-._~+/`, such as `openssl rand -hex 20` makes"));
@@ -184,6 +182,30 @@ pub(crate) fn api_key(text: &str) -> Result<(), Fault> {
             .help("make one with `openssl rand -hex 20`"));
     }
     Ok(())
+}
+
+/// The shortest token of a `PURGE`: what can be done with it is undone by asking the origin.
+const SHORTEST_PURGE_TOKEN: usize = 8;
+
+/// A token as it is shown (`token68`, RFC 9110 §11.2).
+pub(crate) fn purge_token(text: &str) -> Result<(), Fault> {
+    if !is_token68(text) {
+        return Err(Fault::new("not a token")
+            .label("has characters that a bearer token cannot have")
+            .help("use letters, digits and `-._~+/`, such as `openssl rand -hex 20` makes"));
+    }
+    if text.len() < SHORTEST_PURGE_TOKEN {
+        return Err(Fault::new("a token that can be guessed")
+            .label(format!("shorter than {SHORTEST_PURGE_TOKEN} characters"))
+            .help("make one with `openssl rand -hex 20`"));
+    }
+    Ok(())
+}
+
+fn is_token68(text: &str) -> bool {
+    let bare = text.trim_end_matches('=');
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    !bare.is_empty() && bare.bytes().all(known)
 }
 
 /// `HOST:PORT`, as browsers are told of a proxy.

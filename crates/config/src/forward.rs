@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use crate::build::{Context, resolve_way, values};
 use crate::model::{Anonymity, Forward, Skin, WayOut};
 use crate::walk::Item;
-use crate::{ConfigError, Span, Spanned, rates, site, targets};
+use crate::{ConfigError, Span, Spanned, cache, rates, site, targets};
 
 /// SMTP: an open proxy that reaches it sends spam.
 const SMTP: u16 = 25;
@@ -40,6 +40,7 @@ pub(crate) fn forward(item: &Item, context: &mut Context<'_>) -> Option<PlacedFo
     let transparent = extras::transparent(item, context);
     let (pac, intercept) = (extras::pac(item), extras::intercept(item, context));
     let tls = site::tls(item, context);
+    let cache = cache::rules(item, context).into();
     rates::check_connections(item, context);
     let listen = item.one::<SocketAddr>("address")?;
     let guarded = item.child("auth").is_some() || item.child("clients").is_some();
@@ -66,6 +67,7 @@ pub(crate) fn forward(item: &Item, context: &mut Context<'_>) -> Option<PlacedFo
         intercept,
         proxy_protocol: site::proxy_protocol(item),
         http2: site::http2(item),
+        cache,
         ..Forward::new(listen.value, settings.limits, settings.timeouts, item.span)
     };
     let sticky_span = sticky.map(|ports| ports.span);

@@ -177,6 +177,12 @@ pub enum Kind {
     TimeZone,
     /// An API key or its digest.
     ApiKey,
+    /// A part of the key of a cache.
+    CacheKey,
+    /// What a `PURGE` shows.
+    PurgeToken,
+    /// A media type, or a pattern for such types.
+    TypePattern,
 }
 
 impl Kind {
@@ -258,7 +264,7 @@ impl Kind {
         }
     }
 
-    /// What only the forward face and its exits have.
+    /// What only the forward face, exits and the cache have.
     fn read_gateway(self, text: &str, base: &Path) -> Result<Typed, Fault> {
         let owned = || Typed::Text(text.to_owned());
         match self {
@@ -285,6 +291,9 @@ impl Kind {
             Self::Moment => calendar::moment(text).map(Typed::Integer),
             Self::TimeZone => calendar::time_zone(text).map(|()| owned()),
             Self::ApiKey => fields::api_key(text).map(|()| owned()),
+            Self::CacheKey => words::cache_key(text).map(Typed::KeyPart),
+            Self::PurgeToken => fields::purge_token(text).map(|()| owned()),
+            Self::TypePattern => sources::type_pattern(text).map(Typed::Text),
             // `read_text` has all others.
             _ => Err(Fault::new(format!("expected {}", self.describe()))),
         }

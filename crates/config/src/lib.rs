@@ -10,7 +10,9 @@
 
 mod amount;
 mod build;
+mod cache;
 mod calendar;
+mod content;
 pub mod diff;
 mod dns;
 mod error;

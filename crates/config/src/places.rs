@@ -15,11 +15,14 @@ impl Config {
         forget(self.state.as_mut().map(|folder| &mut folder.span));
         forget(self.geoip.iter_mut().map(|file| &mut file.span));
         self.dns = self.dns.without_places();
+        forget(self.cache.span.as_mut());
+        forget(self.cache.disk.as_mut().map(|disk| &mut disk.path.span));
         self.users.iter_mut().for_each(UserSet::forget_places);
         self.exits.iter_mut().for_each(ExitPool::forget_places);
         for forward in &mut self.forwards {
             forget([&mut forward.span]);
             forward.tls.iter_mut().for_each(SiteTls::forget_places);
+            forward.cache.iter_mut().for_each(CacheRules::forget_places);
             forward.rules.iter_mut().for_each(TargetRule::forget_places);
             forget_targets(forward.pac.iter_mut().flat_map(|pac| &mut pac.direct));
             forward.intercept.iter_mut().for_each(Intercept::forget_places);
@@ -106,8 +109,18 @@ impl Site {
         for route in &mut self.routes {
             forget([&mut route.span]);
             route.gate.forget_places();
+            route.cache.iter_mut().for_each(CacheRules::forget_places);
+            forget(route.compress.as_mut().map(|compress| &mut compress.span));
+            forget(route.decompress.as_mut().map(|decompress| &mut decompress.span));
             forget_pages(&mut route.error_pages);
         }
+    }
+}
+
+impl CacheRules {
+    fn forget_places(&mut self) {
+        forget([&mut self.span]);
+        forget(self.purge_token.as_mut().map(|token| &mut token.span));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::build::Context;
+use crate::content::Content;
 use crate::model::{Action, Gate, PathPattern, PathRule, PathTemplate, Route};
 use crate::rules::{self, Side};
 use crate::servers::Traffic;
@@ -13,8 +14,11 @@ const ACTIONS: [&str; 3] = ["to", "redirect", "respond"];
 
 /// The routes of a site. An action directly in its block is the route `/*`.
 pub(crate) fn routes(site: &Item, site_name: &str, context: &mut Context<'_>) -> Vec<Route> {
-    let mut routes: Vec<Route> =
-        site.children("route").filter_map(|item| route(item, site_name, context)).collect();
+    let content = Content::of(site, &Content::default(), context);
+    let mut routes: Vec<Route> = site
+        .children("route")
+        .filter_map(|item| route(item, site_name, &content, context))
+        .collect();
     match one_action(site, context) {
         Some(item) => {
             let path = PathPattern::Prefix(String::new());
@@ -23,7 +27,7 @@ pub(crate) fn routes(site: &Item, site_name: &str, context: &mut Context<'_>) ->
             if let Some(route) = routes.iter().find(|route| route.path == path) {
                 context.error(bare_beside(item, route));
             } else if let Some(action) = action {
-                routes.push(bare_route(name, path, action, item.span));
+                routes.push(bare_route(name, path, action, content, item.span));
             }
         }
         None if site.child("route").is_none() && !site.flawed => context.error(
@@ -46,7 +50,14 @@ fn bare_beside(item: &Item, route: &Route) -> ConfigError {
     .help("keep one of the two")
 }
 
-fn bare_route(name: String, path: PathPattern, action: Action, span: Span) -> Route {
+fn bare_route(
+    name: String,
+    path: PathPattern,
+    action: Action,
+    content: Content,
+    span: Span,
+) -> Route {
+    let content = content.of_action(&action);
     Route {
         name,
         path,
@@ -58,9 +69,9 @@ fn bare_route(name: String, path: PathPattern, action: Action, span: Span) -> Ro
         error_pages: Vec::new(),
         max_body: None,
         gate: Gate::default(),
-        cache: None,
-        compress: None,
-        decompress: None,
+        cache: content.cache,
+        compress: content.compress,
+        decompress: content.decompress,
         span,
     }
 }
@@ -73,7 +84,12 @@ fn route_name(path: &PathPattern) -> String {
     }
 }
 
-fn route(item: &Item, site_name: &str, context: &mut Context<'_>) -> Option<Route> {
+fn route(
+    item: &Item,
+    site_name: &str,
+    around: &Content,
+    context: &mut Context<'_>,
+) -> Option<Route> {
     let path = item.one::<PathPattern>("path");
     let pattern = path.as_ref().map_or(PathPattern::Prefix(String::new()), |p| p.value.clone());
     let name = route_name(&pattern);
@@ -92,21 +108,24 @@ fn route(item: &Item, site_name: &str, context: &mut Context<'_>) -> Option<Rout
     let request_fields = rules::fields(item, Side::Request, context);
     let error_pages = rules::error_pages(item, context);
     let gate = gate::gate(item, &format!("{site_name} {name}"), context);
+    let content = Content::of(item, around, context);
+    let action = action?;
+    let content = content.of_action(&action);
     let body = item.child("limits").and_then(|limits| limits.child("body"));
     Some(Route {
         name,
         path: path?.value,
         methods: methods(item),
         path_rule,
-        action: action?,
+        action,
         response_fields,
         request_fields,
         error_pages,
         max_body: body.and_then(|body| body.get("size")),
         gate,
-        cache: None,
-        compress: None,
-        decompress: None,
+        cache: content.cache,
+        compress: content.compress,
+        decompress: content.decompress,
         span: item.span,
     })
 }
@@ -265,7 +284,7 @@ fn check_relayed(item: &Item, context: &mut Context<'_>) {
     if item.child("to").is_some() {
         return;
     }
-    for name in ["strip-prefix", "rewrite", "request-header"] {
+    for name in ["strip-prefix", "rewrite", "request-header", "cache", "decompress"] {
         if let Some(idle) = item.child(name) {
             context.error(
                 ConfigError::at(

@@ -1,5 +1,6 @@
 //! Values of the model in the words of the language, for reports. Secrets are never shown.
 
+mod cache;
 mod exits;
 mod gateway;
 
@@ -7,6 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::model::*;
+pub use cache::*;
 pub use exits::*;
 pub use gateway::*;
 

@@ -76,6 +76,28 @@ pub(crate) fn media_range(text: &str) -> Result<String, Fault> {
     Ok(text.to_ascii_lowercase())
 }
 
+/// `text/html`, `text/*`, `*/*+json`: a media type, or a pattern for such types. In lower case.
+pub(crate) fn type_pattern(text: &str) -> Result<String, Fault> {
+    let suffix = text.rsplit_once("*+").filter(|(kind, _)| kind.ends_with('/'));
+    let (kind, suffix) = match suffix {
+        Some((kind, suffix)) => (kind.trim_end_matches('/'), suffix),
+        None => match text.strip_suffix("/*") {
+            Some(kind) => (kind, "x"),
+            None => (text, ""),
+        },
+    };
+    let kind = if kind == "*" { "x" } else { kind };
+    let concrete = match suffix {
+        "" => kind.to_owned(),
+        _ => format!("{kind}/{suffix}"),
+    };
+    match media_range(&concrete) {
+        Ok(_) if !text.ends_with('+') => Ok(text.to_ascii_lowercase()),
+        _ => Err(Fault::new(format!("{} is not a pattern for media types", quote(text)))
+            .help("write \"text/html\", \"text/*\", or \"*/*+json\" for all with this suffix")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +124,12 @@ mod tests {
         }
         assert_eq!(media_range("Video/*").as_deref(), Ok("video/*"));
         assert_eq!(media_range("text/html").as_deref(), Ok("text/html"));
+        for text in ["text/html", "text/*", "*/*", "*/*+json", "application/*+xml"] {
+            assert_eq!(type_pattern(text).as_deref(), Ok(text));
+        }
+        for text in ["*", "*/json", "te*t/html", "*/*+", "*/*+a/b", "text/x*", "text/html;q=1"] {
+            assert!(type_pattern(text).is_err(), "{text}");
+        }
         for text in ["*/*", "video", "video/", "/x", "text/*l", "text/html; q=1"] {
             assert!(media_range(text).is_err(), "{text}");
         }

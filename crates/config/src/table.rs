@@ -1,6 +1,7 @@
 //! The directive table: every directive of the language, once. The walk that checks a
 //! configuration, the reference manual and the completion of names all read it.
 
+mod cache;
 mod exits;
 mod forward;
 mod gate;
@@ -127,12 +128,18 @@ pub enum Place {
     Tunnel,
     /// In the `name` of a tunnel.
     TunnelName,
+    /// In `cache` at the top.
+    CacheStore,
+    /// In the `cache` of a site, a route or a forward listener.
+    Cache,
+    /// In `compress`.
+    Compress,
 }
 
 /// Every directive, by place.
 pub static DIRECTIVES: &[Directive] = &ALL;
 
-const PARTS: [&[Directive]; 12] = [
+const PARTS: [&[Directive]; 13] = [
     top::DIRECTIVES,
     site::DIRECTIVES,
     routing::DIRECTIVES,
@@ -145,6 +152,7 @@ const PARTS: [&[Directive]; 12] = [
     exits::DIRECTIVES,
     pools::DIRECTIVES,
     tunnel::DIRECTIVES,
+    cache::DIRECTIVES,
 ];
 
 static ALL: [Directive; count()] = joined();
@@ -190,11 +198,6 @@ impl Directive {
         prose: "",
         example: "",
     };
-
-    /// A directive of a later version; what it takes is not looked at.
-    const fn planned(name: &'static str, places: &'static [Place], prose: &'static str) -> Self {
-        Self { name, places, repeatable: true, since: Since::Planned, prose, ..Self::NEW }
-    }
 
     /// The directive of this name in this place.
     #[must_use]
@@ -242,7 +245,7 @@ impl Directive {
 
 impl Place {
     /// Every place, in the order of the manual.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Top,
         Self::Site,
         Self::SiteTls,
@@ -265,6 +268,9 @@ impl Place {
         Self::Exits,
         Self::Tunnel,
         Self::TunnelName,
+        Self::CacheStore,
+        Self::Cache,
+        Self::Compress,
     ];
 
     /// As a sentence goes on: ``in `site` ``.
@@ -293,6 +299,9 @@ impl Place {
             Self::Exits => "in `exits`",
             Self::Tunnel => "in `tunnel`",
             Self::TunnelName => "in the `name` of a tunnel",
+            Self::CacheStore => "in the `cache` at the top",
+            Self::Cache => "in the `cache` of a site, a route or a forward listener",
+            Self::Compress => "in `compress`",
         }
     }
 }

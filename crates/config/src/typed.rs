@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use crate::dns::ServerWord;
 use crate::model::{
-    Budget, ByteLimit, Country, ExitHop, HashKey, HostPattern, Hours, ListSource, LogTarget,
-    PathPattern, PathTemplate, Quota, Rotate, TargetPattern,
+    Budget, ByteLimit, Country, ExitHop, HashKey, HostPattern, Hours, KeyPart, ListSource,
+    LogTarget, PathPattern, PathTemplate, Quota, Rotate, TargetPattern,
 };
 use crate::names::SiteName;
 use crate::servers::{RequestUrl, ServerUrl};
@@ -58,6 +58,8 @@ pub(crate) enum Typed {
     Rotate(Rotate),
     /// A field, and what its value contains.
     FieldSign((String, Option<String>)),
+    /// `None`: one that is always there.
+    KeyPart(Option<KeyPart>),
 }
 
 /// Takes a value of one type out of a [`Typed`].
@@ -120,4 +122,5 @@ from_typed! {
     ListSource = Source,
     Rotate = Rotate,
     (String, Option<String>) = FieldSign,
+    Option<KeyPart> = KeyPart,
 }

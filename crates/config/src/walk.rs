@@ -60,6 +60,11 @@ impl Item {
         self.named(name).next().map(|found| found.span)
     }
 
+    /// Whether nothing stands behind its name.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.values.is_empty() && self.block.is_empty() && !self.flawed
+    }
+
     fn named(&self, name: &str) -> impl Iterator<Item = &ItemValue> {
         debug_assert!(self.directive.parameter(name).is_some(), "no such parameter: {name}");
         self.values.iter().filter(move |found| found.parameter.name == name)

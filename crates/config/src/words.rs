@@ -2,7 +2,8 @@
 //! asks, when a request is made again.
 
 use crate::fault::Fault;
-use crate::model::{HashKey, Rotate};
+use crate::model::{HashKey, KeyPart, Rotate};
+use crate::suggest::nearest;
 use crate::syntax::quote;
 use crate::{amount, fields, paths};
 
@@ -134,6 +135,88 @@ pub(crate) fn rotate(text: &str) -> Result<Rotate, Fault> {
     amount::duration(text, false).map(Rotate::After).map_err(|fault| fault.or_help(|| HELP.into()))
 }
 
+/// `path`, `query`, `query:NAME`, `header:NAME` or `cookie:NAME`; `None` for `host` and `scheme`,
+/// which are always in the key.
+pub(crate) fn cache_key(text: &str) -> Result<Option<KeyPart>, Fault> {
+    let part = match text.split_once(':') {
+        None => match text {
+            "host" | "scheme" => return Ok(None),
+            "path" => KeyPart::Path,
+            "query" => KeyPart::Query,
+            _ => return Err(no_cache_key(text)),
+        },
+        Some(("query", name)) if !name.is_empty() => {
+            parameter_name(name)?;
+            KeyPart::QueryParameter(name.to_owned())
+        }
+        Some(("header", name)) if !name.is_empty() => {
+            fields::name(name)?;
+            let name = name.to_ascii_lowercase();
+            keyable(&name)?;
+            KeyPart::Header(name)
+        }
+        Some(("cookie", name)) if !name.is_empty() => {
+            fields::cookie_name(name)?;
+            KeyPart::Cookie(name.to_owned())
+        }
+        Some(_) => return Err(no_cache_key(text)),
+    };
+    Ok(Some(part))
+}
+
+fn no_cache_key(text: &str) -> Fault {
+    let all = ["path", "query", "host", "scheme"];
+    unknown(text).help(match text.trim_end_matches(':') {
+        kind @ ("header" | "cookie") => format!("name it: \"{kind}:NAME\""),
+        "query" => "write \"query\", or name a parameter of it: \"query:NAME\"".to_owned(),
+        "method" => "leave it out: only GET and HEAD are kept, as one".to_owned(),
+        _ => match nearest(text, all.into_iter()) {
+            Some(word) => format!("did you mean \"{word}\"?"),
+            None => "write \"path\", \"query\", \"query:NAME\", \"header:NAME\" or \"cookie:NAME\""
+                .to_owned(),
+        },
+    })
+}
+
+/// As it stands in a query, where `&` and `=` end it.
+fn parameter_name(name: &str) -> Result<(), Fault> {
+    let wrong = |char: char| !char.is_ascii_graphic() || "&=#\"<>".contains(char);
+    match name.chars().find(|char| wrong(*char)) {
+        Some(char) => Err(Fault::new(format!("{} is not the name of a parameter", quote(name)))
+            .label(format!("{char:?} cannot stand in it"))
+            .help("write it as it stands in the URL, with escapes such as `%20`")),
+        None => Ok(()),
+    }
+}
+
+/// Fields that make a key useless, or say nothing about what is asked for.
+fn keyable(name: &str) -> Result<(), Fault> {
+    let (why, remedy) = match name {
+        "cookie" => {
+            ("every client has other cookies", "name the cookie that matters: \"cookie:NAME\"")
+        }
+        "host" => ("the host is always in the key", "leave it out"),
+        "accept-encoding" => ("codings are told apart already", "leave it out"),
+        "cache-control" | "pragma" => ("tells the cache what to do", "leave it out"),
+        "range" => ("parts are made of the same whole", "leave it out"),
+        _ if name.starts_with("if-") => {
+            ("is a condition, compared with what is kept", "leave it out")
+        }
+        "connection"
+        | "keep-alive"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade"
+        | "content-length"
+        | "expect"
+        | "proxy-authorization"
+        | "proxy-connection" => ("is about one connection only", "leave it out"),
+        _ => return Ok(()),
+    };
+    Err(Fault::new(format!("`{name}` cannot be part of a key")).label(why).help(remedy))
+}
+
 fn unknown(text: &str) -> Fault {
     Fault::new(format!("{} is not known here", quote(text))).label("not known")
 }
@@ -153,6 +236,38 @@ mod tests {
             assert!(per(text).is_err(), "{text}");
         }
         assert!(per("user").is_err() && per("path").is_err() && hash_key("site").is_err());
+    }
+
+    #[test]
+    fn parts_of_cache_keys() {
+        assert_eq!(cache_key("path"), Ok(Some(KeyPart::Path)));
+        assert_eq!(cache_key("query"), Ok(Some(KeyPart::Query)));
+        assert_eq!(cache_key("host"), Ok(None));
+        assert_eq!(cache_key("scheme"), Ok(None));
+        assert_eq!(cache_key("query:f[x]:y"), Ok(Some(KeyPart::QueryParameter("f[x]:y".into()))));
+        assert_eq!(cache_key("header:X-Device"), Ok(Some(KeyPart::Header("x-device".into()))));
+        assert_eq!(cache_key("cookie:Theme"), Ok(Some(KeyPart::Cookie("Theme".into()))));
+        for text in [
+            "",
+            "url",
+            "query:",
+            "query:a=b",
+            "query:a b",
+            "query:é",
+            "header",
+            "header:",
+            "header:Cookie",
+            "header:Range",
+            "header:If-None-Match",
+            "header:Te",
+            "header:a b",
+            "cookie:",
+            "cookie:a;b",
+            "path:/x",
+            "PATH",
+        ] {
+            assert!(cache_key(text).is_err(), "{text}");
+        }
     }
 
     #[test]

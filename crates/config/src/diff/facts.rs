@@ -134,6 +134,10 @@ pub(super) fn top(config: &Config) -> Facts {
     );
     facts.one("prefer", show::preference(config.dns.prefer));
     facts.maybe("state", config.state.as_ref().map(|folder| folder.value.display().to_string()));
+    let cache = &config.cache;
+    facts.one("cache memory", show::bytes(cache.memory));
+    facts.maybe("cache disk", cache.disk.as_ref().map(show::cache_disk));
+    facts.one("cache max-object", show::bytes(cache.max_object));
     facts.many("geoip", config.geoip.iter().map(|file| file.value.display().to_string()));
     facts
 }
@@ -170,6 +174,9 @@ pub(super) fn route(route: &Route, config: &Config) -> Facts {
     facts.maybe("path", show::path_rule(&route.path_rule));
     fields(&route.request_fields, &route.response_fields, &route.error_pages, &mut facts);
     gate(&route.gate, config, &mut facts);
+    cache(route.cache.as_ref(), &mut facts);
+    facts.maybe("compress", route.compress.as_ref().map(show::compress));
+    facts.maybe("decompress", route.decompress.as_ref().map(show::decompress));
     facts.maybe("limits body", route.max_body.map(show::byte_limit));
     facts
 }
@@ -251,6 +258,7 @@ pub(super) fn forward(forward: &Forward, config: &Config) -> Facts {
     facts.maybe("transparent", transparent);
     facts.maybe("pac", forward.pac.as_ref().map(show::pac));
     facts.maybe("intercept", forward.intercept.as_ref().map(show::intercept));
+    cache(forward.cache.as_ref(), &mut facts);
     facts.many("proxy-protocol", forward.proxy_protocol.iter().map(show::net));
     limits(&forward.limits, &mut facts);
     timeouts(&forward.timeouts, &mut facts);
@@ -320,6 +328,12 @@ fn gate(gate: &Gate, config: &Config, facts: &mut Facts) {
     let upstream = |auth: &ForwardAuth| config.upstreams.get(auth.upstream);
     let auth = gate.forward_auth.as_ref().map(|auth| show::forward_auth(auth, upstream(auth)));
     facts.maybe("forward-auth", auth);
+}
+
+fn cache(rules: Option<&CacheRules>, facts: &mut Facts) {
+    facts.maybe("cache", rules.map(show::cache));
+    let token = rules.and_then(|rules| rules.purge_token.as_ref());
+    facts.secret("cache purge token", token.map(|token| &token.value));
 }
 
 fn limits(limits: &Limits, facts: &mut Facts) {

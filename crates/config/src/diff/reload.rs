@@ -111,6 +111,7 @@ pub(super) fn restart(old: &Config, new: &Config) -> Vec<String> {
         ("access-log", log(old) == log(new)),
         ("resolvers", old.dns == new.dns),
         ("state", old.state == new.state),
+        ("disk", old.cache.disk == new.cache.disk),
     ]
     .into_iter()
     .filter(|(_, same)| !same)

@@ -80,6 +80,14 @@ impl Kind {
             Self::Hours => "hours such as `\"Mon-Fri 08:00-18:00\"`",
             Self::Moment => "a day such as `\"2027-01-31\"`, or `\"2027-01-31T18:00:00Z\"`",
             Self::TimeZone => "a time zone such as `\"America/Toronto\"`",
+            Self::CacheKey => {
+                "`\"path\"`, `\"query\"`, `\"query:NAME\"`, `\"header:NAME\"`, `\"cookie:NAME\"`, \
+                 `\"host\"` or `\"scheme\"`"
+            }
+            Self::PurgeToken => "a token of at least 8 characters",
+            Self::TypePattern => {
+                "a media type such as `\"text/html\"`, `\"text/*\"` or `\"*/*+json\"`"
+            }
             Self::ApiKey => "a key of at least 16 characters, or `\"sha256:…\"`",
         };
         text.to_owned()
@@ -89,8 +97,8 @@ impl Kind {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Text | Self::FieldValue | Self::Secret => "TEXT",
-            Self::MediaType | Self::MediaRange => "TYPE",
+            Self::Text | Self::FieldValue | Self::Secret | Self::PurgeToken => "TEXT",
+            Self::MediaType | Self::MediaRange | Self::TypePattern => "TYPE",
             Self::Name
             | Self::UserName
             | Self::DnsName
@@ -112,7 +120,7 @@ impl Kind {
             Self::Burst | Self::Quota | Self::Budget | Self::Money => "AMOUNT",
             Self::Percent { .. } => "PERCENT",
             Self::Statuses => "STATUSES",
-            Self::HashKey | Self::LimitKey | Self::ApiKey => "KEY",
+            Self::HashKey | Self::LimitKey | Self::ApiKey | Self::CacheKey => "KEY",
             Self::Authority => "HOST",
             Self::Flag => "#true",
             Self::Duration { .. } => "DURATION",

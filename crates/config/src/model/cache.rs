@@ -13,8 +13,8 @@ pub struct CacheStore {
     pub memory: u64,
     /// The second tier, which outlives the process.
     pub disk: Option<CacheDisk>,
-    /// Bodies larger than this are not stored whole. Default: 64 MiB, and a quarter of `memory`
-    /// at most where there is no disk.
+    /// Bodies larger than this are not stored whole. Default: 64 MiB, and a quarter of the disk
+    /// or, where there is none, of `memory` at most.
     pub max_object: u64,
     /// Where the directive stands, if it was written.
     pub span: Option<Span>,
@@ -46,7 +46,8 @@ pub struct CacheRules {
     pub default_ttl: Option<Duration>,
     /// No answer is fresh for longer.
     pub max_ttl: Option<Duration>,
-    /// Who may send `PURGE`; `None`: it is a method like any other.
+    /// What a `PURGE` shows as `Authorization: Bearer TOKEN`, a `token68`; `None`: it is a method
+    /// like any other.
     pub purge_token: Option<Spanned<String>>,
     /// Large answers are fetched and kept in slices of so many bytes.
     pub slice: Option<u64>,
@@ -73,7 +74,29 @@ pub enum KeyPart {
 
 impl Default for CacheStore {
     fn default() -> Self {
-        Self { memory: 128 << 20, disk: None, max_object: 32 << 20, span: None }
+        let memory = 128 << 20;
+        Self { memory, disk: None, max_object: Self::largest(memory), span: None }
+    }
+}
+
+impl CacheStore {
+    /// The largest body that is kept where nothing is said, by the room of the largest tier.
+    #[must_use]
+    pub fn largest(room: u64) -> u64 {
+        (room / 4).min(64 << 20)
+    }
+}
+
+impl CacheDisk {
+    /// How large it is where nothing is said.
+    pub const DEFAULT_SIZE: u64 = 1 << 30;
+}
+
+impl CacheRules {
+    /// The path and the whole query.
+    #[must_use]
+    pub fn default_key() -> Vec<KeyPart> {
+        vec![KeyPart::Path, KeyPart::Query]
     }
 }
 
@@ -112,6 +135,54 @@ pub struct Compress {
     pub dictionaries: bool,
     /// Where the directive stands.
     pub span: Span,
+}
+
+impl Compress {
+    /// What is offered where nothing is said.
+    pub const DEFAULT_CODINGS: [ContentCoding; 3] =
+        [ContentCoding::Zstd, ContentCoding::Brotli, ContentCoding::Gzip];
+
+    /// What is compressed where nothing is said.
+    pub const DEFAULT_TYPES: [&'static str; 10] = [
+        "text/*",
+        "application/json",
+        "*/*+json",
+        "application/xml",
+        "*/*+xml",
+        "application/javascript",
+        "application/wasm",
+        "font/ttf",
+        "font/otf",
+        "application/vnd.ms-fontobject",
+    ];
+
+    /// Smaller ones stay as they are where nothing is said.
+    pub const DEFAULT_MIN: u64 = 1024;
+}
+
+impl CodingLevel {
+    /// With the level that it has where nothing is said.
+    #[must_use]
+    pub fn default_of(coding: ContentCoding) -> Self {
+        let level = match coding {
+            ContentCoding::Gzip => 6,
+            ContentCoding::Brotli => 5,
+            ContentCoding::Zstd => 3,
+        };
+        Self { coding, level }
+    }
+}
+
+impl ContentCoding {
+    /// Its name in `Content-Encoding`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
 }
 
 /// A content coding and how hard it tries.

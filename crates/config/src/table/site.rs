@@ -176,9 +176,4 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         example: "error-page 502 503 504 file=\"502.html\"\nerror-page 404 \"nothing here\" origin=#true",
         ..Directive::NEW
     },
-    Directive::planned(
-        "compress",
-        &[Place::Site, Place::Route],
-        "Compresses responses on their way to the client.",
-    ),
 ];

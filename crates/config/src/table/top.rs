@@ -151,9 +151,4 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         example: "geoip \"GeoLite2-City.mmdb\" \"GeoLite2-ASN.mmdb\"",
         ..Directive::NEW
     },
-    Directive::planned(
-        "cache",
-        &[Place::Top, Place::Site, Place::Route],
-        "Keeps responses by the rules of RFC 9111.",
-    ),
 ];
