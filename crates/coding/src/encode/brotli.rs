@@ -1,0 +1,87 @@
+//! brotli, by the crate of the same name.
+
+use brotli::enc::StandardAlloc;
+use brotli::enc::encode::{
+    BrotliEncoderDestroyInstance, BrotliEncoderOperation as Operation,
+    BrotliEncoderParameter as Parameter, BrotliEncoderStateStruct,
+};
+
+use super::{EncodeError, window_bits};
+
+/// The window of a body whose size is not known: 512 KiB. An encoder holds four times as much.
+const WINDOW_OF_UNKNOWN: u32 = 19;
+/// The largest window: 1 MiB.
+const WINDOW: u32 = 20;
+
+pub struct Packer {
+    /// In a box: it is some ten KiB large.
+    state: Box<BrotliEncoderStateStruct<StandardAlloc>>,
+}
+
+impl Packer {
+    pub fn new(level: u8, size: Option<u64>) -> Self {
+        let mut state = Box::new(BrotliEncoderStateStruct::new(StandardAlloc::default()));
+        let most = if size.is_some() { WINDOW } else { WINDOW_OF_UNKNOWN };
+        state.set_parameter(Parameter::BROTLI_PARAM_QUALITY, u32::from(level));
+        state.set_parameter(Parameter::BROTLI_PARAM_LGWIN, window_bits(size, 10, most));
+        if let Some(size) = size {
+            let hint = u32::try_from(size).unwrap_or(u32::MAX).min(1 << 30);
+            state.set_parameter(Parameter::BROTLI_PARAM_SIZE_HINT, hint);
+        }
+        Self { state }
+    }
+
+    pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.run(Operation::BROTLI_OPERATION_PROCESS, input, out)
+    }
+
+    pub fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.run(Operation::BROTLI_OPERATION_FLUSH, &[], out)
+    }
+
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.run(Operation::BROTLI_OPERATION_FINISH, &[], out)?;
+        if self.state.is_finished() { Ok(()) } else { Err(EncodeError) }
+    }
+
+    /// Until all of the input is taken and all output fetched. The output is copied once, out of
+    /// the buffer that the encoder makes it in.
+    fn run(
+        &mut self,
+        operation: Operation,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let (mut left, mut at) = (input.len(), 0);
+        loop {
+            let done = self.state.compress_stream(
+                operation,
+                &mut left,
+                input,
+                &mut at,
+                &mut 0,
+                &mut [],
+                &mut 0,
+                &mut None,
+                &mut |_, _, _, _| (),
+            );
+            if !done {
+                return Err(EncodeError);
+            }
+            if self.state.has_more_output() {
+                // Asks for as much as there is. What it gives may be longer than what counts.
+                let mut size = 0;
+                let output = self.state.take_output(&mut size);
+                out.extend_from_slice(output.get(..size).ok_or(EncodeError)?);
+            } else if left == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Drop for Packer {
+    fn drop(&mut self) {
+        BrotliEncoderDestroyInstance(&mut self.state);
+    }
+}
