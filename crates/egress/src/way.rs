@@ -136,6 +136,20 @@ impl Way {
         }
     }
 
+    /// Whether the parent that is asked for targets is at one of these addresses, so far as we can
+    /// tell: where another parent is between, its name is not ours to resolve.
+    pub async fn ends_at(&self, resolver: &Resolver, is_there: impl Fn(IpAddr) -> bool) -> bool {
+        let Self::Chain { hops, .. } = self else { return false };
+        match hops.as_slice() {
+            [.., last] if let Host::Address(address) = last.host() => is_there(*address),
+            [only] if let Host::Name(name) = only.host() => {
+                let found = resolver.lookup(name).await;
+                found.is_ok_and(|addresses| addresses.iter().any(|address| is_there(*address)))
+            }
+            _ => false,
+        }
+    }
+
     /// Connects to a target. `source` takes the place of the source address of the way.
     ///
     /// Where the name is resolved here, what is connected to (or given to the last parent) is what

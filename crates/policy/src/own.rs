@@ -27,6 +27,16 @@ pub(crate) enum OwnListener {
 }
 
 impl OwnAddresses {
+    /// Whether whoever is at this address runs on this machine, and may reach what listens on its
+    /// loopback addresses.
+    #[must_use]
+    pub fn is_here(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_unspecified()
+            || self.is_local(address)
+            || embedded_v4(address).is_some_and(|v4| v4.is_unspecified() || self.is_local(v4))
+    }
+
     /// Which of our listeners a connection to this address would reach. The worst is named.
     pub(crate) fn listener_at(&self, target: SocketAddr) -> Option<OwnListener> {
         let reached =
@@ -85,6 +95,20 @@ mod tests {
 
     fn at(target: &str) -> Option<OwnListener> {
         own().listener_at(target.parse().unwrap())
+    }
+
+    #[test]
+    fn whoever_is_on_this_machine() {
+        let own = own();
+        let local = own.local.first().expect("an address of ours").to_string();
+        for address in
+            ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1", &local]
+        {
+            assert!(own.is_here(address.parse().expect("address")), "{address}");
+        }
+        for address in ["198.51.100.77", "2001:db8:77::1"] {
+            assert!(!own.is_here(address.parse().expect("address")), "{address}");
+        }
     }
 
     #[test]

@@ -192,7 +192,7 @@ pub struct Forward {
     pub(crate) pools: Arc<Pools>,
     pub(crate) targets: Targets,
     /// What `targets` was told of this machine.
-    own: OwnAddresses,
+    pub(crate) own: OwnAddresses,
     /// Whose connections are taken at all.
     pub(crate) clients: policy::ClientNets,
     pub(crate) max_body: u64,

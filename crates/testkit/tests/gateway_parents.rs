@@ -6,7 +6,7 @@ mod gateway;
 use std::collections::HashSet;
 
 use gateway::pool::{alice, ask, ask_by_tunnel, gateway, ok, text, tunnel, world};
-use gateway::{connect, get, get_inside, told};
+use gateway::{basic, connect, get, get_inside, told};
 use testkit::parent::{Conduct, How, Parent};
 use testkit::{Authority, Caller, Origin, Proxy};
 
@@ -62,7 +62,9 @@ fn parents_of_socks_are_asked_by_name_or_by_address() {
         ("socks4a", How::Socks4a, "shop.example", "shop.example"),
     ] {
         let parent = Parent::socks().leaving_from("127.0.0.22").knows("shop.example", "127.0.0.1");
-        let pool = world(&format!("proxy \"{}\"\nprefer \"ipv4\"", parent.url(scheme)));
+        let rules = "prefer \"ipv4\"\nresolve \"exit\"";
+        let rules = if scheme == "socks5" { "prefer \"ipv4\"" } else { rules };
+        let pool = world(&format!("proxy \"{}\"\n{rules}", parent.url(scheme)));
         let mut text = text(&pool, "");
         if name != "localhost" {
             text = text.replace("\"127.0.0.0/8\" \"shop.example\"", "\"shop.example\"");
@@ -77,6 +79,43 @@ fn parents_of_socks_are_asked_by_name_or_by_address() {
         for asked in parent.asked() {
             assert_eq!((asked.how, asked.target()), (how, format!("{host}:{port}")), "{scheme}");
         }
+    }
+}
+
+/// A hostile name would lead such a parent to what listens on loopback addresses.
+#[test]
+fn a_parent_on_this_machine_is_given_names_only_where_the_pool_says_so() {
+    let origin = Caller::start();
+    let target = format!("hostile.example:{}", origin.address().port());
+    let asked_by = |scheme: &str, rule: &str, user: &str| {
+        let parent = if scheme == "http" { Parent::http() } else { Parent::socks() };
+        let parent = parent.knows("hostile.example", "127.0.0.1");
+        let pool = world(&format!("proxy \"{}\"\n{rule}", parent.url(scheme)));
+        let text = text(&pool, "").replace("\"127.0.0.0/8\"", "\"hostile.example\"");
+        let proxy = Proxy::start(&format!("hosts \"hostile.example\" \"127.0.0.1\"\n{text}"));
+        let user = basic(user, "secret");
+        let plain = get(&mut proxy.client(), &target, &user);
+        let tunnel = connect(&mut proxy.client(), &target, &user);
+        assert_eq!(plain.status(), tunnel.status(), "{scheme} {rule}");
+        let hosts: HashSet<_> = parent.asked().into_iter().map(|asked| asked.host).collect();
+        (plain.status(), told(&plain), hosts)
+    };
+    let name = HashSet::from(["hostile.example".to_owned()]);
+    for scheme in ["http", "socks5h", "socks4a", "socks5"] {
+        for (rule, user) in
+            [("", "alice"), ("", "alice-resolve-here"), ("resolve \"here\"", "alice")]
+        {
+            let (status, said, hosts) = asked_by(scheme, rule, user);
+            assert_eq!((status, hosts.len()), (403, 0), "{scheme} {rule} {user}: {said}");
+            assert!(said.contains("address_closed"), "{said}");
+        }
+        for rule in ["", "resolve \"here\""] {
+            let (status, said, hosts) = asked_by(scheme, rule, "alice-resolve-exit");
+            assert_eq!((status, hosts.len()), (502, 0), "{scheme} {rule}: {said}");
+            assert!(said.contains("exit_not_found; details=\"resolve\""), "{said}");
+        }
+        let (status, said, hosts) = asked_by(scheme, "resolve \"exit\"", "alice");
+        assert_eq!((status, &hosts), (200, &name), "{scheme}: {said}");
     }
 }
 

@@ -38,6 +38,8 @@ pub struct OriginKey {
     /// Where it goes, if not where the name of `host` leads: a client that resolves names by
     /// itself has said so.
     pub address: Option<IpAddr>,
+    /// Who resolved its name, if that was wished: it is nothing for those who wish otherwise.
+    pub resolve: Option<config::ResolveAt>,
     /// The connection of the client that it is for alone: it says by itself who the client is.
     pub client: Option<u64>,
 }

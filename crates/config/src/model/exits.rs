@@ -74,7 +74,8 @@ pub struct ExitPool {
     pub pacing: Option<Pacing>,
     /// An exit serves one user and session at a time, for as long as anything of it is open.
     pub exclusive: bool,
-    /// Where names are resolved. Default: `Exit` for parents that take names, else `Here`.
+    /// Where names are resolved. Default: `Exit` for parents that take names and do not run on this
+    /// machine, else `Here`.
     pub resolve: Option<ResolveAt>,
     /// Which addresses of a target are tried, where names are resolved here.
     pub prefer: Option<FamilyPreference>,

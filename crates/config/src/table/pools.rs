@@ -177,7 +177,9 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             "`here`: by us; rules see the address, and the exit is given it. `exit`: by the \
              parent, which is given the name.",
         )],
-        prose: "Where names are resolved. Default: by parents that take names, else by us.",
+        prose: "Where names are resolved. Default: by parents that take names and run elsewhere, else \
+                by us. A parent on this machine that is given names can be led by them to what \
+                listens on its loopback addresses.",
         example: "resolve \"here\"",
         ..Directive::NEW
     },

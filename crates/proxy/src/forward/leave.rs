@@ -324,17 +324,17 @@ pub(crate) async fn by_exit(
     lease: &ExitLease,
     (purpose, way): (Purpose, Option<WayOut>),
 ) -> Result<Connection, Failure> {
+    let resolve = resolve_at(x, face, aimed.host, lease).await?;
     let started = Instant::now();
     let outcome = {
         let filter = Filter { face, asked: aimed.asked(x), way };
         let config = lease.pool_config();
-        let wished = x.guest.as_ref().and_then(|guest| guest.wish.resolve).or(config.resolve);
         let via = Via {
             resolver: &x.core.resolver,
             filter: &filter,
             timeout: face.config.timeouts.connect,
             prefer: config.prefer.unwrap_or_default(),
-            resolve: if is_of_the_machine(aimed.host) { Some(ResolveAt::Here) } else { wished },
+            resolve,
         };
         lease.way().reach(lease.source(), aimed.host, aimed.port, purpose, &via).await
     };
@@ -357,6 +357,41 @@ pub(crate) async fn by_exit(
             let retry = if error.fault() == Fault::Target { Retry::Never } else { Retry::Unseen };
             Err(failure.retry(retry))
         }
+    }
+}
+
+/// Who resolves the name of a target; `None`: whoever does for parents of this kind.
+///
+/// A parent that runs on this machine reaches what listens on its loopback addresses, the admin
+/// listener too, and anybody can have a name that leads there. So only a pool that says so gives it
+/// names; a wish does not.
+async fn resolve_at(
+    x: &Exchange<'_>,
+    face: &Forward,
+    host: &Host<'_>,
+    lease: &ExitLease,
+) -> Result<Option<ResolveAt>, Failure> {
+    if is_of_the_machine(host) {
+        return Ok(Some(ResolveAt::Here));
+    }
+    let wished = x.guest.as_ref().and_then(|guest| guest.wish.resolve);
+    let said = match lease.pool_config().resolve {
+        Some(ResolveAt::Exit) => return Ok(wished.or(Some(ResolveAt::Exit))),
+        Some(ResolveAt::Here) => Some(ResolveAt::Here),
+        None if matches!(host, Host::Address(_)) => None,
+        None => {
+            let resolver = &x.core.resolver;
+            let by_ours = lease.way().ends_at(resolver, |address| face.own.is_here(address)).await;
+            by_ours.then_some(ResolveAt::Here)
+        }
+    };
+    match (said, wished) {
+        (Some(ResolveAt::Here), Some(ResolveAt::Exit)) => {
+            let refused = Failure::of_no_exit(&NoExit::NoMatch { key: "resolve" });
+            // One of another pool, or elsewhere, may do it.
+            Err(refused.retry(Retry::Unseen))
+        }
+        (said, wished) => Ok(said.or(wished)),
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) fn origin_key(
         port,
         tls: inside.is_some(),
         address: inside.and_then(|inside| inside.address),
+        resolve: x.guest.as_ref().and_then(|guest| guest.wish.resolve),
         client: x.mark.alone(),
     }
 }
