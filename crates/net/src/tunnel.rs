@@ -26,6 +26,9 @@ pub struct TunnelCounters {
     pub a_to_b: Cell<u64>,
     /// Bytes read from b and taken by a.
     pub b_to_a: Cell<u64>,
+    /// Which of the two ended or failed first. Where both have by the time that somebody looks, it
+    /// is the first stream.
+    pub first_end: Cell<Option<Side>>,
 }
 
 /// One of the two streams of a tunnel.
@@ -94,11 +97,22 @@ pub async fn tunnel_under<A: Stream, B: Stream>(
     let mut a_to_b = flow(Direction::AToB, &counters.a_to_b);
     let mut b_to_a = flow(Direction::BToA, &counters.b_to_a);
     let mut stopped = false;
+    let first_end = &counters.first_end;
+    let note = |flow: &Poll<Result<(), TunnelEnd>>, source: Side| {
+        let side = match flow {
+            Poll::Ready(Ok(())) => source,
+            Poll::Ready(Err(TunnelEnd::Failed { side, .. })) => *side,
+            _ => return,
+        };
+        first_end.set(first_end.get().or(Some(side)));
+    };
     let ended = poll_fn(|cx| {
         if !stopped {
             // Both are polled before either may wait, so each has its waker in place.
             let first = poll_flow(&mut a_to_b, cx, a, b, Direction::AToB);
             let second = poll_flow(&mut b_to_a, cx, b, a, Direction::BToA);
+            note(&first, Side::A);
+            note(&second, Side::B);
             let is_stop = |flow: &Poll<_>| matches!(flow, Poll::Ready(Err(TunnelEnd::Stopped)));
             stopped = is_stop(&first) || is_stop(&second);
             if !stopped {

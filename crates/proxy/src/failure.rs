@@ -362,7 +362,7 @@ impl Failure {
     fn of_parent(problem: &ParentProblem) -> Self {
         let kind = match problem {
             ParentProblem::Refused(reply) => match reply.blame {
-                Blame::Parent => Kind::ExitFailed,
+                Blame::Parent | Blame::Unsaid => Kind::ExitFailed,
                 Blame::Rules | Blame::Unreachable => Kind::IpUnroutable,
                 Blame::Name => Kind::DnsError,
                 Blame::Refusal => Kind::ConnectionRefused,

@@ -69,10 +69,19 @@ impl Hold {
 /// Moves bytes between the client and `up` until both are done. What was already received on
 /// either side goes first.
 pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Result<(), Failure> {
+    run_counting(x, up, idle, &TunnelCounters::default()).await
+}
+
+/// The same, for who wants to know how it ended. `counters` are those of this tunnel alone.
+pub(crate) async fn run_counting(
+    x: &mut Exchange<'_>,
+    up: End<'_>,
+    idle: Duration,
+    counters: &TunnelCounters,
+) -> Result<(), Failure> {
     x.keep_alive = false;
     // It may be there for days: of what was lent for a request it keeps what it needs.
     x.request.fields.compact();
-    let counters = TunnelCounters::default();
     let standing = Standing::of(x);
     let fare = fare::of(x);
     let down = match x.down.take_stream() {
@@ -92,7 +101,7 @@ pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Re
         }
         ends => ends,
     };
-    let outcome = join(standing, x.guard, down, up, idle, &counters, fare.as_deref()).await;
+    let outcome = join(standing, x.guard, down, up, idle, counters, fare.as_deref()).await;
     x.record.bytes_in += counters.a_to_b.get();
     x.record.bytes_out += counters.b_to_a.get();
     outcome

@@ -11,7 +11,7 @@ use gateway::pool::{
 };
 use gateway::{basic, connect, get, get_inside, retry_after, told};
 use testkit::h2::{self, Client};
-use testkit::parent::Parent;
+use testkit::parent::{Conduct, Parent};
 use testkit::{Caller, Origin, Peer, Proxy};
 
 #[test]
@@ -290,6 +290,42 @@ fn tunnels_that_are_reset_ban_and_slow_ones_too() {
             banned = Some(from);
             drop(client.recv_until_gone());
         }
+    }
+}
+
+/// Whoever asks something that nobody answers and goes could else take all exits from others.
+#[test]
+fn a_client_that_goes_first_bans_nobody() {
+    let origin = Origin::start();
+    let proxy = gateway(&world(&format!("{OURS}ban reset=#true for=\"10m\"")), "");
+    for _ in 0..6 {
+        let mut client = proxy.client();
+        let answer = connect(&mut client, origin.address(), &alice());
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let mut server = origin.accept();
+        client.send("hello").finish();
+        server.expect("hello").expect_close();
+        server.finish();
+        client.expect_close();
+    }
+    // Nor does a target that is dead, where a parent says no more than that it failed.
+    for (parent, scheme, code) in [
+        (Parent::socks(), "socks5", 1),
+        (Parent::http(), "http", 503),
+        (Parent::http(), "http", 500),
+    ] {
+        let origin = Caller::start();
+        let dead = testkit::reserve();
+        parent.decide(move |asked| match asked.port == dead.port() {
+            true => Conduct::Refuse(code),
+            false => Conduct::Serve,
+        });
+        let proxy = gateway(&world(&format!("proxy \"{}\"", parent.url(scheme))), "");
+        for _ in 0..6 {
+            let answer = connect(&mut proxy.client(), dead, &alice());
+            assert_eq!(answer.status(), 502, "{scheme} {code}: {}", answer.text());
+        }
+        assert_eq!(ask_by_tunnel(&proxy, &origin, "alice").0, 200, "{scheme} {code}");
     }
 }
 

@@ -31,8 +31,10 @@ pub enum Code {
 /// Whom a refusal blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// The parent itself: it is broken, busy, or wants more money.
+    /// The parent itself: it is busy, or wants more money.
     Parent,
+    /// Nobody: it is what parents say of themselves, and many of a target that they do not reach.
+    Unsaid,
     /// The rules of the parent, which do not let this target pass.
     Rules,
     /// The target's name, which has no address.
@@ -49,10 +51,13 @@ impl Reply {
     pub(super) fn socks5(code: u8) -> Self {
         let blame = match code {
             2 => Blame::Rules,
-            3 | 4 => Blame::Unreachable,
+            // 8: it does not know addresses of this kind.
+            3 | 4 | 8 => Blame::Unreachable,
             5 => Blame::Refusal,
             6 => Blame::Silence,
-            _ => Blame::Parent,
+            7 => Blame::Parent,
+            // Most say 1 of a target that is dead; others have codes of their own.
+            _ => Blame::Unsaid,
         };
         Self { code: Code::Socks5(code), error: None, blame }
     }
@@ -84,6 +89,7 @@ impl Reply {
     pub fn fault(&self) -> Fault {
         match self.blame {
             Blame::Parent => Fault::Exit,
+            Blame::Unsaid => Fault::Unknown,
             Blame::Rules | Blame::Unreachable | Blame::Silence => Fault::Pair,
             Blame::Name | Blame::Refusal => Fault::Target,
         }
@@ -93,7 +99,7 @@ impl Reply {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.error.unwrap_or(match self.blame {
-            Blame::Parent => "destination_unavailable",
+            Blame::Parent | Blame::Unsaid => "destination_unavailable",
             Blame::Rules => "http_request_denied",
             Blame::Name => "dns_error",
             Blame::Refusal => "connection_refused",
@@ -122,6 +128,7 @@ fn blame_of_status(status: u16) -> Blame {
         403 | 451 => Blame::Rules,
         404 | 502 => Blame::Unreachable,
         504 => Blame::Silence,
+        400 | 500 | 503 | 520..=599 => Blame::Unsaid,
         _ => Blame::Parent,
     }
 }
@@ -194,11 +201,12 @@ mod tests {
             (403, Fault::Pair),
             (502, Fault::Pair),
             (504, Fault::Pair),
-            (400, Fault::Exit),
+            (400, Fault::Unknown),
             (402, Fault::Exit),
             (429, Fault::Exit),
-            (500, Fault::Exit),
-            (503, Fault::Exit),
+            (500, Fault::Unknown),
+            (503, Fault::Unknown),
+            (522, Fault::Unknown),
             (302, Fault::Exit),
         ] {
             assert_eq!(reply(status, "").fault(), fault, "{status}");
@@ -219,7 +227,7 @@ mod tests {
         ] {
             let reply = reply(503, &format!("Proxy-Status: {value}\r\n"));
             assert_eq!(reply.error, error, "{value}");
-            assert_eq!(reply.fault() == Fault::Exit, error.is_none(), "{value}");
+            assert_eq!(reply.fault() == Fault::Unknown, error.is_none(), "{value}");
         }
         assert_eq!(
             reply(502, "Proxy-Status: p; error=connection_refused\r\n").to_string(),
@@ -234,7 +242,7 @@ mod tests {
             ("ERR_CONNECT_FAIL 110", Fault::Pair),
             ("ERR_DNS_FAIL 0", Fault::Target),
             ("ERR_ACCESS_DENIED 0", Fault::Pair),
-            ("ERR_CANNOT_FORWARD 0", Fault::Exit),
+            ("ERR_CANNOT_FORWARD 0", Fault::Unknown),
         ] {
             assert_eq!(reply(503, &format!("X-Squid-Error: {value}\r\n")).fault(), fault);
         }
@@ -243,8 +251,8 @@ mod tests {
     #[test]
     fn socks_replies_are_told_apart() {
         let faults: Vec<_> = (1..=9).map(|code| Reply::socks5(code).fault()).collect();
-        use Fault::{Exit, Pair, Target};
-        assert_eq!(faults, [Exit, Pair, Pair, Pair, Target, Pair, Exit, Exit, Exit]);
+        use Fault::{Exit, Pair, Target, Unknown};
+        assert_eq!(faults, [Unknown, Pair, Pair, Pair, Target, Pair, Exit, Pair, Unknown]);
         assert_eq!(Reply::socks4(91).fault(), Pair);
         assert_eq!(Reply::socks4(1).fault(), Exit);
     }

@@ -60,12 +60,12 @@ fn refusals_of_http_parents() {
     let parent = Parent::http();
     let way = way(vec![hop(HopProtocol::Http, parent.address(), None)]);
     for (status, fault) in [
-        (400, Fault::Exit),
+        (400, Fault::Unknown),
         (403, Fault::Pair),
         (407, Fault::Exit),
         (429, Fault::Exit),
         (502, Fault::Pair),
-        (503, Fault::Exit),
+        (503, Fault::Unknown),
         (504, Fault::Pair),
     ] {
         parent.behave(Conduct::Refuse(status));
@@ -96,15 +96,15 @@ fn refusals_of_socks_parents() {
     let parent = Parent::socks();
     let five = way(vec![hop(HopProtocol::Socks5h, parent.address(), None)]);
     for (code, fault) in [
-        (1, Fault::Exit),
+        (1, Fault::Unknown),
         (2, Fault::Pair),
         (3, Fault::Pair),
         (4, Fault::Pair),
         (5, Fault::Target),
         (6, Fault::Pair),
         (7, Fault::Exit),
-        (8, Fault::Exit),
-        (200, Fault::Exit),
+        (8, Fault::Pair),
+        (200, Fault::Unknown),
     ] {
         parent.behave(Conduct::Refuse(code));
         let failed = failure(&five, PATIENCE);

@@ -290,6 +290,7 @@ fn a_reset_ends_both_directions_and_names_its_side() {
                 let mut b = b;
                 tunnel(&mut a, &mut b, &pipes, &buffers, &counters).await
             };
+            assert_eq!(counters.first_end.get(), Some(Side::B));
             let TunnelEnd::Failed { side, direction, error } = end else { panic!("{end:?}") };
             assert_eq!((side, direction), (Side::B, Direction::BToA));
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);

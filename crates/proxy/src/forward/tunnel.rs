@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use config::WayOut;
 use egress::{ExitKey, Sign};
 use message::framing::BodyLength;
-use net::Stream;
+use net::{Side, Stream, TunnelCounters};
 use policy::Entry;
 use upstream::{Connection, Wire};
 
@@ -101,26 +101,28 @@ pub(crate) async fn run(
     }
     let opened = Box::pin(intercept::open(x, face, aimed.host, aimed.port, connection));
     let Some(mut connection) = opened.await? else { return Ok(()) };
-    let (before_in, before_out) = (x.record.bytes_in, x.record.bytes_out);
-    let outcome = tunnel::run(x, tunnel::End::Wire(&mut connection.wire), idle).await;
-    let (sent, received) = (x.record.bytes_in - before_in, x.record.bytes_out - before_out);
-    judge(x, sent, received, outcome.as_ref().err());
+    let counters = TunnelCounters::default();
+    let up = tunnel::End::Wire(&mut connection.wire);
+    let outcome = tunnel::run_counting(x, up, idle, &counters).await;
+    judge(x, &counters, outcome.as_ref().err());
     outcome
 }
 
-/// What the bytes of a tunnel say of its exit: nobody sees into it, but who asks and is not
-/// answered at all has not been let in.
-fn judge(x: &Exchange<'_>, sent: u64, received: u64, failure: Option<&Failure>) {
+/// What the bytes of a tunnel say of its exit: nobody sees into it, but whose question the far side
+/// ends without a byte has not been let in. A client that goes before says nothing of it.
+fn judge(x: &Exchange<'_>, counters: &TunnelCounters, failure: Option<&Failure>) {
     let Some(guest) = &x.guest else { return };
     let Some(lease) = &guest.lease else { return };
     let now = x.core.clock.now_ms();
     if let Some(first) = guest.fare.as_ref().and_then(|fare| fare.first_byte()) {
         lease.report(&Sign::FirstByte(first), now);
     }
-    let of_client = failure.is_some_and(|failure| {
-        matches!(failure.kind, Kind::ClientGone | Kind::QuotaExceeded | Kind::ReadTimeout)
-    });
-    if sent > 0 && received == 0 && !of_client {
+    let ended_by_far_side = match counters.first_end.get() {
+        Some(side) => side == Side::B,
+        // What came with the request for the tunnel was not taken.
+        None => failure.is_some_and(|failure| failure.kind == Kind::ConnectionTerminated),
+    };
+    if counters.a_to_b.get() > 0 && counters.b_to_a.get() == 0 && ended_by_far_side {
         lease.report(&Sign::Reset, now);
     } else {
         lease.report(&Sign::Done, now);
