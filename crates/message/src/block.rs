@@ -162,6 +162,13 @@ impl Block {
         out.extend_from_slice(&self.bytes[run]);
     }
 
+    /// How many bytes [`Block::write_lines`] writes of all of them.
+    #[must_use]
+    pub fn written_length(&self) -> usize {
+        let line = |field: &Field| usize::from(field.name_length) + field.value_length as usize + 4;
+        self.iter().map(line).sum()
+    }
+
     /// Whether a field of this name may be there.
     #[must_use]
     pub fn has(&self, id: FieldId) -> bool {
@@ -267,6 +274,7 @@ mod tests {
         let mut out = Vec::new();
         block().write_lines(&mut out, |_| false);
         assert_eq!(out, b"Host: a\r\nX_Forwarded_For: 1.2.3.4\r\nAccept: x/y\r\n");
+        assert_eq!(block().written_length(), out.len());
     }
 
     #[test]

@@ -171,6 +171,7 @@ impl Exchange<'_> {
     /// framing, target, host, and what is meant for this connection only.
     fn understand(&mut self) -> Result<Aim, Failure> {
         let bad = |words: &'static str| Failure::with(Kind::RequestError, words);
+        self.record.head_in = self.request.fields.bytes().len() as u64;
         self.body = request_body(&self.request).map_err(|error| bad(error.as_str()))?;
         let limits = self.heads();
         if self.body == BodyLength::None && self.down.is_stream() && !self.down.is_done() {

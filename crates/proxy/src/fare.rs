@@ -55,6 +55,14 @@ impl Fare {
         self.stopped.get()?.retry_after()
     }
 
+    /// Charges what nobody is asked about before: heads and trailers. They may overdraw what is
+    /// left, each by its own size; whoever asks next is told so.
+    pub(crate) fn charge(&self, direction: Direction, bytes: u64) {
+        if bytes > 0 {
+            self.meter.used(towards(direction), bytes);
+        }
+    }
+
     /// How long the first byte towards the client took; `None`: none came.
     pub(crate) fn first_byte(&self) -> Option<Duration> {
         self.first_byte.get()

@@ -102,11 +102,12 @@ impl Pacing {
         }
     }
 
-    /// Tells what became of the bytes that were granted last.
+    /// Tells what became of the bytes that were granted last, and which went without being asked
+    /// for.
     pub(crate) fn settle(&mut self, pump: &mut Pump<'_>) {
-        if let By::Fare { fare, direction, granted } = &mut self.by
-            && *granted > 0
-        {
+        let By::Fare { fare, direction, granted } = &mut self.by else { return };
+        fare.charge(*direction, std::mem::take(&mut pump.behind));
+        if *granted > 0 {
             let given = std::mem::take(granted);
             let left = std::mem::take(&mut pump.allowed);
             fare.taken(*direction, given, given.saturating_sub(left));

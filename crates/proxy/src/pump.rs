@@ -16,6 +16,8 @@ pub(crate) struct Pump<'a> {
     pub(crate) moved: u64,
     /// More than this is too much.
     pub(crate) limit: u64,
+    /// Size of the trailers that went behind it.
+    pub(crate) behind: u64,
     /// What it waits for.
     pub(crate) waiting: Waiting,
     /// So many bytes may be moved before somebody allows more.
@@ -76,6 +78,7 @@ impl<'a> Pump<'a> {
         Self {
             moved: 0,
             limit,
+            behind: 0,
             waiting: Waiting::Nobody,
             allowed: u64::MAX,
             finished: false,
@@ -190,6 +193,8 @@ impl<'a> Pump<'a> {
                     if let (Some(reserved), Some(trailers)) = (&self.reserved, &mut trailers) {
                         reserved.clear(trailers);
                     }
+                    self.behind =
+                        trailers.as_ref().map_or(0, |trailers| trailers.written_length() as u64);
                     sink.finish(trailers.as_ref());
                     self.finished = true;
                 }

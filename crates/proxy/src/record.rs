@@ -26,6 +26,8 @@ pub(crate) struct Record {
     pub(crate) server: Option<SocketAddr>,
     pub(crate) attempts: u8,
     pub(crate) status: u16,
+    /// Size of the head of the request, until somebody is charged for it.
+    pub(crate) head_in: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) connect: Option<Duration>,
@@ -56,6 +58,7 @@ impl Record {
             server: None,
             attempts: 0,
             status: 0,
+            head_in: 0,
             bytes_in: 0,
             bytes_out: 0,
             connect: None,

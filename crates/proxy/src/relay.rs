@@ -18,7 +18,7 @@ use crate::pacing::Pacing;
 use crate::patience::{Patience, Stage};
 use crate::peer::{DownPeer, PeerError, UpError, UpPeer};
 use crate::pump::{Pump, PumpError, Watch};
-use crate::respond::ErrorPages;
+use crate::respond::{ErrorPages, size_as_h1};
 use crate::websocket::Handshake;
 
 /// Interim responses that one request may have.
@@ -81,12 +81,21 @@ pub(crate) async fn run(
     terms: &Terms<'_>,
     edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
+    let head = std::mem::take(&mut x.record.head_in);
+    charge(x, net::Direction::AToB, head);
     let pacing = fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::AToB));
     let mut upload = Pump::upload(terms.max_body, x.record.reserved(x.listener)).paced(pacing);
     let mut patience = Patience::new(x.guard, terms.limits, terms.head);
     let outcome = exchange(x, up, terms, &mut upload, &mut patience, edit).await;
     x.record.bytes_in += upload.moved;
     outcome
+}
+
+/// Charges a head of the client's connection.
+fn charge(x: &Exchange<'_>, direction: net::Direction, bytes: u64) {
+    if let Some(fare) = fare::of(x) {
+        fare.charge(direction, bytes);
+    }
 }
 
 async fn exchange(
@@ -228,18 +237,22 @@ async fn pass_interim(x: &mut Exchange<'_>, mut head: ResponseHead) -> Result<()
     }
     hop::strip(&mut head.fields);
     head.fields.remove(FieldId::ContentLength);
-    match &mut *x.down {
+    let size = match &mut *x.down {
         DownPeer::H1(peer) => {
             peer.lend_output(&x.core.blocks);
             let out = peer.begin(BodyEncoder::Identity);
+            let before = out.len();
             h1::write_status_line(out, head.status, head.reason());
             head.fields.write_lines(out, |_| false);
             out.extend_from_slice(b"\r\n");
+            (out.len() - before) as u64
         }
         down @ DownPeer::H2(_) => {
             down.inform(head.status, &head.fields).map_err(|error| client_gone(&error))?;
+            size_as_h1(&head.fields)
         }
-    }
+    };
+    charge(x, net::Direction::BToA, size);
     x.core.blocks.give(head.fields);
     x.record.interim_sent = true;
     x.flush_answer().await
@@ -259,11 +272,12 @@ async fn switch(
     edit(x, &mut head)?;
     head.fields.remove(FieldId::ContentLength);
     x.head_sent = true;
-    match &mut *x.down {
+    let size = match &mut *x.down {
         DownPeer::H1(peer) => {
             x.record.status = 101;
             peer.lend_output(&x.core.blocks);
             let out = peer.begin(BodyEncoder::Identity);
+            let before = out.len();
             h1::write_status_line(out, 101, if head.status == 101 { head.reason() } else { b"" });
             head.fields.write_lines(out, |_| false);
             out.extend_from_slice(b"Connection: upgrade\r\n");
@@ -280,6 +294,7 @@ async fn switch(
                 out.extend_from_slice(b"\r\n");
             }
             out.extend_from_slice(b"\r\n");
+            (out.len() - before) as u64
         }
         down @ DownPeer::H2(_) => {
             x.record.status = 200;
@@ -292,8 +307,10 @@ async fn switch(
             }
             head.fields.remove_named(b"sec-websocket-accept");
             down.respond(200, &head.fields, false).map_err(|error| client_gone(&error))?;
+            size_as_h1(&head.fields)
         }
-    }
+    };
+    charge(x, net::Direction::BToA, size);
     x.core.blocks.give(head.fields);
     x.flush_answer().await?;
     Ok(Outcome::Upgraded)
@@ -312,7 +329,9 @@ fn begin_response(
         head.fields.remove(FieldId::ContentLength);
     }
     let reason = head.reason_at.clone();
-    x.begin_final(head.status, reason, head.fields, length)
+    let size = x.begin_final(head.status, reason, head.fields, length)?;
+    charge(x, net::Direction::BToA, size);
+    Ok(())
 }
 
 /// Fields that describe the body they came with (RFC 9110 §8), besides its type and length.

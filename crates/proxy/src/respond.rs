@@ -135,6 +135,11 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// The size that the head of a response would have in HTTP/1, without a reason.
+pub(crate) fn size_as_h1(fields: &Block) -> u64 {
+    (b"HTTP/1.1 200 \r\n\r\n".len() + fields.written_length()) as u64
+}
+
 /// `Proxy-Status` of a failure (RFC 9209 §2).
 pub(crate) fn proxy_status(failure: &Failure) -> String {
     let mut text = format!("bifrons; error={}", failure.kind.name());
@@ -229,14 +234,14 @@ impl<'a> Exchange<'a> {
 
     /// Puts the head of the final response into the output, in the form that the client takes,
     /// and decides whether the connection goes on. `reason` is where the reason phrase stands in
-    /// the buffer of the fields.
+    /// the buffer of the fields. Returns its size, of HTTP/2 as if it were one of HTTP/1.
     pub(crate) fn begin_final(
         &mut self,
         status: u16,
         reason: Range<usize>,
         fields: Block,
         length: BodyLength,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
         // A tunnel that nobody is behind must not look open.
         let open = self.down.awaits_tunnel() && (200..300).contains(&status);
         let status = if open { 501 } else { status };
@@ -251,6 +256,7 @@ impl<'a> Exchange<'a> {
                 self.keep_alive &= (modern || !chunked) && !self.core.is_draining();
                 peer.lend_output(&self.core.blocks);
                 let out = peer.begin(encoder);
+                let before = out.len();
                 h1::write_status_line(out, status, &fields.bytes()[reason]);
                 fields.write_lines(out, |_| false);
                 if encoder == BodyEncoder::Chunked {
@@ -262,9 +268,12 @@ impl<'a> Exchange<'a> {
                     out.extend_from_slice(b"Connection: keep-alive\r\n");
                 }
                 out.extend_from_slice(b"\r\n");
-                Ok(())
+                Ok((out.len() - before) as u64)
             }
-            down @ DownPeer::H2(_) => down.respond(status, &fields, length == BodyLength::None),
+            down @ DownPeer::H2(_) => {
+                let sent = down.respond(status, &fields, length == BodyLength::None);
+                sent.map(|()| size_as_h1(&fields))
+            }
         };
         self.core.blocks.give(fields);
         outcome.map_err(|error| client_gone(&error))

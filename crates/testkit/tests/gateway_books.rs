@@ -2,12 +2,13 @@
 
 mod gateway;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use accounts::{By, UsageQuery, UsageRow};
-use gateway::used::{DAY, alice, count_body, expect_refused, gateway, large, text};
-use gateway::{basic, connect, get};
-use testkit::{Origin, Proxy};
+use gateway::used::{DAY, alice, count_body, expect_refused, gateway, heads_of_get, large, text};
+use gateway::{basic, connect, get, get_text};
+use testkit::{Message, Origin, Proxy};
 
 const PRICED: &str = "exits \"world\" {\n    \
     address \"127.0.0.2\" name=\"dear\" country=\"CA\" price=\"10.00\"\n    \
@@ -28,13 +29,11 @@ fn a_budget_is_spent_by_the_price_of_exits() {
     ));
     let shown = basic("alice-country-ca", "secret");
     let mut client = proxy.client();
-    client.send(format!(
-        "GET {0}/ HTTP/1.1\r\nHost: {1}\r\n{shown}\r\n",
-        origin.url(),
-        origin.address(),
-    ));
-    assert_eq!(client.recv_head().status(), 200);
-    assert_eq!(count_body(&mut client), 1_000_000);
+    let request = get_text(origin.address(), &shown);
+    client.send(&request);
+    let head = client.recv_head();
+    assert_eq!(head.status(), 200);
+    assert_eq!(count_body(&mut client), 1_000_000 - request.len() - head.head.len());
     let mut client = proxy.client();
     let answer = get(&mut client, origin.address(), &shown);
     expect_refused(&answer, "budget of the month", 31 * DAY);
@@ -60,18 +59,35 @@ fn the_books_tell_who_used_what_by_which_exit_and_for_how_much() {
         )
     ));
     let mut client = proxy.client();
-    for name in ["alice-country-ca", "bob-country-us", "alice-country-ca", "bob-country-ca"] {
-        let answer = get(&mut client, origin.address(), &basic(name, "secret"));
+    let mut used: HashMap<(&str, &str), (u64, u64, u64)> = HashMap::new();
+    let mut note = |whom, up: usize, answer: &Message| {
+        let (of_up, of_down, requests) = used.entry(whom).or_default();
+        *of_up += up as u64;
+        *of_down += (answer.head.len() + answer.body.len()) as u64;
+        *requests += 1;
+    };
+    for (name, whom) in [
+        ("alice-country-ca", ("staff/alice", "dear")),
+        ("bob-country-us", ("staff/bob", "free")),
+        ("alice-country-ca", ("staff/alice", "dear")),
+        ("bob-country-ca", ("staff/bob", "dear")),
+    ] {
+        let shown = basic(name, "secret");
+        let answer = get(&mut client, origin.address(), &shown);
         assert_eq!(answer.body.len(), 100_000);
+        note(whom, get_text(origin.address(), &shown).len(), &answer);
     }
-    client.send(format!(
+    let request = format!(
         "POST {0}/ HTTP/1.1\r\nHost: {1}\r\nContent-Length: 5000\r\n{2}\r\n{3}",
         origin.url(),
         origin.address(),
         basic("bob-country-us", "secret"),
         "x".repeat(5000)
-    ));
-    assert_eq!(client.recv_response().status(), 200);
+    );
+    client.send(&request);
+    let answer = client.recv_response();
+    assert_eq!((answer.status(), answer.body.len()), (200, 100_000));
+    note(("staff/bob", "free"), request.len(), &answer);
     // What is refused is not counted.
     assert_eq!(get(&mut client, origin.address(), "").status(), 407);
     assert_eq!(
@@ -96,30 +112,28 @@ fn the_books_tell_who_used_what_by_which_exit_and_for_how_much() {
             )
         })
         .collect();
-    let row = |user: &str, exit: &str, up, down, requests, cost| {
-        (format!("staff/{user}"), exit.to_owned(), up, down, requests, cost)
-    };
     let mut sorted = rows.clone();
     sorted.sort();
-    assert_eq!(
-        sorted,
-        [
-            // A tenth of a thousandth of ten.
-            row("alice", "dear", 0, 200_000, 2, 2000),
-            row("bob", "dear", 0, 100_000, 1, 1000),
-            row("bob", "free", 5000, 200_000, 2, 0),
-        ]
-    );
+    let mut expected: Vec<_> = (used.into_iter())
+        .map(|((user, exit), (up, down, requests))| {
+            // A hundred-millionth of ten for each byte, in millionths.
+            let cost = if exit == "dear" { (up + down) / 100 } else { 0 };
+            (user.to_owned(), exit.to_owned(), up, down, requests, cost)
+        })
+        .collect();
+    expected.sort();
+    assert_eq!(sorted, expected);
 }
 
 #[test]
 fn a_quota_goes_on_where_it_was_after_a_restart() {
     let origin = large(600);
     let state = tempfile::tempdir().expect("folder");
+    let quota = 1000 + 2 * heads_of_get(&origin);
     let text = format!(
         "state \"{}\"\n{}",
         state.path().display(),
-        text("user \"alice\" password=\"secret\" quota=\"1000B/month\"", "")
+        text(&format!("user \"alice\" password=\"secret\" quota=\"{quota}B/month\""), "")
     );
     let proxy = Proxy::start(&text);
     let mut client = proxy.client();
@@ -129,12 +143,7 @@ fn a_quota_goes_on_where_it_was_after_a_restart() {
     drop(proxy);
     let proxy = Proxy::start(&text);
     let mut client = proxy.client();
-    client.send(format!(
-        "GET {0}/ HTTP/1.1\r\nHost: {1}\r\n{2}\r\n",
-        origin.url(),
-        origin.address(),
-        alice()
-    ));
+    client.send(get_text(origin.address(), &alice()));
     client.recv_head();
     assert_eq!(count_body(&mut client), 400);
     drop(client);
@@ -148,15 +157,16 @@ fn a_quota_goes_on_where_it_was_after_a_restart() {
 #[test]
 fn a_reload_changes_limits_and_keeps_what_was_used() {
     let origin = large(600);
-    let of = |quota: u32| {
+    let whole = 600 + heads_of_get(&origin);
+    let of = |quota: usize| {
         let users = format!("user \"alice\" password=\"secret\" quota=\"{quota}B/day\"");
         text(&users, "")
     };
-    let proxy = Proxy::start(&of(600));
+    let proxy = Proxy::start(&of(whole));
     let mut client = proxy.client();
     assert_eq!(get(&mut client, origin.address(), &alice()).body.len(), 600);
     assert_eq!(get(&mut client, origin.address(), &alice()).status(), 429);
-    proxy.reload(&of(1200));
+    proxy.reload(&of(2 * whole));
     assert_eq!(get(&mut client, origin.address(), &alice()).body.len(), 600);
     assert_eq!(get(&mut client, origin.address(), &alice()).status(), 429);
     proxy.reload(&text("user \"alice\" password=\"secret\"", ""));

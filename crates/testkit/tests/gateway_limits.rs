@@ -6,25 +6,26 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-use gateway::used::{DAY, alice, count_body, expect_refused, gateway, large, large_chunked, text};
-use gateway::{basic, connect, get, get_inside, told};
+use gateway::used::{
+    DAY, alice, count_body, expect_refused, gateway, heads_of_get, large, large_chunked, text,
+};
+use gateway::{basic, connect, get, get_inside, get_text, told};
 use testkit::h2::Client;
 use testkit::{Caller, Origin, Peer, Proxy};
 
 #[test]
 fn a_quota_stops_a_download_at_the_byte() {
-    for (quota, size) in [(100, 1000), (70_001, 100_000), (1_000_003, 4_000_000)] {
+    for (quota, size) in [(600, 2000), (70_001, 100_000), (1_000_003, 4_000_000)] {
         for origin in [large(size), large_chunked(size)] {
             let proxy =
                 gateway(&format!("user \"alice\" password=\"secret\" quota=\"{quota}B/day\""), "");
             let mut client = proxy.client();
-            client.send(format!(
-                "GET {0}/ HTTP/1.1\r\nHost: {1}\r\n{2}\r\n",
-                origin.url(),
-                origin.address(),
-                alice()
-            ));
-            assert_eq!(client.recv_head().status(), 200);
+            let request = get_text(origin.address(), &alice());
+            client.send(&request);
+            let head = client.recv_head();
+            assert_eq!(head.status(), 200);
+            // Heads count too.
+            let quota = quota - request.len() - head.head.len();
             assert_eq!(count_body(&mut client), quota, "of {size}");
             drop(client);
             let answer = get(&mut proxy.client(), origin.address(), &alice());
@@ -42,7 +43,9 @@ fn a_quota_stops_a_download_at_the_byte() {
 #[test]
 fn what_fits_a_quota_is_served_to_its_end() {
     let origin = large(500);
-    let proxy = gateway("user \"alice\" password=\"secret\" quota=\"1000B/month\"", "");
+    let quota = 2 * (500 + heads_of_get(&origin));
+    let users = format!("user \"alice\" password=\"secret\" quota=\"{quota}B/month\"");
+    let proxy = gateway(&users, "");
     let mut client = proxy.client();
     for _ in 0..2 {
         let answer = get(&mut client, origin.address(), &alice());
@@ -58,15 +61,16 @@ fn what_fits_a_quota_is_served_to_its_end() {
 fn a_quota_stops_an_upload_at_the_byte() {
     for (quota, size) in [(100_usize, 1000), (100_001, 2_000_000)] {
         let origin = Origin::start();
-        let proxy =
-            gateway(&format!("user \"alice\" password=\"secret\" quota=\"{quota}B/day\""), "");
-        let mut client = proxy.client();
-        let mut writer = client.socket().try_clone().expect("socket");
         let head = format!(
             "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: {size}\r\n{1}\r\n",
             origin.address(),
             alice()
         );
+        let all = quota + head.len();
+        let proxy =
+            gateway(&format!("user \"alice\" password=\"secret\" quota=\"{all}B/day\""), "");
+        let mut client = proxy.client();
+        let mut writer = client.socket().try_clone().expect("socket");
         let sender = std::thread::spawn(move || {
             // The other side may have enough of it before.
             let _ = writer.write_all(head.as_bytes());
@@ -171,7 +175,7 @@ fn tunnels_on_several_cores_share_a_quota_exactly() {
 fn socks_and_streams_of_http2_have_the_same_quota() {
     let origin = large(600);
     let proxy = gateway(
-        "user \"alice\" password=\"secret\" quota=\"1600B/day\"\nuser \"bob\" password=\"secret\"",
+        "user \"alice\" password=\"secret\" quota=\"2100B/day\"\nuser \"bob\" password=\"secret\"",
         "http2 #true",
     );
     let port = origin.address().port().to_be_bytes();
@@ -204,9 +208,20 @@ fn socks_and_streams_of_http2_have_the_same_quota() {
         assert_eq!((answer.status, answer.body.len()), (200, 600));
     }
     let stream = client.open(&fields("alice"));
-    assert_eq!(client.response(stream).body.len(), 600);
+    let answer = client.response(stream);
+    assert_eq!(answer.body.len(), 600);
+    // Heads count as HTTP/1 would write them.
+    let line = |name: &str, value: &str| name.len() + value.len() + 4;
+    let asked = fields("alice");
+    let head_up = format!("GET http://{}/\r\n", origin.address()).len()
+        + line("host", &origin.address().to_string())
+        + line("proxy-authorization", &asked[4].1);
+    let own = answer.fields.iter().filter(|(name, _)| !name.starts_with(':'));
+    let head_down =
+        "HTTP/1.1 200 \r\n\r\n".len() + own.map(|(name, value)| line(name, value)).sum::<usize>();
+    let heads = head_up + head_down;
     // What is left is less than an answer. The stream is reset behind it.
-    let left = 1600 - used - 600;
+    let left = 2100 - used - 600 - 2 * heads;
     assert!((1..600).contains(&left), "{left}");
     let stream = client.open(&fields("alice"));
     let (mut received, bob) = (0, client.open(&fields("bob")));
@@ -222,6 +237,63 @@ fn socks_and_streams_of_http2_have_the_same_quota() {
     let answer = client.response(stream);
     assert_eq!(answer.status, 429);
     assert!(answer.get("retry-after").is_some());
+}
+
+#[test]
+fn interim_responses_and_trailers_count() {
+    let origin = Origin::start();
+    let proxy = gateway("user \"alice\" password=\"secret\" quota=\"3000B/day\"", "");
+    let mut client = proxy.client();
+    let head = format!(
+        "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding: chunked\r\n{1}\r\n",
+        origin.address(),
+        alice()
+    );
+    client.send(format!("{head}3\r\nabc\r\n0\r\nX-Behind: {}\r\n\r\n", "u".repeat(288)));
+    let mut server = origin.accept();
+    server.recv_request();
+    let hint = format!("HTTP/1.1 103 Early Hints\r\nX-Hint: {}\r\n\r\n", "h".repeat(500));
+    server.send(&hint);
+    let interim = client.recv_head();
+    assert_eq!(interim.status(), 103);
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n");
+    server.send(format!("X-Behind: {}\r\n\r\n", "d".repeat(688)));
+    let answer = client.recv_response();
+    assert_eq!(answer.body_text(), "hello");
+    // Each line of a trailer has twelve bytes around its value.
+    let used = head.len() + 3 + 300 + interim.head.len() + answer.head.len() + 5 + 700;
+    let left = 3000 - used;
+    let request = get_text(origin.address(), &alice());
+    client.send(&request);
+    server.recv_head();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n").send([b'x'; 3000]);
+    let head = client.recv_head();
+    assert_eq!(count_body(&mut client), left - request.len() - head.head.len());
+}
+
+/// Nobody gets more than heads for nothing: whoever has used all is told so.
+#[test]
+fn heads_alone_use_a_quota_up() {
+    let origin = Caller::start();
+    let proxy = gateway("user \"alice\" password=\"secret\" quota=\"2000B/day\"", "");
+    let mut client = proxy.client();
+    let request = format!(
+        "HEAD http://{0}/ HTTP/1.1\r\nHost: {0}\r\nX-Long: {1}\r\n{2}\r\n",
+        origin.address(),
+        "l".repeat(700),
+        alice()
+    );
+    let mut served = 0;
+    let answer = loop {
+        client.send(&request);
+        let answer = client.recv_head();
+        if answer.status() != 200 {
+            break answer;
+        }
+        served += request.len() + answer.head.len();
+    };
+    assert!((2000..2000 + 2 * request.len()).contains(&served), "{served}");
+    expect_refused(&answer, "quota of the day", DAY);
 }
 
 #[test]
@@ -369,15 +441,17 @@ fn what_follows_an_upgrade_counts() {
     let origin = Origin::start();
     let proxy = gateway("user \"alice\" password=\"secret\" quota=\"1000B/day\"", "");
     let mut client = proxy.client();
-    client.send(format!(
+    let request = format!(
         "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nConnection: upgrade\r\nUpgrade: echo\r\n{1}\r\n",
         origin.address(),
         alice()
-    ));
+    );
+    client.send(&request);
     let mut server = origin.accept();
     server.recv_head();
     server.send("HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
-    assert_eq!(client.recv_head().status(), 101);
+    let head = client.recv_head();
+    assert_eq!(head.status(), 101);
     let _ = server.try_send(vec![b'x'; 3000]);
-    assert_eq!(count_body(&mut client), 1000);
+    assert_eq!(count_body(&mut client), 1000 - request.len() - head.head.len());
 }

@@ -21,8 +21,13 @@ pub fn basic(name: &str, password: &str) -> String {
 
 /// A GET in absolute form; `fields` are whole lines.
 pub fn get(client: &mut Peer, target: impl Display, fields: &str) -> Message {
-    client.send(format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n"));
+    client.send(get_text(target, fields));
     client.recv_response()
+}
+
+/// What [`get`] sends.
+pub fn get_text(target: impl Display, fields: &str) -> String {
+    format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n")
 }
 
 /// Asks for a tunnel; the head of the answer.

@@ -3,7 +3,7 @@
 
 use testkit::{Message, Origin, Peer, Proxy, Served};
 
-use super::{basic, retry_after, told};
+use super::{basic, get, get_text, retry_after, told};
 
 /// A listener for these users, without exits unless `more` says so.
 pub fn gateway(users: &str, more: &str) -> Proxy {
@@ -42,6 +42,14 @@ pub fn large_chunked(bytes: usize) -> Served {
         answer.extend(b"0\r\n\r\n");
         answer
     })
+}
+
+/// What a GET of this origin has in its heads, both together, when alice asks through a proxy.
+pub fn heads_of_get(origin: &Served) -> usize {
+    let proxy = gateway("user \"alice\" password=\"secret\"", "");
+    let answer = get(&mut proxy.client(), origin.address(), &alice());
+    assert_eq!(answer.status(), 200);
+    get_text(origin.address(), &alice()).len() + answer.head.len()
 }
 
 /// Bytes of the letter `x` until the connection ends, in whatever way.
