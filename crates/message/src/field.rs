@@ -86,6 +86,40 @@ field_ids! {
     Referer = "referer",
     /// RFC 9110 §8.3.
     ContentType = "content-type",
+    /// RFC 9111 §5.2.
+    CacheControl = "cache-control",
+    /// RFC 9111 §5.4; deprecated.
+    Pragma = "pragma",
+    /// RFC 9111 §5.3.
+    Expires = "expires",
+    /// RFC 9111 §5.1.
+    Age = "age",
+    /// RFC 9110 §12.5.5.
+    Vary = "vary",
+    /// RFC 9110 §8.8.3.
+    ETag = "etag",
+    /// RFC 9110 §8.8.2.
+    LastModified = "last-modified",
+    /// RFC 9110 §13.1.1.
+    IfMatch = "if-match",
+    /// RFC 9110 §13.1.2.
+    IfNoneMatch = "if-none-match",
+    /// RFC 9110 §13.1.3.
+    IfModifiedSince = "if-modified-since",
+    /// RFC 9110 §13.1.4.
+    IfUnmodifiedSince = "if-unmodified-since",
+    /// RFC 9110 §13.1.5.
+    IfRange = "if-range",
+    /// RFC 9110 §14.2.
+    Range = "range",
+    /// RFC 9110 §14.4.
+    ContentRange = "content-range",
+    /// RFC 9110 §8.4.
+    ContentEncoding = "content-encoding",
+    /// RFC 9110 §12.5.3.
+    AcceptEncoding = "accept-encoding",
+    /// RFC 6265 §4.2.
+    Cookie = "cookie",
 }
 
 impl FieldId {

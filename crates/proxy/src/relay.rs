@@ -355,9 +355,7 @@ async fn send_page(
 ) -> Result<(), Failure> {
     head.fields.remove(FieldId::ContentLength);
     head.fields.remove(FieldId::ContentType);
-    head.fields.remove_where(|id, name| {
-        id == FieldId::Other && OF_THE_BODY.iter().any(|of| name.eq_ignore_ascii_case(of))
-    });
+    head.fields.remove_where(|_, name| OF_THE_BODY.iter().any(|of| name.eq_ignore_ascii_case(of)));
     head.fields.push(b"Content-Type", &[content_type.as_bytes()]);
     let length = itoa::Buffer::new().format(body.len()).to_owned();
     head.fields.push(b"Content-Length", &[length.as_bytes()]);
