@@ -98,6 +98,41 @@ impl Block {
         self.note(start..start + name.len(), value..end);
     }
 
+    /// Adds the fields of another block behind these, in their order. It should be compact: all
+    /// of its bytes are taken over.
+    pub fn extend(&mut self, other: &Self) {
+        let base = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&other.bytes);
+        self.fields.extend(other.iter().map(|field| Field {
+            name: field.name + base,
+            value: field.value + base,
+            ..*field
+        }));
+        self.present |= other.present;
+        self.underscored |= other.underscored;
+    }
+
+    /// The same fields in as little room as they need, without what was removed.
+    #[must_use]
+    pub fn compacted(&self) -> Self {
+        let mut compact = Self::default();
+        let size = self.iter().map(|field| {
+            usize::from(field.name_length) + field.value_length as usize + b": \r\n".len()
+        });
+        compact.bytes.reserve_exact(size.sum());
+        compact.fields.reserve_exact(self.len());
+        for field in self.iter() {
+            compact.push(self.name(field), &[self.value(field)]);
+        }
+        compact
+    }
+
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.bytes.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
     /// How many fields there are, removed ones not counted.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -287,6 +322,23 @@ mod tests {
         assert_eq!(out, b"Accept: x/y\r\n");
         assert_eq!(block.get(FieldId::Host), None);
         assert_eq!(block.received(FieldId::Host), Some(&b"a"[..]));
+    }
+
+    #[test]
+    fn a_block_behind_another_keeps_its_fields_and_a_compact_one_nothing_else() {
+        let mut other = block();
+        other.remove(FieldId::Host);
+        let compact = other.compacted();
+        assert_eq!(compact.bytes(), b"X_Forwarded_For: 1.2.3.4\r\nAccept: x/y\r\n");
+        let mut joint = Block::over(b"HTTP/1.1 200 OK\r\n".to_vec());
+        joint.push(b"Age", &[b"1"]);
+        joint.extend(&compact);
+        joint.push(b"Host", &[b"b"]);
+        let mut out = Vec::new();
+        joint.write_lines(&mut out, |_| false);
+        assert_eq!(out, b"Age: 1\r\nX_Forwarded_For: 1.2.3.4\r\nAccept: x/y\r\nHost: b\r\n");
+        joint.remove_aliases(b"x-forwarded-for");
+        assert_eq!(joint.len(), 3);
     }
 
     #[test]

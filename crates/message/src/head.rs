@@ -81,6 +81,12 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// A response of ours, with the usual reason phrase.
+    #[must_use]
+    pub fn new(status: u16, fields: Block) -> Self {
+        Self { fields, status, version: Version::Http11, reason_at: 0..0 }
+    }
+
     /// The reason phrase as received; often empty.
     #[must_use]
     pub fn reason(&self) -> &[u8] {

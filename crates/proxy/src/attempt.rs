@@ -19,7 +19,7 @@ use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry, Side};
 use crate::peer::UpPeer;
 use crate::preface::preface;
-use crate::relay::{self, Elsewhere, Terms};
+use crate::relay::{self, Edits, Elsewhere, Terms};
 use crate::reverse::Forwarding;
 use crate::tunnel::{self, End};
 use crate::websocket::Handshake;
@@ -29,7 +29,12 @@ use crate::websocket::Handshake;
 const MAX_REFUSALS: u8 = 16;
 
 impl<'a> Forwarding<'a, '_> {
-    pub(crate) async fn relay(&self, x: &mut Exchange<'a>, upstream: usize) -> Result<(), Failure> {
+    /// Relays the request to one of the servers of a group..
+    pub(crate) async fn relay(
+        &self,
+        x: &mut Exchange<'a>,
+        upstream: usize,
+    ) -> Result<(), Failure> {
         if let BodyLength::Known(length) = x.body
             && length > self.route.max_body
         {
@@ -114,19 +119,24 @@ impl<'a> Forwarding<'a, '_> {
                 .filter(|_| is_replayable(x))
                 .map(|others| others as &dyn Elsewhere),
             watch: None,
+            packing: self.route.packing.as_deref(),
         };
         let sent = lease.wants_latency().then(Instant::now);
         let latency = || sent.map(|sent| sent.elapsed());
         let mut up = self.begin(x, member, link, upgrade).await?;
-        let edit = |x: &mut Exchange<'_>, head: &mut message::ResponseHead| {
+        let localize = |x: &mut Exchange<'_>, head: &mut message::ResponseHead| {
             lease.report(Outcome { latency: latency(), verdict: Verdict::Status(head.status) });
-            self.edit_response(x, member, head);
+            self.localize(x, member, head);
+            Ok(())
+        };
+        let dress = |x: &mut Exchange<'_>, head: &mut message::ResponseHead| {
+            self.dress(x, head);
             if let Some(cookie) = lease.sticky_cookie(x.client.secure) {
                 head.fields.push(b"Set-Cookie", &[cookie.as_bytes()]);
             }
-            Ok(())
         };
-        let outcome = relay::run(x, &mut up, &terms, edit).await;
+        let edits = Edits { localize: &localize, dress: &dress };
+        let outcome = relay::run(x, &mut up, &terms, &edits).await;
         let outcome = outcome.inspect_err(|failure| {
             if failure.kind.is_server_timeout() {
                 up.distrust();

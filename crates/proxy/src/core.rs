@@ -33,6 +33,8 @@ const PASSWORDS_AT_ONCE: usize = 2;
 /// One core.
 #[derive(Debug)]
 pub struct Core {
+    /// Itself, for what runs beside the requests.
+    itself: std::rc::Weak<Self>,
     /// The configuration as this core sees it. An exchange keeps the one it began with.
     view: RefCell<Rc<View>>,
     /// One for each listener of the snapshot, in its order.
@@ -111,7 +113,8 @@ impl Core {
     pub fn new(parts: CoreParts, snapshot: Arc<Snapshot>) -> Rc<Self> {
         let slots = (0..snapshot.listeners.len()).map(ListenerSlot::new).collect();
         let view = View::new(snapshot, None, &parts.clock, &parts.resolver);
-        Rc::new(Self {
+        Rc::new_cyclic(|itself| Self {
+            itself: itself.clone(),
             view: RefCell::new(Rc::new(view)),
             slots: RefCell::new(slots),
             origins: OriginPool::new(Rc::clone(&parts.clock)),
@@ -137,6 +140,11 @@ impl Core {
             connections: Cell::new(0),
             last: RefCell::default(),
         })
+    }
+
+    /// Itself, for as long as its thread runs.
+    pub(crate) fn handle(&self) -> Option<Rc<Self>> {
+        self.itself.upgrade()
     }
 
     /// The configuration of now.

@@ -15,7 +15,7 @@ use crate::core::{Core, View};
 use crate::failure::{Failure, Kind};
 use crate::guest::{Guest, Mark};
 use crate::intercept::Inside;
-use crate::peer::{DownPeer, Peer, PeerError};
+use crate::peer::{DownPeer, PeerError, Sink, Source};
 use crate::record::Record;
 use crate::respond::Answer;
 use crate::site::TlsIdentity;

@@ -21,6 +21,7 @@ mod intercept;
 mod mapping;
 mod measure;
 mod pacing;
+mod packing;
 mod patience;
 mod peer;
 mod preface;

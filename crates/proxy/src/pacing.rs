@@ -11,7 +11,7 @@ use policy::{Grant, Pacer};
 use tokio::time::Sleep;
 
 use crate::fare::Fare;
-use crate::peer::Peer;
+use crate::peer::{Sink, Source};
 use crate::pump::{Pump, PumpError};
 
 /// Bytes that are asked for at once: few enough that bodies under one limit take turns.
@@ -55,8 +55,8 @@ impl Pacing {
         &mut self,
         cx: &mut Context<'_>,
         pump: &mut Pump<'_>,
-        source: &mut impl Peer,
-        sink: &mut impl Peer,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
         pool: &BlockPool,
     ) -> Poll<Result<(), PumpError>> {
         loop {

@@ -1,4 +1,4 @@
-//! One side of an exchange: a body comes from it, another one goes to it.
+//! The sides of an exchange: a body comes from each of them, and another one goes to it.
 
 mod down;
 mod fields;
@@ -18,9 +18,9 @@ pub(crate) use h1::H1Peer;
 pub(crate) use h2::{H2Body, H2Io};
 pub(crate) use up::{H2Up, UpError, UpPeer};
 
-/// One side of an exchange. Everything is a poll: the two directions take turns in one task.
-pub(crate) trait Peer {
-    /// What is at hand of the body that comes from here; empty when nothing is.
+/// Where a body comes from. Everything is a poll: the two directions take turns in one task.
+pub(crate) trait Source {
+    /// What is at hand of the body; empty when nothing is.
     fn available(&mut self) -> Result<&[u8], PeerError>;
     /// Takes note that so many bytes of it were taken.
     fn consume(&mut self, count: usize);
@@ -30,9 +30,13 @@ pub(crate) trait Peer {
     fn poll_more(&mut self, cx: &mut Context<'_>, pool: &BlockPool) -> Poll<Result<(), PeerError>>;
     /// What came behind the body.
     fn trailers(&mut self) -> Result<Option<Block>, PeerError>;
-    /// Takes some bytes of the body that goes there; they may wait for more or for a flush.
+}
+
+/// Where a body goes.
+pub(crate) trait Sink {
+    /// Takes some bytes of the body; they may wait for more or for a flush.
     fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<Result<usize, PeerError>>;
-    /// Ends the body that goes there.
+    /// Ends the body.
     fn finish(&mut self, trailers: Option<&Block>);
     /// Gives back the buffer that output was gathered in, once nothing is in it.
     fn release_output(&mut self, pool: &BlockPool);

@@ -7,7 +7,7 @@ use message::BlockPool;
 use crate::failure::Failure;
 use crate::gate::Reserved;
 use crate::pacing::Pacing;
-use crate::peer::{Peer, PeerError};
+use crate::peer::{PeerError, Sink, Source};
 
 /// A body on its way.
 #[derive(Debug)]
@@ -88,6 +88,13 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// That of a body which was moved already, or never was.
+    pub(crate) fn idle() -> Self {
+        let mut pump = Self::new(0);
+        pump.finished = true;
+        pump
+    }
+
     /// That of a request body.
     pub(crate) fn upload(limit: u64, reserved: Option<Reserved<'a>>) -> Self {
         let mut pump = Self::new(limit);
@@ -140,8 +147,8 @@ impl<'a> Pump<'a> {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        source: &mut impl Peer,
-        sink: &mut impl Peer,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
         pool: &BlockPool,
     ) -> Poll<Result<(), PumpError>> {
         let Some(mut pacing) = self.pacing.take() else {
@@ -156,8 +163,8 @@ impl<'a> Pump<'a> {
     pub(crate) fn poll_allowed(
         &mut self,
         cx: &mut Context<'_>,
-        source: &mut impl Peer,
-        sink: &mut impl Peer,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
         pool: &BlockPool,
     ) -> Poll<Result<(), PumpError>> {
         loop {

@@ -15,6 +15,7 @@ use crate::exchange::{Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry, io_words};
 use crate::fare;
 use crate::pacing::Pacing;
+use crate::packing::{Packer, Packing};
 use crate::patience::{Patience, Stage};
 use crate::peer::{DownPeer, PeerError, UpError, UpPeer};
 use crate::pump::{Pump, PumpError, Watch};
@@ -51,6 +52,18 @@ pub(crate) struct Terms<'a> {
     pub(crate) pages: Option<&'a ErrorPages>,
     /// Who looks at the body of the response.
     pub(crate) watch: Option<&'a Watch>,
+    /// In which codings the body may go on.
+    pub(crate) packing: Option<&'a Packing>,
+}
+
+/// What is made of the head of a response.
+pub(crate) struct Edits<'a> {
+    /// What holds for everybody: what the server says of itself is taken away, places are named
+    /// as clients name them. What comes of it may be stored.
+    pub(crate) localize:
+        &'a dyn Fn(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
+    /// What is said to this client alone.
+    pub(crate) dress: &'a dyn Fn(&mut Exchange<'_>, &mut ResponseHead),
 }
 
 /// Whether an answer is none, because another server, or another way to this one, may have a
@@ -73,20 +86,20 @@ pub(crate) enum Outcome {
     Upgraded,
 }
 
-/// Relays a request whose head is in the output of `up`. `edit` is shown the head of the
+/// Relays a request whose head is in the output of `up`. `edits` are made to the head of the
 /// response before it goes to the client.
 pub(crate) async fn run(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     terms: &Terms<'_>,
-    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
+    edits: &Edits<'_>,
 ) -> Result<Outcome, Failure> {
     let head = std::mem::take(&mut x.record.head_in);
     charge(x, net::Direction::AToB, head);
     let pacing = fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::AToB));
     let mut upload = Pump::upload(terms.max_body, x.record.reserved(x.listener)).paced(pacing);
     let mut patience = Patience::new(x.guard, terms.limits, terms.head);
-    let outcome = exchange(x, up, terms, &mut upload, &mut patience, edit).await;
+    let outcome = exchange(x, up, terms, &mut upload, &mut patience, edits).await;
     x.record.bytes_in += upload.moved;
     outcome
 }
@@ -104,7 +117,7 @@ async fn exchange(
     terms: &Terms<'_>,
     upload: &mut Pump<'_>,
     patience: &mut Patience<'_>,
-    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
+    edits: &Edits<'_>,
 ) -> Result<Outcome, Failure> {
     let mut head = final_head(x, up, terms, upload, patience).await?;
     patience.wait_for_server(terms.response);
@@ -121,12 +134,15 @@ async fn exchange(
         .map_err(|error| Failure::with(Kind::ProtocolError, error.as_str()))?;
     let said = hop::strip(&mut head.fields);
     if head.status == 101 || opens_tunnel(terms, up, head.status) {
-        return switch(x, head, terms, edit).await;
+        return switch(x, head, terms, edits).await;
     }
     let sure_end = length != BodyLength::UntilClose && head.version >= Version::Http11;
     let reusable = sure_end && !said.close;
     up.expect(length, terms.heads);
-    edit(x, &mut head)?;
+    (edits.localize)(x, &mut head)?;
+    let packer = terms.packing.and_then(|packing| packing.begin(x, &mut head, length));
+    let length = if packer.is_some() { BodyLength::Chunked } else { length };
+    (edits.dress)(x, &mut head);
     if let Some(page) = terms.pages.and_then(|pages| pages.for_origin(head.status)) {
         send_page(x, upload, head, page).await?;
         // The page of the server is not read: what comes next would be in the middle of it.
@@ -134,7 +150,10 @@ async fn exchange(
         return Ok(Outcome::Complete { reusable: reusable && nothing_left });
     }
     begin_response(x, upload, head, length)?;
-    download(x, up, upload, patience, terms.watch).await?;
+    match packer {
+        None => download(x, up, upload, patience, terms.watch).await?,
+        Some(packer) => Box::pin(packed(x, up, upload, patience, packer)).await?,
+    }
     // A server that waits for the rest of a body would take the next request for it.
     let all_sent = upload.is_done()
         && match x.body {
@@ -247,7 +266,7 @@ async fn pass_interim(x: &mut Exchange<'_>, mut head: ResponseHead) -> Result<()
             out.extend_from_slice(b"\r\n");
             (out.len() - before) as u64
         }
-        down @ DownPeer::H2(_) => {
+        down @ (DownPeer::H2(_) | DownPeer::Nobody) => {
             down.inform(head.status, &head.fields).map_err(|error| client_gone(&error))?;
             size_as_h1(&head.fields)
         }
@@ -263,13 +282,14 @@ async fn switch(
     x: &mut Exchange<'_>,
     mut head: ResponseHead,
     terms: &Terms<'_>,
-    edit: impl FnOnce(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
+    edits: &Edits<'_>,
 ) -> Result<Outcome, Failure> {
     if !terms.upgrade {
         return Err(Failure::new(Kind::UpgradeFailed));
     }
     let protocol = head.fields.received(FieldId::Upgrade).map(<[u8]>::to_vec);
-    edit(x, &mut head)?;
+    (edits.localize)(x, &mut head)?;
+    (edits.dress)(x, &mut head);
     head.fields.remove(FieldId::ContentLength);
     x.head_sent = true;
     let size = match &mut *x.down {
@@ -296,7 +316,7 @@ async fn switch(
             out.extend_from_slice(b"\r\n");
             (out.len() - before) as u64
         }
-        down @ DownPeer::H2(_) => {
+        down @ (DownPeer::H2(_) | DownPeer::Nobody) => {
             x.record.status = 200;
             let proof = head.fields.values_named(b"sec-websocket-accept").next();
             if terms.websocket.is_some_and(|handshake| {
@@ -395,6 +415,36 @@ async fn download(
     outcome
 }
 
+/// As [`download`], in another coding.
+async fn packed(
+    x: &mut Exchange<'_>,
+    up: &mut UpPeer,
+    upload: &mut Pump<'_>,
+    patience: &mut Patience<'_>,
+    packer: Packer,
+) -> Result<(), Failure> {
+    let pacer = x.record.noted.pacer.take().map(Pacing::by_pacer);
+    let by_fare = || fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::BToA));
+    let mut pump = Pump::new(u64::MAX).paced(pacer.or_else(by_fare));
+    let mut source = packer.over(up);
+    let pool = &x.core.blocks;
+    let down = &mut *x.down;
+    let outcome = poll_fn(|cx| {
+        match pump.poll(cx, &mut source, down, pool) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(download_failure(&error, &pump))),
+            Poll::Pending => {}
+        }
+        if down.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Failure::with(Kind::ClientGone, "the stream was reset")));
+        }
+        patience.poll(cx, upload, Stage::Responding(&pump)).map(Err)
+    })
+    .await;
+    x.record.bytes_out += pump.moved;
+    outcome
+}
+
 enum Step {
     Done,
     /// So many bytes can go from socket to socket; `u64::MAX`: all until the end.
@@ -440,7 +490,7 @@ async fn pump_both(
     .await
 }
 
-fn download_failure(error: &PumpError, pump: &Pump<'_>) -> Failure {
+pub(crate) fn download_failure(error: &PumpError, pump: &Pump<'_>) -> Failure {
     match error {
         PumpError::Sink(error) => client_gone(error),
         PumpError::Source(PeerError::Parse(error)) => Failure::of_response(*error),

@@ -11,7 +11,7 @@ use message::{Block, Method, Version};
 
 use crate::exchange::{Exchange, client_gone};
 use crate::failure::{Failure, Kind};
-use crate::peer::{DownPeer, Peer};
+use crate::peer::{DownPeer, Sink};
 use crate::rules::FieldRules;
 use crate::snapshot::Face;
 
@@ -270,7 +270,7 @@ impl<'a> Exchange<'a> {
                 out.extend_from_slice(b"\r\n");
                 Ok((out.len() - before) as u64)
             }
-            down @ DownPeer::H2(_) => {
+            down @ (DownPeer::H2(_) | DownPeer::Nobody) => {
                 let sent = down.respond(status, &fields, length == BodyLength::None);
                 sent.map(|()| size_as_h1(&fields))
             }

@@ -331,8 +331,8 @@ impl<'a> Forwarding<'a, '_> {
         }
     }
 
-    /// Makes the head of the response what the client shall see.
-    pub(crate) fn edit_response(
+    /// Makes the head of the response what clients of the site shall see.
+    pub(crate) fn localize(
         &self,
         x: &mut Exchange<'_>,
         endpoint: &Member,
@@ -348,6 +348,10 @@ impl<'a> Forwarding<'a, '_> {
                 Mapping { scheme: x.client.scheme(), host: &host, route: self.route, endpoint };
             map_back(&mut head.fields, &mapping);
         }
+    }
+
+    /// Adds what is said to this client alone, and what the rules of the route say.
+    pub(crate) fn dress(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {
         for (name, value) in x.record.noted.take_fields() {
             head.fields.push(name.as_bytes(), &[value.as_bytes()]);
         }

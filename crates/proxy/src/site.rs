@@ -10,6 +10,7 @@ use message::target::CanonicalPath;
 use message::{Host, Method};
 
 use crate::gate::Gate;
+use crate::packing::Packing;
 use crate::respond::ErrorPages;
 use crate::rules::FieldRules;
 
@@ -54,6 +55,8 @@ pub(crate) struct Route {
     pub(crate) response_rules: FieldRules,
     pub(crate) error_pages: ErrorPages,
     pub(crate) max_body: u64,
+    /// In which codings its answers go out.
+    pub(crate) packing: Option<Box<Packing>>,
     /// Besides that of the site.
     pub(crate) gate: Option<Box<Gate>>,
 }
@@ -334,6 +337,7 @@ impl Route {
             request_rules: FieldRules::build(&site.request_fields, &config.request_fields),
             response_rules: FieldRules::build(&site.response_fields, &config.response_fields),
             error_pages: ErrorPages::build(&config.error_pages, &site.error_pages)?,
+            packing: config.compress.as_ref().map(|config| Box::new(Packing::build(config))),
             max_body: match limit {
                 ByteLimit::Bytes(bytes) => bytes,
                 ByteLimit::Unlimited => u64::MAX,

@@ -91,7 +91,9 @@ pub(crate) async fn run_counting(
                 peer.release(&x.core.blocks);
                 End::Wire(&mut peer.wire)
             }
-            DownPeer::H2(_) => return Err(Failure::internal("a stream without a body")),
+            DownPeer::H2(_) | DownPeer::Nobody => {
+                return Err(Failure::internal("a stream without a body"));
+            }
         },
     };
     let (down, up) = match (down, up) {

@@ -13,7 +13,7 @@ use crate::attempt::report_failure;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry, io_words};
-use crate::peer::{H1Peer, H2Up, Peer, PeerError, UpPeer, header_map};
+use crate::peer::{H1Peer, H2Up, PeerError, Sink, Source, UpPeer, header_map};
 
 /// Limits of the head of the response.
 const HEADS: HeadLimits = HeadLimits { bytes: 32 * 1024, fields: 128 };

@@ -135,7 +135,7 @@ pub(super) fn wire_of(down: &mut DownPeer) -> &mut Wire {
     match down {
         DownPeer::H1(peer) => &mut peer.wire,
         // `serve` above made it.
-        DownPeer::H2(_) => unreachable!("SOCKS inside a stream of HTTP/2"),
+        DownPeer::H2(_) | DownPeer::Nobody => unreachable!("SOCKS inside a stream of HTTP/2"),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::failure::{Failure, Kind, Retry};
 use crate::guest::{asks_for_connection, is_for_connections};
 use crate::intercept::{self, Inside};
 use crate::peer::{H1Peer, UpPeer};
-use crate::relay::{self, Outcome, Terms};
+use crate::relay::{self, Edits, Outcome, Terms};
 use crate::reverse::{finish_connection_fields, passes_upgrade};
 use crate::snapshot::Forward;
 use crate::tunnel;
@@ -223,6 +223,7 @@ impl<'a> Plain<'a, '_> {
             reused: connection.reused,
             pages: None,
             watch: verdict.as_ref().and_then(ExitVerdict::watch),
+            packing: None,
         };
         let mut up = H1Peer::new(connection.wire);
         up.lend_output(&x.core.blocks);
@@ -230,7 +231,7 @@ impl<'a> Plain<'a, '_> {
         let mut up = UpPeer::H1(up);
         let server = connection.server.ip();
         let by_parent = connection.absolute.is_some();
-        let edit = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
+        let localize = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
             if by_parent && head.status == 407 {
                 return Err(refused_by_parent(x));
             }
@@ -241,10 +242,12 @@ impl<'a> Plain<'a, '_> {
                 x.mark.keep_alone();
             }
             self.admit_type(x, &plan.aimed, server, head)?;
-            self.edit_response(x, head);
+            self.localize(x, head);
             Ok(())
         };
-        let mut outcome = relay::run(x, &mut up, &terms, edit).await;
+        let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| self.dress(x, head);
+        let edits = Edits { localize: &localize, dress: &dress };
+        let mut outcome = relay::run(x, &mut up, &terms, &edits).await;
         if let (Some(verdict), Err(failure)) = (&verdict, &mut outcome) {
             verdict.failed(failure);
             if failure.kind == Kind::ExitFailed && x.record.bytes_in == 0 {
@@ -371,11 +374,16 @@ impl<'a> Plain<'a, '_> {
         (request.fields.get(FieldId::Host) != Some(host)).then_some(host)
     }
 
-    fn edit_response(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {
+    /// Makes the head of the response what all clients may see.
+    fn localize(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {
         if self.face.config.anonymity != Anonymity::Elite {
             let number = head.version.number();
             forwarding::add_via(&mut head.fields, number, &x.view.snapshot.pseudonym);
         }
+    }
+
+    /// Adds what is said to this client alone.
+    fn dress(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {
         for (name, value) in super::disclosed(x, self.face) {
             head.fields.push(name.as_bytes(), &[value.as_bytes()]);
         }

@@ -46,7 +46,7 @@ pub(super) async fn connect(
             }
             out.extend_from_slice(b"\r\n");
         }
-        down @ DownPeer::H2(_) => {
+        down @ (DownPeer::H2(_) | DownPeer::Nobody) => {
             let mut fields = message::Block::default();
             for (name, value) in &told {
                 fields.push(name.to_ascii_lowercase().as_bytes(), &[value.as_bytes()]);

@@ -14,7 +14,7 @@ use tls::TlsInfo;
 use tokio::net::TcpStream;
 
 use super::fields::header_map;
-use super::{H1Peer, H2Body, Peer, PeerError};
+use super::{H1Peer, H2Body, PeerError, Sink, Source};
 
 /// The client's side of an exchange.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ pub(crate) enum DownPeer {
     H1(H1Peer),
     /// A stream of a connection that speaks HTTP/2.
     H2(H2Down),
+    /// Nobody asks: an answer is fetched for its own sake. It has no body to send, and whatever
+    /// is sent to it is forgotten.
+    Nobody,
 }
 
 /// A stream of HTTP/2 that a client opened.
@@ -102,6 +105,7 @@ impl DownPeer {
         match self {
             Self::H1(peer) => peer.wire.io.info(),
             Self::H2(down) => down.tls.as_deref(),
+            Self::Nobody => None,
         }
     }
 
@@ -128,7 +132,7 @@ impl DownPeer {
         end: bool,
     ) -> Result<(), PeerError> {
         match self {
-            Self::H1(_) => Ok(()),
+            Self::H1(_) | Self::Nobody => Ok(()),
             Self::H2(down) => down.respond(status, fields, end),
         }
     }
@@ -155,7 +159,7 @@ impl DownPeer {
     /// sending half of a connection may still want the response.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::H1(_) => Poll::Pending,
+            Self::H1(_) | Self::Nobody => Poll::Pending,
             Self::H2(down) if down.answered => down.body.poll_reset(cx),
             Self::H2(down) => down.respond.poll_reset(cx).map(|_| ()),
         }
@@ -173,16 +177,17 @@ impl DownPeer {
     pub(crate) fn raw_output(&self) -> Option<&TcpStream> {
         match self {
             Self::H1(peer) => peer.raw_output(),
-            Self::H2(_) => None,
+            Self::H2(_) | Self::Nobody => None,
         }
     }
 }
 
-impl Peer for DownPeer {
+impl Source for DownPeer {
     fn available(&mut self) -> Result<&[u8], PeerError> {
         match self {
             Self::H1(peer) => peer.available(),
             Self::H2(down) => down.body.available(),
+            Self::Nobody => Ok(&[]),
         }
     }
 
@@ -190,6 +195,7 @@ impl Peer for DownPeer {
         match self {
             Self::H1(peer) => peer.consume(count),
             Self::H2(down) => down.body.consume(count),
+            Self::Nobody => {}
         }
     }
 
@@ -197,6 +203,7 @@ impl Peer for DownPeer {
         match self {
             Self::H1(peer) => peer.is_done(),
             Self::H2(down) => down.body.is_done(),
+            Self::Nobody => true,
         }
     }
 
@@ -204,6 +211,7 @@ impl Peer for DownPeer {
         match self {
             Self::H1(peer) => peer.poll_more(cx, pool),
             Self::H2(down) => down.body.poll_more(cx, pool),
+            Self::Nobody => Poll::Ready(Ok(())),
         }
     }
 
@@ -211,13 +219,17 @@ impl Peer for DownPeer {
         match self {
             Self::H1(peer) => peer.trailers(),
             Self::H2(down) => down.body.trailers(),
+            Self::Nobody => Ok(None),
         }
     }
+}
 
+impl Sink for DownPeer {
     fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<Result<usize, PeerError>> {
         match self {
             Self::H1(peer) => peer.poll_send(cx, piece),
             Self::H2(down) => down.body.poll_send(cx, piece),
+            Self::Nobody => Poll::Ready(Ok(piece.len())),
         }
     }
 
@@ -225,6 +237,7 @@ impl Peer for DownPeer {
         match self {
             Self::H1(peer) => peer.finish(trailers),
             Self::H2(down) => down.body.finish(trailers),
+            Self::Nobody => {}
         }
     }
 
@@ -232,6 +245,7 @@ impl Peer for DownPeer {
         match self {
             Self::H1(peer) => peer.release_output(pool),
             Self::H2(down) => down.body.release_output(pool),
+            Self::Nobody => {}
         }
     }
 
@@ -239,6 +253,7 @@ impl Peer for DownPeer {
         match self {
             Self::H1(peer) => peer.poll_flush(cx),
             Self::H2(down) => down.body.poll_flush(cx),
+            Self::Nobody => Poll::Ready(Ok(())),
         }
     }
 }

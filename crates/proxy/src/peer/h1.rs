@@ -8,7 +8,7 @@ use message::framing::BodyLength;
 use message::{Block, BlockPool};
 use upstream::Wire;
 
-use super::{Peer, PeerError};
+use super::{PeerError, Sink, Source};
 
 /// Small pieces are gathered up to this size, so that a head and what follows it leave in one
 /// system call.
@@ -116,7 +116,7 @@ impl H1Peer {
     }
 }
 
-impl Peer for H1Peer {
+impl Source for H1Peer {
     fn available(&mut self) -> Result<&[u8], PeerError> {
         if self.piece == 0 && !self.ended {
             match self.decoder.decode(self.wire.received())? {
@@ -178,7 +178,9 @@ impl Peer for H1Peer {
             BodyDecoder::Known(_) | BodyDecoder::UntilClose => Ok(None),
         }
     }
+}
 
+impl Sink for H1Peer {
     fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<Result<usize, PeerError>> {
         if self.out.is_empty() && self.encoder == BodyEncoder::Identity {
             let written = ready!(self.wire.poll_write(cx, piece))?;

@@ -11,7 +11,7 @@ use message::{Block, BlockPool};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::fields::{add_fields, header_map};
-use super::{Peer, PeerError};
+use super::{PeerError, Sink, Source};
 
 /// The largest piece that is handed over at once.
 const PIECE: usize = 16 * 1024;
@@ -75,7 +75,7 @@ impl H2Body {
     }
 }
 
-impl Peer for H2Body {
+impl Source for H2Body {
     fn available(&mut self) -> Result<&[u8], PeerError> {
         Ok(&self.chunk)
     }
@@ -112,7 +112,9 @@ impl Peer for H2Body {
         message::trailer::strip(&mut block);
         Ok((!block.is_empty()).then_some(block))
     }
+}
 
+impl Sink for H2Body {
     fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<Result<usize, PeerError>> {
         self.send_held(false)?;
         let Some(send) = &mut self.send else {
@@ -214,7 +216,7 @@ impl AsyncWrite for H2Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Peer::poll_flush(&mut self.body, cx).map_err(io_error)
+        Sink::poll_flush(&mut self.body, cx).map_err(io_error)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

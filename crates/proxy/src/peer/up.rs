@@ -16,7 +16,7 @@ use upstream::StreamSlot;
 use upstream::wire::HeadError;
 
 use super::fields::add_fields;
-use super::{H1Peer, H2Body, Peer, PeerError};
+use super::{H1Peer, H2Body, PeerError, Sink, Source};
 
 /// The server's side of an exchange.
 #[derive(Debug)]
@@ -198,7 +198,7 @@ impl UpPeer {
     }
 }
 
-impl Peer for UpPeer {
+impl Source for UpPeer {
     fn available(&mut self) -> Result<&[u8], PeerError> {
         match self {
             Self::H1(peer) => peer.available(),
@@ -233,7 +233,9 @@ impl Peer for UpPeer {
             Self::H2(up) => up.body.trailers(),
         }
     }
+}
 
+impl Sink for UpPeer {
     fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<Result<usize, PeerError>> {
         match self {
             Self::H1(peer) => peer.poll_send(cx, piece),
