@@ -43,7 +43,9 @@ struct Running {
 
 impl Control for Running {
     fn metrics(&self) -> String {
-        self.server.metrics().render_with(&gateway::figures(&self.server))
+        self.server
+            .metrics()
+            .render_with(&gateway::figures(&self.server), &telemetry::Cache::default())
     }
 
     fn draining(&self) -> bool {

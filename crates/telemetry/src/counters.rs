@@ -70,6 +70,32 @@ pub struct CoreCounters {
     pub tunnel_bytes_in: Counter,
     /// Bytes through tunnels, to the client.
     pub tunnel_bytes_out: Counter,
+    /// Requests answered from the cache with what was fresh.
+    pub cache_hits: Counter,
+    /// Requests answered from the cache with what was stale.
+    pub cache_stale: Counter,
+    /// Requests answered from the cache after a server said that it is still right.
+    pub cache_revalidated: Counter,
+    /// Requests answered from what was being fetched for another one.
+    pub cache_collapsed: Counter,
+    /// Requests that a server answered, and for which nothing that was kept could be used.
+    pub cache_misses: Counter,
+    /// Requests that a server answered without the cache being looked at: other methods,
+    /// `no-store`, what is known not to be kept.
+    pub cache_bypassed: Counter,
+    /// Answers that were stored.
+    pub cache_stored: Counter,
+    /// Requests of our own for answers that had become stale.
+    pub cache_refreshes: Counter,
+    /// Bytes of content to clients that no server had to send for them.
+    pub cache_bytes: Counter,
+    /// Bytes of content before they were compressed.
+    pub compress_read: Counter,
+    /// What became of these bytes.
+    pub compress_written: Counter,
+    /// Bytes that clients did not have to be sent since answers were compressed, those that were
+    /// kept in that form included.
+    pub compress_saved: Counter,
     failures: [Counter; FAILURE_NAMES.len()],
     refusals: [Counter; REFUSAL_NAMES.len()],
     sites: Box<[SiteCounters]>,
@@ -94,6 +120,18 @@ impl CoreCounters {
             tunnels_closed: Counter::default(),
             tunnel_bytes_in: Counter::default(),
             tunnel_bytes_out: Counter::default(),
+            cache_hits: Counter::default(),
+            cache_stale: Counter::default(),
+            cache_revalidated: Counter::default(),
+            cache_collapsed: Counter::default(),
+            cache_misses: Counter::default(),
+            cache_bypassed: Counter::default(),
+            cache_stored: Counter::default(),
+            cache_refreshes: Counter::default(),
+            cache_bytes: Counter::default(),
+            compress_read: Counter::default(),
+            compress_written: Counter::default(),
+            compress_saved: Counter::default(),
             failures: std::array::from_fn(zero),
             refusals: std::array::from_fn(zero),
             sites: (0..=LABELS).map(|_| SiteCounters::default()).collect(),

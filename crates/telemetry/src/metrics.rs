@@ -1,5 +1,6 @@
 //! All cores' counters together, and their text for Prometheus.
 
+mod cache;
 mod exposition;
 mod gateway;
 mod process;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+pub use cache::{Cache, CacheTier};
 pub use gateway::{Gateway, Usage};
 
 use crate::counters::{CoreCounters, LABELS};
@@ -95,10 +97,11 @@ impl Metrics {
     }
 
     /// The same, and behind it what others count.
-    pub fn render_with(&self, gateway: &Gateway) -> String {
+    pub fn render_with(&self, gateway: &Gateway, cache: &Cache) -> String {
         let mut out = render::render(self);
         let mut more = exposition::Exposition::new();
         gateway::render(&mut more, gateway);
+        cache::render(&mut more, cache);
         out.push_str(&more.finish());
         out
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
 use super::exposition::{Exposition, Kind, Labels};
-use super::{Metrics, OTHER, SiteLabel, UpstreamLabel, process};
+use super::{Metrics, OTHER, SiteLabel, UpstreamLabel, cache, process};
 use crate::Face;
 use crate::counters::{
     BUCKETS, CLASSES, CoreCounters, Counter, FAILURE_NAMES, FaceCounters, REFUSAL_NAMES,
@@ -12,7 +12,7 @@ use crate::counters::{
 };
 
 /// Which counter of a set.
-type Pick<T> = fn(&T) -> &Counter;
+pub(super) type Pick<T> = fn(&T) -> &Counter;
 
 pub(super) fn render(metrics: &Metrics) -> String {
     let mut out = Exposition::new();
@@ -21,6 +21,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
     duration_family(&mut out, metrics);
     server_families(&mut out, metrics);
     failure_families(&mut out, metrics);
+    cache::render_counted(&mut out, metrics);
     site_families(&mut out, metrics);
     upstream_families(&mut out, metrics);
     out.finish()
@@ -246,7 +247,7 @@ fn upstream_families(out: &mut Exposition, metrics: &Metrics) {
     }
 }
 
-fn total(
+pub(super) fn total(
     out: &mut Exposition,
     metrics: &Metrics,
     name: &'static str,

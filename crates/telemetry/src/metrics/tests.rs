@@ -26,6 +26,8 @@ fn cores_add_up() {
         core.failure(crate::failure_index("dns_error").unwrap()).inc();
         core.refusal(crate::refusal_index("denied_by_rule").unwrap()).inc();
         core.tunnels_opened.add(2);
+        core.cache_hits.inc();
+        core.cache_bytes.add(1000);
         core.upstream(metrics.upstream("app")).requests.inc();
     }
     metrics.set_generation(9);
@@ -49,6 +51,9 @@ fn cores_add_up() {
         (r#"bifrons_site_sent_bytes_total{site="example.com"}"#, "700"),
         (r#"bifrons_upstream_requests_total{upstream="app"}"#, "2"),
         ("bifrons_tunnels_open", "4"),
+        (r#"bifrons_cache_requests_total{result="hit"}"#, "2"),
+        (r#"bifrons_cache_requests_total{result="miss"}"#, "0"),
+        ("bifrons_cache_sent_bytes_total", "2000"),
         ("bifrons_config_generation", "9"),
         ("bifrons_cores", "2"),
         ("bifrons_access_log_dropped_lines_total", "0"),

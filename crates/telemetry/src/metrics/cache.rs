@@ -1,0 +1,168 @@
+//! Families of the cache and of content codings.
+
+use super::exposition::{Exposition, Kind};
+use super::{Metrics, render};
+use crate::counters::CoreCounters;
+
+/// What a cache has, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cache {
+    /// What is in memory.
+    pub memory: CacheTier,
+    /// What is on disk, where there is such a tier.
+    pub disk: Option<CacheTier>,
+    /// Bytes that are being fetched for several requests at once.
+    pub in_flight_bytes: u64,
+    /// Answers that purges removed or made stale.
+    pub purged: u64,
+    /// Reads and writes of the disk that failed.
+    pub disk_errors: u64,
+    /// Answers that were not written because the disk was too slow.
+    pub disk_skipped: u64,
+}
+
+/// What one tier has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheTier {
+    /// Answers.
+    pub objects: u64,
+    /// Bytes that they cost.
+    pub bytes: u64,
+    /// Bytes that they may cost.
+    pub limit: u64,
+    /// Answers that had to make room for others.
+    pub evicted: u64,
+}
+
+/// Which number of a tier.
+type OfTier = fn(CacheTier) -> u64;
+
+/// What is counted on the cores.
+pub(super) fn render_counted(out: &mut Exposition, metrics: &Metrics) {
+    out.family(
+        "bifrons_cache_requests_total",
+        Kind::Counter,
+        "Requests that the cache was asked about, by what came of it; each counts once.",
+    );
+    let results: [(_, render::Pick<CoreCounters>); 6] = [
+        ("hit", |core| &core.cache_hits),
+        ("stale", |core| &core.cache_stale),
+        ("revalidated", |core| &core.cache_revalidated),
+        ("collapsed", |core| &core.cache_collapsed),
+        ("miss", |core| &core.cache_misses),
+        ("bypass", |core| &core.cache_bypassed),
+    ];
+    for (result, counter) in results {
+        out.sample(&[("result", result)], metrics.sum(|core| counter(core).get()));
+    }
+    let totals: [(_, _, render::Pick<CoreCounters>); 6] = [
+        ("bifrons_cache_stored_total", "Answers that were stored.", |core| &core.cache_stored),
+        (
+            "bifrons_cache_refreshes_total",
+            "Requests of our own for answers that had become stale.",
+            |core| &core.cache_refreshes,
+        ),
+        (
+            "bifrons_cache_sent_bytes_total",
+            "Bytes of content to clients that no server had to send for them.",
+            |core| &core.cache_bytes,
+        ),
+        (
+            "bifrons_compress_read_bytes_total",
+            "Bytes of content before they were compressed.",
+            |core| &core.compress_read,
+        ),
+        (
+            "bifrons_compress_written_bytes_total",
+            "What became of these bytes when they were compressed.",
+            |core| &core.compress_written,
+        ),
+        (
+            "bifrons_compress_saved_bytes_total",
+            "Bytes that clients did not have to be sent since answers were compressed, those that \
+             were kept in that form included.",
+            |core| &core.compress_saved,
+        ),
+    ];
+    for (family, help, counter) in totals {
+        render::total(out, metrics, family, help, counter);
+    }
+}
+
+/// What a cache has.
+pub(super) fn render(out: &mut Exposition, cache: &Cache) {
+    let tiers = || [("memory", Some(cache.memory)), ("disk", cache.disk)];
+    let families: [(_, _, _, OfTier); 4] = [
+        ("bifrons_cache_objects", Kind::Gauge, "Answers that are kept.", |tier| tier.objects),
+        ("bifrons_cache_bytes", Kind::Gauge, "Bytes that they cost.", |tier| tier.bytes),
+        ("bifrons_cache_limit_bytes", Kind::Gauge, "Bytes that they may cost.", |tier| tier.limit),
+        (
+            "bifrons_cache_evicted_total",
+            Kind::Counter,
+            "Answers that had to make room for others.",
+            |tier| tier.evicted,
+        ),
+    ];
+    for (family, kind, help, number) in families {
+        out.family(family, kind, help);
+        for (name, tier) in tiers() {
+            if let Some(tier) = tier {
+                out.sample(&[("tier", name)], number(tier));
+            }
+        }
+    }
+    out.family(
+        "bifrons_cache_in_flight_bytes",
+        Kind::Gauge,
+        "Bytes that are being fetched, and kept for those who wait.",
+    )
+    .sample(&[], cache.in_flight_bytes);
+    for (family, help, value) in [
+        ("bifrons_cache_purged_total", "Answers that purges removed or made stale.", cache.purged),
+        (
+            "bifrons_cache_disk_errors_total",
+            "Reads and writes of the disk that failed.",
+            cache.disk_errors,
+        ),
+        (
+            "bifrons_cache_disk_skipped_total",
+            "Answers that were not written because the disk was too slow.",
+            cache.disk_skipped,
+        ),
+    ] {
+        out.family(family, Kind::Counter, help).sample(&[], value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_have_a_label_each() {
+        let memory = CacheTier { objects: 3, bytes: 4000, limit: 5000, evicted: 6 };
+        let disk = CacheTier { objects: 7, bytes: 8000, limit: 9000, evicted: 10 };
+        let mut cache = Cache { memory, purged: 11, disk_errors: 12, ..Cache::default() };
+        let render = |cache: &Cache| {
+            let mut out = Exposition::new();
+            render(&mut out, cache);
+            out.finish()
+        };
+        let alone = render(&cache);
+        assert!(!alone.contains("tier=\"disk\""), "{alone}");
+        cache.disk = Some(disk);
+        let text = render(&cache);
+        for line in [
+            r#"bifrons_cache_objects{tier="memory"} 3"#,
+            r#"bifrons_cache_objects{tier="disk"} 7"#,
+            r#"bifrons_cache_bytes{tier="disk"} 8000"#,
+            r#"bifrons_cache_limit_bytes{tier="memory"} 5000"#,
+            r#"bifrons_cache_evicted_total{tier="disk"} 10"#,
+            "bifrons_cache_in_flight_bytes 0",
+            "bifrons_cache_purged_total 11",
+            "bifrons_cache_disk_errors_total 12",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+        }
+    }
+}
