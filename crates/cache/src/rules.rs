@@ -22,6 +22,8 @@ mod storable;
 mod suspicion;
 mod tags;
 mod targeted;
+#[cfg(test)]
+mod tests;
 mod usable;
 mod validate;
 pub mod vary;

@@ -54,8 +54,10 @@ pub struct StoredHead {
 pub struct Vary {
     /// Names in lower case, sorted, with the values of the request in the form in which they are
     /// compared; `None`: it had no such field.
-    pub fields: Box<[(Box<str>, Option<Box<[u8]>>)]>,
+    pub fields: Box<[Selecting]>,
 }
+
+type Selecting = (Box<str>, Option<Box<[u8]>>);
 
 /// What the rules have made of an answer when it came, in numbers. All spans are milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -226,8 +226,12 @@ fn is_of(value: &[u8], host: &[u8]) -> bool {
     !host.is_empty() && name(&after[..end]) == name(host)
 }
 
-/// The longest run of a value that no escaping changes, if it is long enough.
+/// Of a value in one piece (a host, a path, an identifier), the longest run that no escaping
+/// changes, if it is long enough; else the value. Words of a sentence are found by chance.
 fn core(value: &[u8]) -> &[u8] {
+    if value.iter().any(u8::is_ascii_whitespace) {
+        return value;
+    }
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let longest = value.split(|byte| !plain(byte)).max_by_key(|run| run.len()).unwrap_or_default();
     if longest.len() >= SHORTEST { longest } else { value }

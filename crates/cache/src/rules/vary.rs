@@ -43,13 +43,21 @@ impl Vary {
     }
 
     /// What selects an answer with these fields among the answers to requests like this one;
-    /// `None`: it is for no other request.
+    /// `None`: it is for no other request. With a language that the answer says to be in, it is
+    /// also for those who like that one best.
     #[must_use]
     pub fn of_answer(answer: &Block, request: &Block) -> Option<Self> {
-        match spec_of(answer) {
-            Spec::Names(names) => Some(Self::of(&names, request)),
-            Spec::Star => None,
+        let Spec::Names(names) = spec_of(answer) else { return None };
+        let mut vary = Self::of(&names, request);
+        let mut written = answer.values_named(b"content-language").flat_map(list::elements);
+        if let (Some(language), None) = (written.next(), written.next())
+            && super::directives::is_token(language)
+            && let Some((_, Some(value))) =
+                vary.fields.iter_mut().find(|(name, _)| **name == *ACCEPT_LANGUAGE)
+        {
+            *value = [value, &b"="[..], &language.to_ascii_lowercase()].concat().into();
         }
+        Some(vary)
     }
 }
 
@@ -59,8 +67,24 @@ pub fn matches(vary: &Vary, request: &Block) -> bool {
     vary.fields.iter().all(|(name, value)| match &**name {
         // No allocation for the one that nearly every answer has.
         ACCEPT_ENCODING => admitted(request) == value.as_deref().and_then(|v| v.first().copied()),
+        ACCEPT_LANGUAGE => matches_language(value.as_deref(), request),
         _ => said(name, request).as_deref() == value.as_deref(),
     })
+}
+
+/// The same languages, or the language of the answer is the one that is liked best.
+fn matches_language(value: Option<&[u8]>, request: &Block) -> bool {
+    let Some(value) = value else { return !has_languages(request) };
+    let at = memchr::memchr(b'=', value);
+    let (wished, written) = (&value[..at.unwrap_or(value.len())], at.map(|at| &value[at + 1..]));
+    let ranges = ranges(request);
+    let best = match &ranges[..] {
+        [(first, range)] if *first < 1000 => Some(range),
+        [(first, range), (second, _), ..] if first < second => Some(range),
+        _ => None,
+    };
+    let liked = written.is_some() && written == best.map(|range| &range[..]);
+    liked || (has_languages(request) && joined(&ranges) == wished)
 }
 
 const ACCEPT_ENCODING: &str = "accept-encoding";
@@ -70,7 +94,7 @@ const ACCEPT_LANGUAGE: &str = "accept-language";
 fn said(name: &str, request: &Block) -> Option<Vec<u8>> {
     match name {
         ACCEPT_ENCODING => return admitted(request).map(|set| vec![set]),
-        ACCEPT_LANGUAGE => return languages(request),
+        ACCEPT_LANGUAGE => return has_languages(request).then(|| joined(&ranges(request))),
         _ => {}
     }
     let mut values = request.values_named(name.as_bytes()).peekable();
@@ -151,27 +175,39 @@ fn weight(parameter: &[u8]) -> Option<u16> {
     Some(thousandths.min(1000))
 }
 
-/// Languages by weight, those of the same weight by name: order says nothing (RFC 9110 §12.5.4).
-fn languages(request: &Block) -> Option<Vec<u8>> {
-    let mut values = request.values_named(ACCEPT_LANGUAGE.as_bytes()).peekable();
-    values.peek()?;
-    let mut ranges: Vec<(u16, Vec<u8>)> = Vec::new();
-    for member in values.flat_map(list::elements) {
-        let mut pieces = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-        let range = pieces.next().unwrap_or_default().to_ascii_lowercase();
-        ranges.push((1000 - pieces.find_map(weight).unwrap_or(1000), range));
-    }
+fn has_languages(request: &Block) -> bool {
+    request.values_named(ACCEPT_LANGUAGE.as_bytes()).next().is_some()
+}
+
+/// Language ranges in lower case by what is missing to full weight, those of the same weight by
+/// name: their order says nothing (RFC 9110 §12.5.4).
+fn ranges(request: &Block) -> Vec<(u16, Vec<u8>)> {
+    let values = request.values_named(ACCEPT_LANGUAGE.as_bytes());
+    let mut ranges: Vec<_> = values
+        .flat_map(list::elements)
+        .map(|member| {
+            let mut pieces = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let range = pieces.next().unwrap_or_default().to_ascii_lowercase();
+            (1000 - pieces.find_map(weight).unwrap_or(1000), range)
+        })
+        .collect();
     ranges.sort();
+    ranges
+}
+
+/// In the form in which they are compared. No `=` is in a range: what follows one in a stored
+/// value is the language of the answer.
+fn joined(ranges: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
-    for (under, range) in ranges {
+    for (missing, range) in ranges {
         if !out.is_empty() {
             out.push(b',');
         }
-        out.extend_from_slice(&range);
-        if under > 0 {
+        out.extend(range.iter().map(|&byte| if byte == b'=' { b'?' } else { byte }));
+        if *missing > 0 {
             out.extend_from_slice(b";-");
-            out.extend_from_slice(itoa::Buffer::new().format(under).as_bytes());
+            out.extend_from_slice(itoa::Buffer::new().format(*missing).as_bytes());
         }
     }
-    Some(out)
+    out
 }
