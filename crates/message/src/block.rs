@@ -49,6 +49,12 @@ impl Block {
         self.fields.shrink_to_fit();
     }
 
+    /// Bytes of memory that its two allocations take.
+    #[must_use]
+    pub fn allocated(&self) -> [usize; 2] {
+        [self.bytes.capacity(), self.fields.capacity() * size_of::<Field>()]
+    }
+
     /// The buffer.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
