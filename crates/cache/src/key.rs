@@ -29,6 +29,15 @@ impl Key {
         &self.text
     }
 
+    /// The part of its text that is a URL: it stands between the face and what the configuration
+    /// adds, with a space on both sides. Purges by prefix and by host look at it.
+    #[must_use]
+    pub fn url_text(&self) -> &[u8] {
+        let mut parts = self.text.split(|byte| *byte == b' ');
+        let face = parts.next().unwrap_or_default();
+        parts.next().unwrap_or(face)
+    }
+
     /// What it is found by.
     #[must_use]
     pub fn hash(&self) -> u128 {

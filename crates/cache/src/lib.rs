@@ -3,12 +3,23 @@
 //! - [`rules`] are pure: [`Time`] is a parameter, and nothing is looked up. They say what may be
 //!   stored, whether it may be used for a request, and what becomes of it.
 //! - [`Stored`] is an answer as it is kept: immutable, shared by all cores.
+//! - [`Cache`] is where it is kept: found by its [`Key`] and what its `Vary` selects, purged by
+//!   what is known of it, given up when there is no room.
+//! - A *flight* is an answer that is still coming: one request leads it, others follow.
 
+mod flight;
 mod key;
+mod purge;
 pub mod rules;
+#[cfg(test)]
+mod samples;
+mod store;
 mod stored;
 mod time;
 
+pub use flight::{Broken, Draft, FlightReader, Followed, Follower, Lead, Role};
 pub use key::{Key, hash};
+pub use purge::{Purge, PurgeReport, What};
+pub use store::{Cache, Found, Held, Settings, Stats, Top};
 pub use stored::{Body, DiskBody, Facts, Part, Stored, StoredHead, Vary};
 pub use time::Time;

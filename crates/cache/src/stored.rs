@@ -3,39 +3,44 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use message::Block;
 
+use crate::store::Held;
 use crate::{Key, Time};
 
 /// An answer, or parts of one, as it is kept. Nothing in it changes but what is counted; an
 /// answer that was validated is another one with the same body.
 #[derive(Debug)]
+// What a look-up touches stands at the front, beside the count of the `Arc`.
+#[repr(C)]
 pub struct Stored {
+    /// When it was stored, in the order of purges: a purge with a higher number is about it.
+    pub purged_by: AtomicU64,
+    /// How often it was given.
+    pub hits: AtomicU32,
     /// What it is found by.
     pub key: Key,
-    /// The hash of the canonical URL that it is an answer for, by which it is purged.
-    pub url: u128,
     /// What selects it among the answers of its key.
     pub vary: Vary,
+    /// What of the cache's memory it takes.
+    pub held: Held,
+    /// The hash of the canonical URL that it is an answer for, by which it is purged.
+    pub url: u128,
+    /// Hashes of its tags (`Surrogate-Key`, `Cache-Tag`), sorted.
+    pub tags: Box<[u128]>,
     /// What it says.
     pub head: StoredHead,
     /// What the rules have made of that.
     pub facts: Facts,
-    /// Hashes of its tags (`Surrogate-Key`, `Cache-Tag`), sorted.
-    pub tags: Box<[u128]>,
     /// How long the whole body is; `None`: parts of a body whose end nobody has seen.
     pub length: Option<u64>,
     /// The bytes that there are of it.
     pub body: Body,
     /// What came behind the body.
     pub trailers: Option<Block>,
-    /// When it was stored, in the order of purges: a purge with a higher number is about it.
-    pub purged_by: AtomicU64,
-    /// How often it was given.
-    pub hits: AtomicU32,
     /// The whole body in other codings, by the number of the coding, once somebody has made it.
     pub coded: [OnceLock<Bytes>; 3],
 }
@@ -164,5 +169,26 @@ impl Stored {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.length.is_some_and(|length| self.body.covers(0, length))
+    }
+
+    /// The same answer, of which the rules think otherwise; what the cache counts of it (but for
+    /// the memory) goes with it.
+    #[must_use]
+    pub fn with_facts(&self, facts: Facts) -> Self {
+        Self {
+            purged_by: AtomicU64::new(self.purged_by.load(Ordering::Acquire)),
+            hits: AtomicU32::new(self.hits.load(Ordering::Relaxed)),
+            key: self.key.clone(),
+            vary: self.vary.clone(),
+            held: Held::default(),
+            url: self.url,
+            tags: self.tags.clone(),
+            head: self.head.clone(),
+            facts,
+            length: self.length,
+            body: self.body.clone(),
+            trailers: self.trailers.clone(),
+            coded: self.coded.clone(),
+        }
     }
 }

@@ -90,6 +90,7 @@ fn kept_as(status: u16, fields: &[(&str, &str)], body: &'static str) -> Stored {
         length,
         body,
         trailers: None,
+        held: Default::default(),
         purged_by: 0.into(),
         hits: 0.into(),
         coded: Default::default(),

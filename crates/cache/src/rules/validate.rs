@@ -1,7 +1,6 @@
 //! Validation of what is stored (RFC 9111 §4.3).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use message::{Block, FieldId, ResponseHead, hop};
 
@@ -114,20 +113,7 @@ pub fn freshened(
 
 /// The same answer, to be changed.
 pub(super) fn copy(stored: &Stored) -> Stored {
-    Stored {
-        key: stored.key.clone(),
-        url: stored.url,
-        vary: stored.vary.clone(),
-        head: stored.head.clone(),
-        facts: stored.facts.clone(),
-        tags: stored.tags.clone(),
-        length: stored.length,
-        body: stored.body.clone(),
-        trailers: stored.trailers.clone(),
-        purged_by: AtomicU64::new(stored.purged_by.load(Ordering::Relaxed)),
-        hits: AtomicU32::new(stored.hits.load(Ordering::Relaxed)),
-        coded: stored.coded.clone(),
-    }
+    stored.with_facts(stored.facts.clone())
 }
 
 /// The stored fields, each replaced by those of its name that came, but for what is about the

@@ -146,6 +146,7 @@ proptest! {
             length: Some(body.len() as u64),
             body: Body::whole(body.clone().into()),
             trailers: None,
+            held: Default::default(),
             purged_by: 0.into(),
             hits: 0.into(),
             coded: Default::default(),

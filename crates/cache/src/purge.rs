@@ -1,0 +1,158 @@
+//! What was purged, in order.
+//!
+//! Whatever is in memory when a purge comes is looked through at once. What is under way then
+//! (a request that was sent before, an answer that is being read from the disk) carries the
+//! number of the newest purge at that time, and is compared with those that came later when it
+//! is to be stored.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::Stored;
+use table::Table;
+
+/// Beside the number of a purge: the answer was purged softly since it was stored.
+pub(crate) const SOFT: u64 = 1 << 63;
+
+/// A purge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purge {
+    /// What is purged.
+    pub what: What,
+    /// It stays, but is stale: to be validated before it is used, or to stand in for an error.
+    pub soft: bool,
+}
+
+/// Which answers a purge is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Those to this canonical URL, by its hash, under any key.
+    Url(u128),
+    /// Those of one key, by its hash.
+    Key(u128),
+    /// Those whose key has a URL that begins like this.
+    Prefix(Box<[u8]>),
+    /// Those with this tag, by its hash.
+    Tag(u128),
+    /// Those of a host, in lower case; without a port those at all ports.
+    Host(Box<[u8]>),
+    /// All.
+    All,
+}
+
+/// What a purge did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PurgeReport {
+    /// Answers in memory that it found.
+    pub objects: u64,
+    /// Bytes that they took.
+    pub bytes: u64,
+}
+
+/// What became of an answer through the purges since it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Valid,
+    Stale,
+    Gone,
+}
+
+/// What of an answer purges look at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) key: u128,
+    pub(crate) url: u128,
+    pub(crate) url_text: &'a [u8],
+    /// `None`: not known yet, and so any.
+    pub(crate) tags: Option<&'a [u128]>,
+}
+
+/// All purges that may be about something under way.
+#[derive(Debug, Default)]
+pub(crate) struct Purges {
+    newest: AtomicU64,
+    /// This one and all before it have been through all that is in memory.
+    swept: AtomicU64,
+    table: RwLock<Table>,
+}
+
+impl What {
+    /// Whether it is about this answer.
+    pub(crate) fn covers(&self, of: &Subject<'_>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Url(url) => *url == of.url,
+            Self::Key(key) => *key == of.key,
+            Self::Tag(tag) => of.tags.is_none_or(|tags| tags.binary_search(tag).is_ok()),
+            Self::Prefix(prefix) => of.url_text.starts_with(prefix),
+            Self::Host(host) => hosts(of.url_text).contains(&&**host),
+        }
+    }
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn of(stored: &'a Stored) -> Self {
+        Self {
+            key: stored.key.hash(),
+            url: stored.url,
+            url_text: stored.key.url_text(),
+            tags: Some(&stored.tags),
+        }
+    }
+}
+
+impl Purges {
+    /// The number of the newest purge. Taken before a request is sent, it says which purges came
+    /// later.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// The number up to which all purges have been through all that is in memory: what was found
+    /// there after this was asked for has been spared by them.
+    pub(crate) fn swept(&self) -> u64 {
+        self.swept.load(Ordering::Acquire)
+    }
+
+    /// Takes a purge down, and gives its number. What is stored from now on has been compared
+    /// with it.
+    pub(crate) fn note(&self, purge: &Purge) -> u64 {
+        let mut table = self.table.write();
+        let number = self.newest() + 1;
+        table.note(purge, number);
+        table.pending.push(number);
+        self.newest.store(number, Ordering::Release);
+        number
+    }
+
+    /// A purge has been through all that is in memory.
+    pub(crate) fn done(&self, number: u64) {
+        let mut table = self.table.write();
+        table.pending.retain(|pending| *pending != number);
+        let oldest = table.pending.iter().min();
+        let swept = oldest.map_or_else(|| self.newest(), |oldest| oldest - 1);
+        self.swept.store(swept, Ordering::Release);
+    }
+
+    /// What became of something that was asked for after purge number `since`.
+    pub(crate) fn verdict(&self, since: u64, of: &Subject<'_>) -> Verdict {
+        if since >= self.newest() { Verdict::Valid } else { self.table.read().verdict(since, of) }
+    }
+}
+
+/// The host of a URL, with its port and without.
+pub(crate) fn hosts(url: &[u8]) -> [&[u8]; 2] {
+    let start = url.windows(3).position(|window| window == b"://").map_or(0, |at| at + 3);
+    let rest = &url[start..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    let port = authority.iter().rposition(|byte| *byte == b':');
+    // A colon within brackets is part of an address.
+    let port = port.filter(|at| !authority[*at..].contains(&b']'));
+    [authority, &authority[..port.unwrap_or(authority.len())]]
+}

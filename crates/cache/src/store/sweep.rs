@@ -1,0 +1,162 @@
+//! Purges of what is in memory, and looking through all of it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Cache;
+use super::shard::Shard;
+use crate::purge::{Purge, PurgeReport, SOFT, Subject, What};
+use crate::stored::Stored;
+
+/// Slots that are looked at under one hold of a lock.
+const STEP: usize = 64;
+
+/// An answer that is given often.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Top {
+    /// How often it was given.
+    pub hits: u32,
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// The URL in its key.
+    pub url: Box<[u8]>,
+}
+
+impl Cache {
+    /// Purges. When it returns, no core gives any more what it was about, and nothing that was
+    /// asked for before will be stored as if it had not been. By URL and by key it takes
+    /// microseconds; else it looks at all answers, on the thread that calls it.
+    pub fn purge(&self, purge: &Purge) -> PurgeReport {
+        let number = self.purges.note(purge);
+        let report = match &purge.what {
+            What::Url(url) => self.purge_slots(purge, |shard| shard.of_url(*url)),
+            What::Key(key) => self.sweep(purge, Some(Self::index(*key))),
+            What::Prefix(_) | What::Tag(_) | What::Host(_) | What::All => self.sweep(purge, None),
+        };
+        self.purges.done(number);
+        self.counts.purged.fetch_add(report.objects, Ordering::Relaxed);
+        report
+    }
+
+    /// What an unsafe method makes of the answers to a URL (RFC 9111 §4.4): they are purged.
+    pub fn invalidate(&self, url: u128) -> PurgeReport {
+        self.purge(&Purge { what: What::Url(url), soft: false })
+    }
+
+    /// The answers that are given most often.
+    #[must_use]
+    pub fn top(&self, count: usize) -> Vec<Top> {
+        let mut most = BinaryHeap::with_capacity(count + 1);
+        self.for_each(|stored| {
+            let hits = stored.hits.load(Ordering::Relaxed);
+            let least = most.peek().map_or(0, |Reverse(Top { hits, .. })| *hits);
+            if hits > 0 && (most.len() < count || hits > least) {
+                let url = stored.key.url_text().into();
+                most.push(Reverse(Top { hits, bytes: stored.held.bytes(), url }));
+                if most.len() > count {
+                    most.pop();
+                }
+            }
+        });
+        most.into_sorted_vec().into_iter().map(|Reverse(top)| top).collect()
+    }
+
+    /// Looks at all answers, a few under each hold of a lock.
+    fn for_each(&self, mut look: impl FnMut(&Stored)) {
+        for shard in &self.shards {
+            let mut at = 0;
+            loop {
+                let shard = shard.lock();
+                let end = (at + STEP).min(shard.slots());
+                (at..end).filter_map(|index| shard.get(index)).for_each(|stored| look(stored));
+                at = end;
+                if at >= shard.slots() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Looks through all parts, or through one.
+    fn sweep(&self, purge: &Purge, only: Option<usize>) -> PurgeReport {
+        let mut report = PurgeReport::default();
+        for index in only.map_or(0..self.shards.len(), |index| index..index + 1) {
+            let mut at = 0;
+            let mut more = true;
+            while more {
+                let step = self.purge_in(index, purge, |shard| {
+                    let end = (at + STEP).min(shard.slots());
+                    let slots = (at..end).map(|slot| slot as u32).collect();
+                    at = end;
+                    more = at < shard.slots();
+                    slots
+                });
+                report.add(step);
+            }
+        }
+        report
+    }
+
+    fn purge_slots(&self, purge: &Purge, slots: impl Fn(&Shard) -> Vec<u32>) -> PurgeReport {
+        let mut report = PurgeReport::default();
+        (0..self.shards.len()).for_each(|index| report.add(self.purge_in(index, purge, &slots)));
+        report
+    }
+
+    /// Purges what is in these slots of one part.
+    fn purge_in(
+        &self,
+        index: usize,
+        purge: &Purge,
+        slots: impl FnOnce(&Shard) -> Vec<u32>,
+    ) -> PurgeReport {
+        let mut report = PurgeReport::default();
+        let mut dead = Vec::new();
+        let mut shard = self.shards[index].lock();
+        for slot in slots(&shard) {
+            let Some(stored) = shard.get(slot as usize) else { continue };
+            if !purge.what.covers(&Subject::of(stored)) {
+                continue;
+            }
+            report.add(PurgeReport { objects: 1, bytes: stored.held.bytes() });
+            if purge.soft {
+                // Whoever finds it next makes a stale one of it.
+                stored.purged_by.fetch_or(SOFT, Ordering::AcqRel);
+            } else {
+                dead.extend(shard.remove(slot));
+            }
+        }
+        self.settle(index, &mut shard);
+        drop(shard);
+        // Memory is given back without the lock.
+        drop(dead);
+        report
+    }
+
+    /// An answer that was purged softly gives way to the same one, marked.
+    pub(super) fn mark_stale(&self, stored: &Arc<Stored>) -> Arc<Stored> {
+        let mut facts = stored.facts.clone();
+        facts.marked_stale = true;
+        let mut marked = stored.with_facts(facts);
+        *marked.purged_by.get_mut() &= !SOFT;
+        let weight = stored.held.bytes();
+        self.force_room(weight);
+        marked.held = super::Held::taken(&self.ledger, weight);
+        let marked = Arc::new(marked);
+        let mut shard = self.shard(stored.key.hash());
+        let old =
+            shard.slot_of(stored).and_then(|slot| shard.replace(slot, Arc::clone(&marked), weight));
+        drop(shard);
+        drop(old);
+        marked
+    }
+}
+
+impl PurgeReport {
+    fn add(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+    }
+}
