@@ -84,6 +84,21 @@ pub enum NotStored {
 }
 
 impl NotStored {
+    /// It is the request that it was an answer to, not the answer: what is stored already may
+    /// stay as it was.
+    #[must_use]
+    pub fn is_of_request(self) -> bool {
+        matches!(
+            self,
+            Self::Method
+                | Self::RequestNoStore
+                | Self::RequestBody
+                | Self::MethodOverride
+                | Self::ClientFault
+                | Self::Authorization
+        )
+    }
+
     /// A token for `Cache-Status` and the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -128,9 +143,6 @@ pub fn storable(
     if asked.body {
         return Err(NotStored::RequestBody);
     }
-    if asked.no_store {
-        return Err(NotStored::RequestNoStore);
-    }
     if OVERRIDES.iter().any(|name| request.values_named(name).next().is_some()) {
         return Err(NotStored::MethodOverride);
     }
@@ -150,7 +162,7 @@ pub fn storable(
     assess(terms, asked, status, &head.fields, requested, received)
 }
 
-/// What these fields make of an answer whose request was in order.
+/// What these fields make of an answer, also of one that was stored before and is now renewed.
 pub(super) fn assess(
     terms: &Terms,
     asked: &Asked,
@@ -159,6 +171,9 @@ pub(super) fn assess(
     requested: Time,
     received: Time,
 ) -> Result<Facts, NotStored> {
+    if asked.no_store {
+        return Err(NotStored::RequestNoStore);
+    }
     let (says, is_targeted) = directives(terms, fields);
     if says.must_understand {
         // RFC 9111 §5.2.2.3: it stands in the place of `no-store` for those who understand it.

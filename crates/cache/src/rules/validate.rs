@@ -74,8 +74,9 @@ pub fn selected_by(candidates: &[Arc<Stored>], head: &ResponseHead) -> Option<us
         .position(|stored| stored.head.fields.get(FieldId::LastModified) == Some(modified))
 }
 
-/// What is stored, after a 304 or a part has said how it is now (RFC 9111 §3.2), and why it is
-/// not to be kept any longer, if so. In that case it may still be given to this client.
+/// What is stored, after a 304 or a part has said how it is now (RFC 9111 §3.2), and why that is
+/// not to be kept, if so. In that case it may still be given to this client, and what was stored
+/// goes, unless [`NotStored::is_of_request`].
 ///
 /// `request` and `asked` are those of the request that was answered.
 #[must_use]
@@ -89,7 +90,7 @@ pub fn freshened(
 ) -> (Stored, Option<NotStored>) {
     let status = stored.head.status;
     let assess = |fields: &Block| assess(terms, asked, status, fields, requested, received);
-    let mut fields = merged(&stored.head.fields, &head.fields, received);
+    let mut fields = merged(&stored.head.fields, &head.fields);
     let mut assessed = assess(&fields);
     if assessed == Err(NotStored::SetCookie) && head.fields.get(FieldId::SetCookie).is_some() {
         // The cookies are for this client; the answer may go on without them.
@@ -97,8 +98,11 @@ pub fn freshened(
         assessed = assess(&fields);
     }
     let why = assessed.as_ref().err().copied();
-    // The age of what came counts, and is not kept.
+    // The age of what came counts, and is not kept; the date is, and not counted where it is ours.
     fields.remove(FieldId::Age);
+    if fields.get(FieldId::Date).is_none() {
+        fields.push(b"Date", &[http_date(received).as_bytes()]);
+    }
     let facts = assessed.unwrap_or_else(|_| {
         let mut facts = stored.facts.clone();
         (facts.requested, facts.received, facts.lifetime) = (requested, received, 0);
@@ -118,7 +122,7 @@ pub(super) fn copy(stored: &Stored) -> Stored {
 
 /// The stored fields, each replaced by those of its name that came, but for what is about the
 /// stored body.
-fn merged(stored: &Block, came: &Block, received: Time) -> Block {
+fn merged(stored: &Block, came: &Block) -> Block {
     let mut came = came.clone();
     hop::strip(&mut came);
     came.remove_where(|id, name| {
@@ -133,9 +137,6 @@ fn merged(stored: &Block, came: &Block, received: Time) -> Block {
     });
     for field in came.iter() {
         fields.push(came.name(field), &[came.value(field)]);
-    }
-    if fields.get(FieldId::Date).is_none() {
-        fields.push(b"Date", &[http_date(received).as_bytes()]);
     }
     fields
 }
