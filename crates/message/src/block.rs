@@ -133,12 +133,6 @@ impl Block {
         compact
     }
 
-    /// Bytes of memory that it takes.
-    #[must_use]
-    pub fn footprint(&self) -> usize {
-        self.bytes.capacity() + self.fields.capacity() * size_of::<Field>()
-    }
-
     /// How many fields there are, removed ones not counted.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -15,6 +15,7 @@ use upstream::{
     Wish, stable_hash,
 };
 
+use crate::cache::Intake;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry, Side};
 use crate::peer::UpPeer;
@@ -29,11 +30,13 @@ use crate::websocket::Handshake;
 const MAX_REFUSALS: u8 = 16;
 
 impl<'a> Forwarding<'a, '_> {
-    /// Relays the request to one of the servers of a group..
+    /// Relays the request to one of the servers of a group; `intake` may take the response in
+    /// place of the client..
     pub(crate) async fn relay(
         &self,
         x: &mut Exchange<'a>,
         upstream: usize,
+        intake: Option<&Intake<'_>>,
     ) -> Result<(), Failure> {
         if let BodyLength::Known(length) = x.body
             && length > self.route.max_body
@@ -73,6 +76,7 @@ impl<'a> Forwarding<'a, '_> {
                 lease: &lease,
                 wish: Wish { fresh, http1: upgrade, preface: preface.as_deref() },
                 elsewhere: left.then_some(elsewhere),
+                intake,
             };
             let outcome = self.attempt(x, &attempt).await;
             let Err(failure) = outcome else { return Ok(()) };
@@ -96,7 +100,7 @@ impl<'a> Forwarding<'a, '_> {
     }
 
     async fn attempt(&self, x: &mut Exchange<'a>, attempt: &Attempt<'_>) -> Result<(), Failure> {
-        let Attempt { lease, wish, elsewhere } = *attempt;
+        let Attempt { lease, wish, elsewhere, intake } = *attempt;
         let upgrade = wish.http1;
         let link = open(x, lease, wish).await?;
         let server = link.server();
@@ -119,6 +123,7 @@ impl<'a> Forwarding<'a, '_> {
                 .filter(|_| is_replayable(x))
                 .map(|others| others as &dyn Elsewhere),
             watch: None,
+            intake,
             packing: self.route.packing.as_deref(),
         };
         let sent = lease.wants_latency().then(Instant::now);
@@ -193,6 +198,7 @@ struct Attempt<'a> {
     wish: Wish<'a>,
     /// `None`: this is the last one.
     elsewhere: Option<Others<'a>>,
+    intake: Option<&'a Intake<'a>>,
 }
 
 /// The other servers of a group.

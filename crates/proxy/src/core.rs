@@ -54,6 +54,8 @@ pub struct Core {
     pub(crate) origins: OriginPool,
     pub(crate) connection_limits: ConnectionLimits,
     pub(crate) rates: Arc<RateTable>,
+    /// Answers that are kept, for all cores.
+    pub(crate) cache: Arc<cache::Cache>,
     /// Users of the forward face, and what they have used.
     pub(crate) accounts: Arc<Accounts>,
     /// The account of those of whom nobody knows who they are.
@@ -99,6 +101,8 @@ pub struct CoreParts {
     pub connection_limits: ConnectionLimits,
     /// Requests and bytes in a time, shared by all cores.
     pub rates: Arc<RateTable>,
+    /// Answers that are kept, shared by all cores.
+    pub cache: Arc<cache::Cache>,
     /// Users of the forward face, shared by all cores.
     pub accounts: Arc<Accounts>,
     /// Those who try passwords, shared by all cores.
@@ -129,6 +133,7 @@ impl Core {
             connection_limits: parts.connection_limits,
             rates: parts.rates,
             nobody: parts.accounts.account("", "", &Arc::new(Limits::none()), Moment::now()),
+            cache: parts.cache,
             accounts: parts.accounts,
             attempts: parts.attempts,
             nonces: parts.nonces,

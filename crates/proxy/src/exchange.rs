@@ -169,7 +169,7 @@ async fn fail(x: &mut Exchange<'_>, failure: Failure) -> Result<(), Failure> {
 impl Exchange<'_> {
     /// What the request says, as far as it can be told without knowing what is served here:
     /// framing, target, host, and what is meant for this connection only.
-    fn understand(&mut self) -> Result<Aim, Failure> {
+    pub(crate) fn understand(&mut self) -> Result<Aim, Failure> {
         let bad = |words: &'static str| Failure::with(Kind::RequestError, words);
         self.record.head_in = self.request.fields.bytes().len() as u64;
         self.body = request_body(&self.request).map_err(|error| bad(error.as_str()))?;

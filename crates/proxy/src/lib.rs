@@ -6,6 +6,7 @@
 
 mod attempt;
 mod auth;
+mod cache;
 mod client;
 mod core;
 mod crowd;

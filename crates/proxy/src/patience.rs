@@ -43,6 +43,13 @@ pub(crate) enum Stage<'a> {
     Waiting,
     /// The response is coming.
     Responding(&'a Pump<'a>),
+    /// The response is stored as it comes, and a client is given of it what there is.
+    Filling {
+        /// From the server.
+        pump: &'a Pump<'a>,
+        /// To the client; `None`: it has all of it, or is gone.
+        client: Option<&'a Pump<'a>>,
+    },
     /// The response goes from socket to socket.
     Splicing {
         /// Bytes of it moved so far.
@@ -119,6 +126,19 @@ impl<'a> Patience<'a> {
                 };
             }
             Stage::Responding(pump) => (pump.waiting, pump.moved),
+            Stage::Filling { pump, client } => {
+                let waits = |pump: &&&Pump<'_>| pump.waiting == Waiting::Sink;
+                if let Some(client) = client.as_ref().filter(waits)
+                    && self.client_out.run_down(client.moved, passed, self.terms())
+                {
+                    return Some(slow);
+                }
+                // A body that all have to make room for is not late.
+                if pump.waiting == Waiting::Sink {
+                    return None;
+                }
+                (pump.waiting, pump.moved)
+            }
             Stage::Splicing { moved, to } => {
                 // Who is being waited for shows in whether the client would take more.
                 let client_takes = to.poll_write_ready(cx).is_ready();

@@ -11,13 +11,14 @@ use message::{FieldId, Method, ResponseHead, Version, hop};
 use net::SpliceError;
 use upstream::wire::HeadError;
 
+use crate::cache::{self, Intake, Offer};
 use crate::exchange::{Exchange, client_gone};
 use crate::failure::{Failure, Kind, Retry, io_words};
 use crate::fare;
 use crate::pacing::Pacing;
 use crate::packing::{Packer, Packing};
 use crate::patience::{Patience, Stage};
-use crate::peer::{DownPeer, PeerError, UpError, UpPeer};
+use crate::peer::{DownPeer, PeerError, Source, UpError, UpPeer};
 use crate::pump::{Pump, PumpError, Watch};
 use crate::respond::{ErrorPages, size_as_h1};
 use crate::websocket::Handshake;
@@ -52,6 +53,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) pages: Option<&'a ErrorPages>,
     /// Who looks at the body of the response.
     pub(crate) watch: Option<&'a Watch>,
+    /// Who may take the response in place of the client.
+    pub(crate) intake: Option<&'a Intake<'a>>,
     /// In which codings the body may go on.
     pub(crate) packing: Option<&'a Packing>,
 }
@@ -140,6 +143,18 @@ async fn exchange(
     let reusable = sure_end && !said.close;
     up.expect(length, terms.heads);
     (edits.localize)(x, &mut head)?;
+    // A response that nobody waits for is not sent; one that is stored is read to its end.
+    let unsent = reusable && length == BodyLength::None && upload.is_done();
+    if let Some(intake) = terms.intake {
+        match intake.offer(x, head, length, edits.dress)? {
+            Offer::Declined(declined) => head = declined,
+            Offer::Kept => return Ok(Outcome::Complete { reusable: unsent }),
+            Offer::Filling(filling) => {
+                Box::pin(cache::fill(x, up, patience, filling, intake)).await?;
+                return Ok(Outcome::Complete { reusable: reusable && up.is_done() });
+            }
+        }
+    }
     let packer = terms.packing.and_then(|packing| packing.begin(x, &mut head, length));
     let length = if packer.is_some() { BodyLength::Chunked } else { length };
     (edits.dress)(x, &mut head);
@@ -151,7 +166,10 @@ async fn exchange(
     }
     begin_response(x, upload, head, length)?;
     match packer {
-        None => download(x, up, upload, patience, terms.watch).await?,
+        None => {
+            let watch = terms.watch.or_else(|| terms.intake.and_then(Intake::watch));
+            download(x, up, upload, patience, watch).await?;
+        }
         Some(packer) => Box::pin(packed(x, up, upload, patience, packer)).await?,
     }
     // A server that waits for the rest of a body would take the next request for it.

@@ -8,6 +8,7 @@ use message::{
 };
 use upstream::{Link, Member, StreamSlot};
 
+use crate::cache::{self, CachePlan, Intake, Origin, Place, Side};
 use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
@@ -43,7 +44,14 @@ pub(crate) async fn serve<'a>(
     }
     let route = route?;
     if let Some(upstream) = route.upstream() {
-        return Forwarding { site, route, aim: &aim, path }.relay(x, upstream).await;
+        let forwarding = Forwarding { site, route, aim: &aim, path };
+        let Some(plan) = &route.cache else {
+            return forwarding.relay(x, upstream, None).await;
+        };
+        let origin = Behind { forwarding, upstream };
+        let place = origin.place(x, plan);
+        // Boxed: an answer that is stored has no need of the room.
+        return Box::pin(cache::serve(x, &place, &origin)).await;
     }
     match &route.config.action {
         Action::Redirect { to, status } => {
@@ -57,6 +65,59 @@ pub(crate) async fn serve<'a>(
             x.answer(answer).await
         }
         Action::Relay { .. } => Err(Failure::internal("a relay without an upstream")),
+    }
+}
+
+/// Fetches an answer again for the cache alone. The request was let in once.
+pub(crate) async fn refresh<'a>(
+    x: &mut Exchange<'a>,
+    face: &'a Reverse,
+    lead: ::cache::Lead,
+) -> Result<(), Failure> {
+    let aim = x.understand()?;
+    let site = find_site(x, face, &aim)?;
+    let gone = || Failure::internal("a configuration without this route");
+    let path = x.path_of(&aim.target).ok_or_else(gone)?;
+    let route = find_route(x, site, &path)?;
+    let (Some(upstream), Some(plan)) = (route.upstream(), &route.cache) else {
+        return Err(gone());
+    };
+    let origin = Behind { forwarding: Forwarding { site, route, aim: &aim, path }, upstream };
+    let place = origin.place(x, plan);
+    cache::refresh(x, &place, &origin, lead).await
+}
+
+/// The servers behind a route, as the cache asks them.
+struct Behind<'a, 'b> {
+    forwarding: Forwarding<'a, 'b>,
+    upstream: usize,
+}
+
+impl<'a> Behind<'a, '_> {
+    fn place(&self, x: &Exchange<'a>, plan: &'a CachePlan) -> Place<'a, '_> {
+        Place {
+            plan,
+            packing: self.forwarding.route.packing.as_deref(),
+            side: Side::Reverse,
+            scheme: x.client.scheme(),
+            aim: self.forwarding.aim,
+            path: &self.forwarding.path,
+            site: &self.forwarding.site.config.name,
+        }
+    }
+}
+
+impl<'a> Origin<'a> for Behind<'a, '_> {
+    async fn relay(
+        &self,
+        x: &mut Exchange<'a>,
+        intake: Option<&Intake<'_>>,
+    ) -> Result<(), Failure> {
+        self.forwarding.relay(x, self.upstream, intake).await
+    }
+
+    fn dress(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {
+        self.forwarding.dress(x, head);
     }
 }
 

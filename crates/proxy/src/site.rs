@@ -9,6 +9,7 @@ use h1::HeadLimits;
 use message::target::CanonicalPath;
 use message::{Host, Method};
 
+use crate::cache::CachePlan;
 use crate::gate::Gate;
 use crate::packing::Packing;
 use crate::respond::ErrorPages;
@@ -55,6 +56,8 @@ pub(crate) struct Route {
     pub(crate) response_rules: FieldRules,
     pub(crate) error_pages: ErrorPages,
     pub(crate) max_body: u64,
+    /// How its answers are kept.
+    pub(crate) cache: Option<Box<CachePlan>>,
     /// In which codings its answers go out.
     pub(crate) packing: Option<Box<Packing>>,
     /// Besides that of the site.
@@ -337,6 +340,7 @@ impl Route {
             request_rules: FieldRules::build(&site.request_fields, &config.request_fields),
             response_rules: FieldRules::build(&site.response_fields, &config.response_fields),
             error_pages: ErrorPages::build(&config.error_pages, &site.error_pages)?,
+            cache: config.cache.as_ref().map(|rules| Box::new(CachePlan::build(rules))),
             packing: config.compress.as_ref().map(|config| Box::new(Packing::build(config))),
             max_body: match limit {
                 ByteLimit::Bytes(bytes) => bytes,

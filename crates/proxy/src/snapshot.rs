@@ -22,6 +22,7 @@ use telemetry::{Metrics, UpstreamLabel};
 use tls::{ClientTls, Roots, ServerSite, ServerTls};
 use upstream::{ClusterPlan, Registry};
 
+use crate::cache::CachePlan;
 use crate::crowd::Crowd;
 use crate::downstream::carry::Routes;
 use crate::intercept::Interception;
@@ -196,6 +197,8 @@ pub struct Forward {
     /// Whose connections are taken at all.
     pub(crate) clients: policy::ClientNets,
     pub(crate) max_body: u64,
+    /// How answers are kept.
+    pub(crate) cache: Option<CachePlan>,
     /// TLS that is opened, where any is.
     pub(crate) intercept: Option<Interception>,
 }

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use accounts::Accounts;
+use cache::{Cache, Settings};
 use config::{Config, ConfigError};
 use egress::ExitRegistry;
 use net::resolver::Resolver;
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) snapshot: RwLock<Arc<Snapshot>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) registries: Registries,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) accounts: Arc<Accounts>,
     attempts: Arc<Attempts>,
     pub(crate) log: AccessLog,
@@ -141,6 +143,7 @@ pub fn start_after(
     let accounts = Accounts::open(state.as_deref()).map_err(system("start a thread"))?;
     check_names(&config).map_err(StartError::Config)?;
     lists::fetch_missing(&config).map_err(StartError::Config)?;
+    let cache = Cache::new(&cache_settings(&config));
     let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registries)
         .map_err(StartError::Config)?;
     // Not before all else is well: the kernel gives connections to each of them at once.
@@ -155,6 +158,7 @@ pub fn start_after(
         snapshot: &snapshot,
         metrics: &metrics,
         log: &log,
+        cache: &cache,
         accounts: &accounts,
         attempts: &attempts,
         hooks,
@@ -166,6 +170,7 @@ pub fn start_after(
         snapshot: RwLock::new(snapshot),
         metrics,
         registries,
+        cache,
         accounts,
         attempts,
         log,
@@ -288,11 +293,17 @@ fn system(what: &str) -> impl Fn(std::io::Error) -> StartError {
     move |error| StartError::System { what: what.clone(), error }
 }
 
+/// How large the cache of a configuration is.
+pub(crate) fn cache_settings(config: &Config) -> Settings {
+    Settings { memory: config.cache.memory, max_object: config.cache.max_object }
+}
+
 /// What all cores are started with.
 struct Shared<'a> {
     snapshot: &'a Arc<Snapshot>,
     metrics: &'a Arc<Metrics>,
     log: &'a AccessLog,
+    cache: &'a Arc<Cache>,
     accounts: &'a Arc<Accounts>,
     attempts: &'a Arc<Attempts>,
     hooks: Hooks,
@@ -322,6 +333,7 @@ impl Shared<'_> {
                 secret: secret.clone(),
                 limits: limits.clone(),
                 rates: Arc::clone(&rates),
+                cache: Arc::clone(self.cache),
                 accounts: Arc::clone(self.accounts),
                 attempts: Arc::clone(self.attempts),
                 nonces: Arc::clone(&nonces),
@@ -448,6 +460,12 @@ impl Server {
     #[must_use]
     pub fn exits(&self) -> &Arc<ExitRegistry> {
         &self.inner.registries.exits
+    }
+
+    /// Answers that are kept.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.inner.cache
     }
 
     /// What users have used.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounts::Accounts;
+use cache::Cache;
 use net::resolver::Resolver;
 use net::watchdog::Watchdog;
 use policy::digest::Nonces;
@@ -54,6 +55,7 @@ pub(crate) struct Seed {
     pub(crate) secret: Secret,
     pub(crate) limits: ConnectionLimits,
     pub(crate) rates: Arc<RateTable>,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) nonces: Arc<Nonces>,
@@ -85,6 +87,7 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
         verified: VerifiedCache::new(seed.secret, VerifiedCache::LIFETIME, VerifiedCache::CAPACITY),
         connection_limits: seed.limits,
         rates: seed.rates,
+        cache: seed.cache,
         accounts: seed.accounts,
         attempts: seed.attempts,
         nonces: seed.nonces,

@@ -14,6 +14,7 @@ use upstream::{Connection, OriginKey};
 
 use super::leave::{self, Aimed};
 use super::verdict::{ExitVerdict, Rivals};
+use crate::cache::{self, Intake, Origin, Place, Side};
 use crate::client::{AddressText, Client};
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind, Retry};
@@ -105,17 +106,33 @@ impl<'a> Plain<'a, '_> {
         }
         let plan = Plan { aimed, way, upgrade: self.prepare(x) };
         match leave::pool_of(self.face, way.unwrap_or(WayOut::Direct))? {
-            None => self.as_it_is(x, &plan).await,
+            None => self.straight(x, &plan).await,
             Some(pool) => self.by_pool(x, &plan, pool).await,
         }
     }
 
     /// Straight, or by the exit of the tunnel that it came inside of.
-    async fn as_it_is(&self, x: &mut Exchange<'a>, plan: &Plan<'_>) -> Result<(), Failure> {
+    async fn straight(&self, x: &mut Exchange<'a>, plan: &Plan<'_>) -> Result<(), Failure> {
         let lease = x.guest.as_ref().and_then(|guest| guest.lease.clone());
+        // What an exit shows is its own, and rules about answers have to see them.
+        let is_usual = lease.is_none()
+            && x.guest.as_ref().is_none_or(|guest| guest.rules.is_none())
+            && !self.face.targets.cares_for_types(&plan.aimed.asked(x));
         leave::begin_metering(x, lease, &plan.aimed);
-        let key = origin_key(x, plan.aimed.host, plan.aimed.port, self.inside);
-        self.over_kept_or_new(x, plan, &key, None).await
+        let origin = Straight { plain: self, plan };
+        let Some(cache) = self.face.cache.as_ref().filter(|_| is_usual && !plan.upgrade) else {
+            return origin.relay(x, None).await;
+        };
+        let place = Place {
+            plan: cache,
+            packing: None,
+            side: Side::Forward,
+            scheme: if self.inside.is_some() { "https" } else { "http" },
+            aim: self.aim,
+            path: &self.path,
+            site: "",
+        };
+        Box::pin(cache::serve(x, &place, &origin)).await
     }
 
     /// Each attempt by another exit, for as long as the client has seen nothing.
@@ -133,7 +150,7 @@ impl<'a> Plain<'a, '_> {
             let rivals = (!last).then_some(rivals);
             leave::begin_metering(x, Some(Rc::new(lease)), &plan.aimed);
             let key = origin_key(x, plan.aimed.host, plan.aimed.port, None);
-            let outcome = self.over_kept_or_new(x, plan, &key, rivals).await;
+            let outcome = self.over_kept_or_new(x, plan, &key, rivals, None).await;
             let Err(failure) = outcome else { return Ok(()) };
             let Some(lease) = x.guest.as_mut().and_then(|guest| guest.lease.take()) else {
                 return Err(failure);
@@ -157,12 +174,13 @@ impl<'a> Plain<'a, '_> {
         plan: &Plan<'_>,
         key: &OriginKey,
         rivals: Option<Rivals<'_>>,
+        intake: Option<&Intake<'_>>,
     ) -> Result<(), Failure> {
         let kept = x.core.origins.take(key);
         if let Some(connection) = kept.filter(|kept| self.may_reuse(x, plan, kept)) {
             x.core.counters.upstream_reused.inc();
             x.record.attempts = x.record.attempts.saturating_add(1);
-            match self.attempt(x, connection, key, plan, rivals).await {
+            match self.attempt(x, connection, key, plan, (rivals, intake)).await {
                 Err(failure)
                     if !x.head_sent
                         && failure.retry == Retry::Stale
@@ -175,7 +193,7 @@ impl<'a> Plain<'a, '_> {
             }
         }
         let connection = self.connect(x, plan).await?;
-        self.attempt(x, connection, key, plan, rivals).await
+        self.attempt(x, connection, key, plan, (rivals, intake)).await
     }
 
     fn may_reuse(&self, x: &Exchange<'a>, plan: &Plan<'_>, kept: &Connection) -> bool {
@@ -204,7 +222,7 @@ impl<'a> Plain<'a, '_> {
         mut connection: Connection,
         key: &OriginKey,
         plan: &Plan<'_>,
-        rivals: Option<Rivals<'_>>,
+        (rivals, intake): (Option<Rivals<'_>>, Option<&Intake<'_>>),
     ) -> Result<(), Failure> {
         x.record.server = Some(connection.server);
         let handshake = Handshake::of(&x.request.fields);
@@ -223,6 +241,7 @@ impl<'a> Plain<'a, '_> {
             reused: connection.reused,
             pages: None,
             watch: verdict.as_ref().and_then(ExitVerdict::watch),
+            intake,
             packing: None,
         };
         let mut up = H1Peer::new(connection.wire);
@@ -387,6 +406,28 @@ impl<'a> Plain<'a, '_> {
         for (name, value) in super::disclosed(x, self.face) {
             head.fields.push(name.as_bytes(), &[value.as_bytes()]);
         }
+    }
+}
+
+/// An origin, as the cache asks it.
+struct Straight<'s, 'a, 'b> {
+    plain: &'s Plain<'a, 'b>,
+    plan: &'s Plan<'s>,
+}
+
+impl<'a> Origin<'a> for Straight<'_, 'a, '_> {
+    async fn relay(
+        &self,
+        x: &mut Exchange<'a>,
+        intake: Option<&Intake<'_>>,
+    ) -> Result<(), Failure> {
+        let (plain, plan) = (self.plain, self.plan);
+        let key = origin_key(x, plan.aimed.host, plan.aimed.port, plain.inside);
+        plain.over_kept_or_new(x, plan, &key, None, intake).await
+    }
+
+    fn dress(&self, x: &mut Exchange<'_>, head: &mut ResponseHead) {
+        self.plain.dress(x, head);
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     ALPN, Face, Forward, Listener, Sources, body_limit, build_sole_tls, closed_by_default, files,
     head_limits, keep, reverse,
 };
+use crate::cache::CachePlan;
 use crate::crowd::Crowd;
 use crate::intercept::Interception;
 
@@ -181,6 +182,7 @@ pub(super) fn build_listeners(
         let face = Arc::new(Forward {
             heads: head_limits(&bare.limits),
             max_body: body_limit(&bare.limits),
+            cache: bare.cache.as_ref().map(CachePlan::of_forward),
             clients: policy::ClientNets::build(&bare.clients),
             config: bare.clone(),
             own: ends.own.clone(),

@@ -1,0 +1,451 @@
+//! Requests that may be answered from the cache, and responses that go into it (RFC 9111).
+//!
+//! [`serve`] stands between the gate and the origin of either face. What may be used, and what
+//! may be stored, the crate `cache` says; here are the ways that a request can take:
+//!
+//! - a *hit* is answered by [`Giving`] and nobody else is asked;
+//! - otherwise the request *leads*: it goes to the origin with an [`Intake`], which takes the
+//!   response if it can be stored, and gives it to all who wait for the same;
+//! - or it *follows* one that leads.
+
+mod coded;
+mod giving;
+mod intake;
+mod plan;
+mod purge;
+mod reader;
+mod refresh;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use ::cache::rules::{self, Answer, Asked, CacheStatus, Forwarded, Use};
+use ::cache::{Cache, Followed, Follower, Found, Key, Lead, Role, Stored, Time};
+use message::framing::BodyLength;
+use message::target::PathAndQuery;
+use message::{Block, Method, ResponseHead};
+
+use crate::exchange::{Aim, Exchange};
+use crate::failure::{Failure, Kind};
+use crate::packing::Packing;
+use crate::respond::Answer as Said;
+use crate::reverse::passes_upgrade;
+
+pub(crate) use giving::{Gift, Giving};
+use intake::PartWatch;
+pub(crate) use intake::{Came, Intake, Offer, fill};
+pub(crate) use plan::{CachePlan, Effective, Side};
+pub(crate) use refresh::refresh;
+
+/// How often a request looks again, after what it waited for turned out to be for others.
+const MOST_TURNS: u32 = 4;
+
+/// Where a request goes that cannot be answered from the cache.
+pub(crate) trait Origin<'a> {
+    /// Relays the request; `intake` may take the response.
+    async fn relay(
+        &self,
+        x: &mut Exchange<'a>,
+        intake: Option<&Intake<'_>>,
+    ) -> Result<(), Failure>;
+    /// Adds to the head of a response what is said to this client alone.
+    fn dress(&self, x: &mut Exchange<'_>, head: &mut ResponseHead);
+}
+
+/// The cache as one request sees it.
+pub(crate) struct Place<'a, 'b> {
+    pub(crate) plan: &'a CachePlan,
+    pub(crate) packing: Option<&'a Packing>,
+    pub(crate) side: Side,
+    pub(crate) scheme: &'static str,
+    pub(crate) aim: &'b Aim,
+    pub(crate) path: &'b PathAndQuery,
+    /// What is meant where no host is named.
+    pub(crate) site: &'a str,
+}
+
+impl<'a> Place<'a, '_> {
+    fn effective<'e>(&'e self, x: &'e Exchange<'_>) -> Effective<'e> {
+        Effective {
+            side: self.side,
+            scheme: self.scheme,
+            authority: self.aim.authority.as_ref(),
+            site: self.site,
+            target: x.request.target(),
+            at: self.path,
+            fields: &x.request.fields,
+        }
+    }
+
+    /// What makes the request the same as others.
+    fn key(&self, x: &Exchange<'_>) -> Key {
+        self.plan.key(&self.effective(x))
+    }
+
+    /// Its URL in its one spelling.
+    fn url(&self, x: &Exchange<'_>) -> Vec<u8> {
+        plan::url(&self.effective(x))
+    }
+
+    /// Whether an answer can be fetched again without a client.
+    fn refreshes(&self) -> bool {
+        self.side == Side::Reverse
+    }
+}
+
+/// Serves a request that was let in.
+pub(crate) async fn serve<'a, O: Origin<'a>>(
+    x: &mut Exchange<'a>,
+    place: &Place<'a, '_>,
+    origin: &O,
+) -> Result<(), Failure> {
+    if purge::is_asked_for(x, place.plan) {
+        return purge::serve(x, place).await;
+    }
+    let method = x.request.method;
+    let cacheable = matches!(method, Method::Get | Method::Head)
+        && x.body == BodyLength::None
+        && !passes_upgrade(x);
+    if !cacheable {
+        return around(x, place, origin).await;
+    }
+    let asked = Asked::of(method, &x.request.fields);
+    let turns = Turns { place, origin, asked, key: place.key(x) };
+    turns.run(x).await
+}
+
+/// A request that is not answered from the cache: it may make invalid what is stored.
+async fn around<'a, O: Origin<'a>>(
+    x: &mut Exchange<'a>,
+    place: &Place<'a, '_>,
+    origin: &O,
+) -> Result<(), Failure> {
+    let asked = Asked::of(x.request.method, &x.request.fields);
+    let key = place.key(x);
+    let request = Block::default();
+    let turns = Turns { place, origin, asked, key };
+    let cache = Arc::clone(&x.core.cache);
+    let why = match x.request.method {
+        Method::Get | Method::Head => Forwarded::Bypass,
+        _ => Forwarded::Method,
+    };
+    let (url, target) = (place.url(x), x.request.target().to_vec());
+    let intake = turns.intake(&cache, (&url, &target, &request), why);
+    origin.relay(x, Some(&intake)).await
+}
+
+/// One request on its way through the cache.
+struct Turns<'t, 'a, 'b, O> {
+    place: &'t Place<'a, 'b>,
+    origin: &'t O,
+    asked: Asked,
+    key: Key,
+}
+
+impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
+    async fn run(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
+        for _ in 0..MOST_TURNS {
+            let (stale, forwarded) = match self.look(x).await {
+                Look::Given(stored, status) => return self.give(x, stored, status).await,
+                Look::Refused => return self.refuse(x).await,
+                Look::Fetch(stale, forwarded) => (stale, forwarded),
+            };
+            if self.asked.method == Method::Head || self.asked.range {
+                return self.fetch(x, None, stale, forwarded).await;
+            }
+            let cache = &x.core.cache;
+            if stale.is_none() && cache.is_known_miss(&self.key, Time::now()) {
+                return self.fetch(x, None, stale, forwarded).await;
+            }
+            let url = ::cache::hash(&self.place.url(x));
+            let lead = match cache.join(&self.key, url, &x.request.fields, stale.as_ref()) {
+                Role::Lead(lead) => lead,
+                Role::Stored(_) => continue,
+                Role::Follow(follower) => match self.follow(x, follower).await? {
+                    Turn::Done => return Ok(()),
+                    Turn::Lead(lead) => lead,
+                    Turn::Again => continue,
+                    Turn::Alone => return self.fetch(x, None, stale, forwarded).await,
+                },
+            };
+            return self.fetch(x, Some(lead), stale, forwarded).await;
+        }
+        self.fetch(x, None, None, Forwarded::Miss).await
+    }
+
+    /// What there is for the request.
+    async fn look(&self, x: &mut Exchange<'a>) -> Look {
+        let found = find(x, &self.key).await;
+        let missed = |why| match self.asked.only_if_cached {
+            true => Look::Refused,
+            false => Look::Fetch(None, why),
+        };
+        let stored = match found {
+            Found::Here(stored) => stored,
+            Found::OtherVariants => return missed(Forwarded::VaryMiss),
+            Found::Nothing => return missed(Forwarded::UriMiss),
+        };
+        let answer = reader::From::Stored(Arc::clone(&stored)).answer(&self.asked, &x.request.fields);
+        if answer == Answer::Incomplete {
+            return match self.asked.only_if_cached {
+                true => Look::Refused,
+                false => Look::Fetch(Some(stored), Forwarded::Partial),
+            };
+        }
+        let hit = CacheStatus { hit: true, ..CacheStatus::default() };
+        match rules::judge(&stored.facts, &self.asked, Time::now()) {
+            Use::Fresh => Look::Given(stored, hit),
+            Use::Stale { revalidate: true } if self.place.refreshes() => {
+                let url = ::cache::hash(&self.place.url(x));
+                refresh::later(x, &self.key, url, &stored);
+                Look::Given(stored, hit)
+            }
+            Use::Stale { revalidate: true } => Look::Fetch(Some(stored), Forwarded::Stale),
+            Use::Stale { revalidate: false } => Look::Given(stored, hit),
+            Use::Validate(why) => Look::Fetch(Some(stored), why),
+            Use::Miss(_) => Look::Refused,
+        }
+    }
+
+    async fn give(
+        &self,
+        x: &mut Exchange<'a>,
+        stored: Arc<Stored>,
+        status: CacheStatus,
+    ) -> Result<(), Failure> {
+        let request = x.request.fields.clone();
+        self.give_to(x, stored, &request, status).await
+    }
+
+    async fn give_to(
+        &self,
+        x: &mut Exchange<'a>,
+        stored: Arc<Stored>,
+        request: &Block,
+        status: CacheStatus,
+    ) -> Result<(), Failure> {
+        if let Some(packing) = self.place.packing {
+            coded::make(&x.core.cache, packing, &stored, request).await;
+        }
+        let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| self.origin.dress(x, head);
+        let gift = self.gift(request, status, &dress);
+        match Giving::begin(x, reader::From::Stored(stored), &gift)? {
+            Some(giving) => giving.finish(x).await,
+            None => x.flush_answer().await,
+        }
+    }
+
+    fn gift<'g>(
+        &'g self,
+        request: &'g Block,
+        status: CacheStatus,
+        dress: &'g dyn Fn(&mut Exchange<'_>, &mut ResponseHead),
+    ) -> Gift<'g> {
+        Gift {
+            request,
+            asked: &self.asked,
+            packing: self.place.packing,
+            status,
+            tells: self.place.plan.status_field,
+            dress,
+        }
+    }
+
+    /// Only what is stored was asked for, and there is nothing (RFC 9111 §5.2.1.7).
+    async fn refuse(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
+        let mut answer = Said::text(504, "Nothing is stored that could be used for this.\n");
+        if self.place.plan.status_field {
+            answer = answer.field("Cache-Status", "bifrons; fwd=bypass; detail=only-if-cached");
+        }
+        x.answer(answer).await
+    }
+
+    /// Asks the origin. `lead`: those who wait for what comes of it.
+    async fn fetch(
+        &self,
+        x: &mut Exchange<'a>,
+        lead: Option<Lead>,
+        stale: Option<Arc<Stored>>,
+        forwarded: Forwarded,
+    ) -> Result<(), Failure> {
+        let request = x.request.fields.clone();
+        let cache = Arc::clone(&x.core.cache);
+        let now = Time::now();
+        if self.asked.method == Method::Get && forwarded != Forwarded::Partial {
+            self.ask(x, stale.as_deref());
+        }
+        let may_stand_in = stale
+            .as_ref()
+            .is_some_and(|stale| rules::may_stand_in(&stale.facts, &self.asked, now));
+        let (url, target) = (self.place.url(x), x.request.target().to_vec());
+        let intake = Intake {
+            stale: stale.as_ref(),
+            stands_in: may_stand_in,
+            requested: now,
+            lead: RefCell::new(lead),
+            ..self.intake(&cache, (&url, &target, &request), forwarded)
+        };
+        let outcome = self.origin.relay(x, Some(&intake)).await;
+        let came = intake.came.replace(Came::Nothing);
+        if outcome.is_ok() {
+            intake.keep_part(stale.as_deref().filter(|_| forwarded == Forwarded::Partial));
+        }
+        let status = CacheStatus { forwarded: Some(forwarded), ..CacheStatus::default() };
+        match (outcome, came) {
+            (outcome, Came::Nothing) => match (outcome, stale) {
+                (Err(failure), Some(stale)) if may_stand_in && may_be_hidden(x, &failure) => {
+                    x.record.note_failure(&failure);
+                    let status = CacheStatus { detail: Some("origin-unreachable"), ..status };
+                    self.give_to(x, stale, &request, CacheStatus { hit: true, ..status }).await
+                }
+                (outcome, _) => outcome,
+            },
+            (outcome, Came::Giving(giving)) => {
+                outcome?;
+                match giving {
+                    Some(giving) => giving.finish(x).await,
+                    None => x.flush_answer().await,
+                }
+            }
+            (_, Came::Validated(stored)) => {
+                let status = CacheStatus { forwarded_status: Some(304), stored: true, ..status };
+                self.give_to(x, stored, &request, status).await
+            }
+            (_, Came::Error(code)) => match stale {
+                Some(stale) => {
+                    let status = CacheStatus { forwarded_status: Some(code), ..status };
+                    self.give_to(x, stale, &request, status).await
+                }
+                None => Err(Failure::internal("an error without a stored answer")),
+            },
+        }
+    }
+
+    /// Takes what comes, and waits for nothing.
+    fn intake<'i>(
+        &'i self,
+        cache: &'i Arc<Cache>,
+        (url, target, request): (&'i [u8], &'i [u8], &'i Block),
+        forwarded: Forwarded,
+    ) -> Intake<'i> {
+        Intake {
+            cache,
+            plan: self.place.plan,
+            packing: self.place.packing,
+            key: &self.key,
+            url,
+            path: &target[self.place.path.path.clone()],
+            asked: &self.asked,
+            request,
+            stale: None,
+            forwarded,
+            stands_in: false,
+            requested: Time::now(),
+            since: cache.newest_purge(),
+            lead: RefCell::new(None),
+            came: RefCell::new(Came::Nothing),
+            part: PartWatch::default(),
+        }
+    }
+
+    /// Asks the origin for the whole, or whether what is stored is good.
+    fn ask(&self, x: &mut Exchange<'a>, stale: Option<&Stored>) {
+        let fields = &mut x.request.fields;
+        match stale {
+            Some(stale) => {
+                rules::validators([stale], fields);
+            }
+            // A client that has it already gets to know from what comes.
+            None if !self.asked.range => {
+                rules::validators([], fields);
+            }
+            None => {}
+        }
+        if self.place.side == Side::Reverse {
+            fields.remove_named(b"surrogate-capability");
+            fields.push(b"Surrogate-Capability", &[b"bifrons=\"Surrogate/1.0\""]);
+        }
+    }
+
+    /// Waits for what somebody else fetches.
+    async fn follow(&self, x: &mut Exchange<'a>, mut follower: Follower) -> Result<Turn, Failure> {
+        let followed = {
+            let response = x.timeouts().response;
+            let fields = &x.request.fields;
+            let down = &mut *x.down;
+            let waiting = poll_fn(|cx| {
+                if down.poll_gone(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                follower.poll_head(cx, fields).map(Some)
+            });
+            x.guard.within(response, waiting).await
+        };
+        let status = CacheStatus {
+            forwarded: Some(Forwarded::Miss),
+            collapsed: true,
+            ..CacheStatus::default()
+        };
+        match followed {
+            Ok(None) => Err(Failure::with(Kind::ClientGone, "the stream was reset")),
+            Ok(Some(Followed::Read(flight))) => {
+                let request = x.request.fields.clone();
+                let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
+                    self.origin.dress(x, head);
+                };
+                let gift = self.gift(&request, status, &dress);
+                match Giving::begin(x, reader::From::Flight(flight), &gift)? {
+                    Some(giving) => giving.finish(x).await?,
+                    None => x.flush_answer().await?,
+                }
+                Ok(Turn::Done)
+            }
+            Ok(Some(Followed::Stored(stored))) => {
+                self.give(x, stored, status).await?;
+                Ok(Turn::Done)
+            }
+            Ok(Some(Followed::Lead(lead))) => Ok(Turn::Lead(lead)),
+            Ok(Some(Followed::Again)) => Ok(Turn::Again),
+            // Whoever has waited for so long does not wait for others again.
+            Ok(Some(Followed::Free)) | Err(_) => Ok(Turn::Alone),
+        }
+    }
+}
+
+/// What there is for a request.
+enum Look {
+    /// This answers it.
+    Given(Arc<Stored>, CacheStatus),
+    /// The client wants nothing else, and there is nothing.
+    Refused,
+    /// The origin has to be asked; whether this is good, if there is something.
+    Fetch(Option<Arc<Stored>>, Forwarded),
+}
+
+/// What comes of waiting for somebody else.
+enum Turn {
+    /// The client has its answer.
+    Done,
+    /// It is up to this request now.
+    Lead(Lead),
+    /// What came is for others.
+    Again,
+    /// Nobody can wait for it.
+    Alone,
+}
+
+/// What is stored for a request.
+async fn find(x: &mut Exchange<'_>, wanted: &Key) -> Found {
+    x.core.cache.find(wanted, &x.request.fields)
+}
+
+/// Whether a failure may be answered by something stale: it is the origin's, and the client has
+/// seen nothing.
+fn may_be_hidden(x: &Exchange<'_>, failure: &Failure) -> bool {
+    use crate::failure::Side;
+    !x.head_sent
+        && !x.record.interim_sent
+        && matches!(failure.kind.side(), Side::Upstream)
+}

@@ -1,0 +1,350 @@
+//! Answering a client from the cache.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use cache::rules::{self, Answer, Asked, CacheStatus, Kept, Multipart, Ranges};
+use cache::{Facts, Time};
+use message::framing::BodyLength;
+use message::{Block, BlockPool, FieldId, Method, ResponseHead};
+
+use super::reader::{BodyReader, From, Span};
+use crate::exchange::{Exchange, client_gone};
+use crate::fare;
+use crate::failure::Failure;
+use crate::pacing::Pacing;
+use crate::packing::{self, Choice, Packed, Packing};
+use crate::patience::{Patience, Stage};
+use crate::peer::{DownPeer, PeerError};
+use crate::pump::{Pump, PumpError};
+use crate::relay::download_failure;
+
+/// What an answer from the cache has to know of the request.
+pub(crate) struct Gift<'g> {
+    /// What the client sent, before anything was changed for the origin.
+    pub(crate) request: &'g Block,
+    /// What of it concerns the cache.
+    pub(crate) asked: &'g Asked,
+    /// In which codings it may go out.
+    pub(crate) packing: Option<&'g Packing>,
+    /// How it came about.
+    pub(crate) status: CacheStatus,
+    /// Whether the client is told of that.
+    pub(crate) tells: bool,
+    /// Adds what is said to this client alone.
+    pub(crate) dress: &'g dyn Fn(&mut Exchange<'_>, &mut ResponseHead),
+}
+
+/// An answer from the cache on its way to a client.
+#[derive(Debug)]
+pub(crate) struct Giving {
+    body: GivenBody,
+    pump: Pump<'static>,
+}
+
+#[derive(Debug)]
+enum GivenBody {
+    AsItIs(BodyReader),
+    Packed(Box<Packed<BodyReader>>),
+}
+
+impl From {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Stored(stored) => stored.head.status,
+            Self::Flight(flight) => flight.head().head.status,
+        }
+    }
+
+    fn fields(&self) -> &Block {
+        match self {
+            Self::Stored(stored) => &stored.head.fields,
+            Self::Flight(flight) => &flight.head().head.fields,
+        }
+    }
+
+    fn facts(&self) -> &Facts {
+        match self {
+            Self::Stored(stored) => &stored.facts,
+            Self::Flight(flight) => &flight.head().facts,
+        }
+    }
+
+    /// How long the whole body is, where that is known.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Stored(stored) => stored.length,
+            Self::Flight(flight) => flight.head().length,
+        }
+    }
+}
+
+impl From {
+    /// What an answer to this request is made of it.
+    pub(crate) fn answer(&self, asked: &Asked, request: &Block) -> Answer {
+        match self {
+            Self::Stored(stored) => rules::answer_to(&Kept::from(&**stored), asked, request),
+            Self::Flight(flight) => {
+                let draft = flight.head();
+                let kept = Kept {
+                    status: draft.head.status,
+                    fields: &draft.head.fields,
+                    date: draft.facts.date,
+                    length: draft.length,
+                    body: None,
+                };
+                rules::answer_to(&kept, asked, request)
+            }
+        }
+    }
+}
+
+impl Giving {
+    /// Begins to answer: puts the head into the output. `None`: that is all there is to say.
+    pub(crate) fn begin(
+        x: &mut Exchange<'_>,
+        from: From,
+        gift: &Gift<'_>,
+    ) -> Result<Option<Self>, Failure> {
+        let answer = from.answer(gift.asked, gift.request);
+        let length = from.length();
+        let mut fields = x.core.blocks.block();
+        fields.extend(from.fields());
+        finish_fields(&mut fields, &from, gift);
+        x.settle_body();
+        let status = match answer {
+            // Nobody asks for what is not there: the caller has looked.
+            Answer::Full | Answer::Incomplete => return Self::full(x, from, fields, gift),
+            Answer::Partial(ranges) => return Self::parts(x, from, fields, &ranges, gift),
+            Answer::NotModified => {
+                if let Some(packing) = gift.packing {
+                    let choice = packing.choose(gift.request, from.status(), &fields, length);
+                    packing::mark(&mut fields, choice);
+                }
+                304
+            }
+            Answer::PreconditionFailed => 412,
+            Answer::Unsatisfiable { complete } => {
+                let complete = itoa::Buffer::new().format(complete).to_owned();
+                fields.remove(FieldId::ContentRange);
+                fields.push(b"Content-Range", &[b"bytes */", complete.as_bytes()]);
+                416
+            }
+        };
+        fields.remove_where(|id, name| {
+            describes_body(name) && (id != FieldId::ContentRange || status != 416)
+        });
+        if status != 304 {
+            fields.push(b"Content-Length", &[b"0"]);
+        }
+        let mut head = ResponseHead::new(status, fields);
+        (gift.dress)(x, &mut head);
+        Self::send_head_only(x, head)
+    }
+
+    fn parts(
+        x: &mut Exchange<'_>,
+        from: From,
+        mut fields: Block,
+        ranges: &Ranges,
+        gift: &Gift<'_>,
+    ) -> Result<Option<Self>, Failure> {
+        let body = |range: &std::ops::Range<u64>| Span::Range {
+            at: range.start,
+            end: Some(range.end),
+        };
+        let (spans, length) = match ranges.single() {
+            Some(range) => {
+                let value = content_range(&range, ranges.complete);
+                fields.push(b"Content-Range", &[value.as_bytes()]);
+                (vec![body(&range)], range.end - range.start)
+            }
+            None => {
+                let kind = fields.get(FieldId::ContentType);
+                let parts = Multipart::new(ranges, kind, random());
+                fields.remove(FieldId::ContentType);
+                fields.push(b"Content-Type", &[parts.content_type().as_bytes()]);
+                let mut spans = Vec::with_capacity(2 * ranges.parts.len() + 1);
+                for (index, range) in ranges.parts.iter().enumerate() {
+                    spans.push(Span::Literal(Bytes::copy_from_slice(parts.head(index))));
+                    spans.push(body(range));
+                }
+                spans.push(Span::Literal(Bytes::copy_from_slice(parts.end())));
+                (spans, parts.length())
+            }
+        };
+        push_length(&mut fields, length);
+        let mut head = ResponseHead::new(206, fields);
+        (gift.dress)(x, &mut head);
+        let body = GivenBody::AsItIs(BodyReader::new(from, spans));
+        Self::send_head(x, head, BodyLength::Known(length), body)
+    }
+
+    fn full(
+        x: &mut Exchange<'_>,
+        from: From,
+        mut fields: Block,
+        gift: &Gift<'_>,
+    ) -> Result<Option<Self>, Failure> {
+        let status = from.status();
+        let length = from.length();
+        let choice = gift.packing.map_or(Choice::Never, |packing| {
+            packing.choose(gift.request, status, &fields, length)
+        });
+        packing::mark(&mut fields, choice);
+        let coded = match (&from, choice) {
+            (From::Stored(stored), Choice::Pack(coding)) => {
+                stored.coded[coding.number()].get().cloned()
+            }
+            _ => None,
+        };
+        let packer = match (&coded, gift.packing) {
+            (None, Some(packing)) => packing.packer(choice, length),
+            _ => None,
+        };
+        let has_trailers = matches!(&from, From::Stored(stored) if stored.trailers.is_some());
+        let known = match (&coded, &packer) {
+            (Some(coded), _) => Some(coded.len() as u64),
+            (None, Some(_)) => None,
+            (None, None) => length.filter(|_| !has_trailers),
+        };
+        if let Some(known) = known {
+            push_length(&mut fields, known);
+        }
+        let mut head = ResponseHead::new(status, fields);
+        (gift.dress)(x, &mut head);
+        if x.request.method == Method::Head || status == 204 {
+            return Self::send_head_only(x, head);
+        }
+        let body = match (coded, packer) {
+            (Some(coded), _) => {
+                GivenBody::AsItIs(BodyReader::new(from, [Span::Literal(coded)]))
+            }
+            (None, Some(packer)) => {
+                GivenBody::Packed(Box::new(packer.over(BodyReader::whole(from))))
+            }
+            (None, None) => GivenBody::AsItIs(BodyReader::whole(from)),
+        };
+        Self::send_head(x, head, known.map_or(BodyLength::Chunked, BodyLength::Known), body)
+    }
+
+    fn send_head_only(x: &mut Exchange<'_>, head: ResponseHead) -> Result<Option<Self>, Failure> {
+        x.begin_final(head.status, 0..0, head.fields, BodyLength::None)?;
+        Ok(None)
+    }
+
+    fn send_head(
+        x: &mut Exchange<'_>,
+        head: ResponseHead,
+        length: BodyLength,
+        body: GivenBody,
+    ) -> Result<Option<Self>, Failure> {
+        // Nothing of a body that is empty is left to be sent but its end.
+        x.begin_final(head.status, 0..0, head.fields, length)?;
+        let pacer = x.record.noted.pacer.take().map(Pacing::by_pacer);
+        let by_fare = || fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::BToA));
+        let pump = Pump::new(u64::MAX).paced(pacer.or_else(by_fare));
+        Ok(Some(Self { body, pump }))
+    }
+
+    /// Sends what can be sent now; ready when all is.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        down: &mut DownPeer,
+        pool: &BlockPool,
+    ) -> Poll<Result<(), PumpError>> {
+        match &mut self.body {
+            GivenBody::AsItIs(reader) => self.pump.poll(cx, reader, down, pool),
+            GivenBody::Packed(packed) => self.pump.poll(cx, &mut **packed, down, pool),
+        }
+    }
+
+    /// What is moved so far, and who is waited for.
+    pub(crate) fn pump(&self) -> &Pump<'static> {
+        &self.pump
+    }
+
+    /// Sends the rest of it.
+    pub(crate) async fn finish(mut self, x: &mut Exchange<'_>) -> Result<(), Failure> {
+        let timeouts = x.timeouts();
+        let mut patience = Patience::new(x.guard, x.listener.limits(), timeouts.response);
+        let idle = Pump::idle();
+        let pool = &x.core.blocks;
+        let down = &mut *x.down;
+        let outcome = poll_fn(|cx| {
+            match self.poll(cx, down, pool) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(download_failure(&error, &self.pump)));
+                }
+                Poll::Pending => {}
+            }
+            if down.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(client_gone(&PeerError::Reset(h2::Reason::CANCEL))));
+            }
+            patience.poll(cx, &idle, Stage::Responding(&self.pump)).map(Err)
+        })
+        .await;
+        x.record.bytes_out += self.pump.moved;
+        outcome
+    }
+}
+
+/// Adds what a cache says of an answer (RFC 9111 §5.1, RFC 9211), and takes away what may not be
+/// said again.
+fn finish_fields(fields: &mut Block, from: &From, gift: &Gift<'_>) {
+    let (facts, now) = (from.facts(), Time::now());
+    let hit = gift.status.hit;
+    if hit && !facts.unshown.is_empty() {
+        let unshown = |name: &[u8]| {
+            facts.unshown.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()))
+        };
+        fields.remove_where(|_, name| unshown(name));
+    }
+    let age = rules::age(facts, now);
+    if hit || age > 0 {
+        fields.push(b"Age", &[itoa::Buffer::new().format(age).as_bytes()]);
+    }
+    if gift.tells {
+        let mut status = gift.status;
+        status.ttl = Some(rules::ttl(facts, now));
+        let mut text = Vec::with_capacity(64);
+        status.write(&mut text);
+        fields.push(b"Cache-Status", &[&text]);
+    }
+}
+
+fn content_range(range: &std::ops::Range<u64>, complete: Option<u64>) -> String {
+    let last = range.end - 1;
+    match complete {
+        Some(complete) => format!("bytes {}-{last}/{complete}", range.start),
+        None => format!("bytes {}-{last}/*", range.start),
+    }
+}
+
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    // Without it a boundary is only less surprising.
+    let _ = getrandom::fill(&mut bytes);
+    u128::from_ne_bytes(bytes)
+}
+
+fn push_length(fields: &mut Block, length: u64) {
+    fields.push(b"Content-Length", &[itoa::Buffer::new().format(length).as_bytes()]);
+}
+
+/// Fields that say something of a body which does not come (RFC 9110 §15.4.5).
+fn describes_body(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 7] = [
+        b"content-encoding",
+        b"content-language",
+        b"content-length",
+        b"content-md5",
+        b"content-range",
+        b"content-type",
+        b"digest",
+    ];
+    NAMES.iter().any(|one| name.eq_ignore_ascii_case(one))
+}

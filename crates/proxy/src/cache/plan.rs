@@ -1,0 +1,265 @@
+//! What the configuration of a route says about its answers, and the keys of its requests.
+
+use std::time::Duration;
+
+use cache::Key;
+use cache::rules::Terms;
+use config::{CacheRules, KeyPart};
+use message::target::{CanonicalPath, PathAndQuery};
+use message::{Authority, Block};
+
+/// How answers of a route, or of a listener of the forward face, are kept.
+#[derive(Debug)]
+pub(crate) struct CachePlan {
+    pub(crate) terms: Terms,
+    pub(crate) purge_token: Option<String>,
+    pub(crate) status_field: bool,
+    key: Vec<KeyPart>,
+    /// The key is the usual one: path and query.
+    usual: bool,
+    keyed: Vec<Box<str>>,
+}
+
+/// The two faces have nothing in common: what a site says of itself, and what the world says of
+/// it, are two things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Reverse,
+    Forward,
+}
+
+/// What a key is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effective<'a> {
+    pub(crate) side: Side,
+    pub(crate) scheme: &'a str,
+    /// `None`: a client of HTTP/1.0 named none; the site says which one is meant.
+    pub(crate) authority: Option<&'a Authority<'static>>,
+    pub(crate) site: &'a str,
+    /// The target as received, and where path and query stand in it.
+    pub(crate) target: &'a [u8],
+    pub(crate) at: &'a PathAndQuery,
+    pub(crate) fields: &'a Block,
+}
+
+impl CachePlan {
+    /// That of a listener of the forward face. It is in front of clients: what origins say to the
+    /// caches that are in front of themselves is not for it (RFC 9213 §2).
+    pub(crate) fn of_forward(rules: &CacheRules) -> Self {
+        let mut plan = Self::build(rules);
+        plan.terms.targets.clear();
+        plan
+    }
+
+    pub(crate) fn build(rules: &CacheRules) -> Self {
+        let millis = |span: Option<Duration>| span.map(|span| span.as_millis() as u64);
+        Self {
+            terms: Terms {
+                default_ttl: millis(rules.default_ttl),
+                max_ttl: millis(rules.max_ttl),
+                while_revalidate: millis(rules.while_revalidate).unwrap_or(0),
+                if_error: millis(rules.if_error).unwrap_or(0),
+                ..Terms::default()
+            },
+            purge_token: rules.purge_token.as_ref().map(|token| token.value.clone()),
+            status_field: rules.status_field,
+            usual: rules.key == [KeyPart::Path, KeyPart::Query],
+            key: rules.key.clone(),
+            keyed: rules.key.iter().filter_map(field_of).collect(),
+        }
+    }
+
+    /// Fields of requests that are in their keys.
+    pub(crate) fn keyed(&self) -> &[Box<str>] {
+        &self.keyed
+    }
+
+    /// The key of a request. Everything in it is told apart: what stands between the parts
+    /// occurs in none of them.
+    pub(crate) fn key(&self, of: &Effective<'_>) -> Key {
+        let mut text = Vec::with_capacity(96 + of.target.len());
+        push_origin(&mut text, of);
+        let path = &of.target[of.at.path.clone()];
+        let query = &of.target[of.at.query.clone()];
+        if self.usual {
+            push_path(&mut text, path);
+            text.extend_from_slice(query);
+            return Key::new(&text);
+        }
+        for part in &self.key {
+            match part {
+                KeyPart::Path => push_path(&mut text, path),
+                KeyPart::Query => text.extend_from_slice(query),
+                KeyPart::QueryParameter(name) => {
+                    for value in parameters(query, name.as_bytes()) {
+                        push_named(&mut text, name, value);
+                    }
+                }
+                KeyPart::Header(name) => {
+                    for value in of.fields.values_named(name.as_bytes()) {
+                        push_named(&mut text, name, value);
+                    }
+                }
+                KeyPart::Cookie(name) => {
+                    for value in cookies(of.fields, name) {
+                        push_named(&mut text, name, value);
+                    }
+                }
+            }
+            text.push(b' ');
+        }
+        Key::new(&text)
+    }
+}
+
+/// The field that a part of a key is of.
+fn field_of(part: &KeyPart) -> Option<Box<str>> {
+    match part {
+        KeyPart::Header(name) => Some(name.as_str().into()),
+        // One cookie says nothing of the others.
+        KeyPart::Cookie(_) | KeyPart::Path | KeyPart::Query | KeyPart::QueryParameter(_) => None,
+    }
+}
+
+/// The URL of a request in its one spelling, by which answers are purged.
+pub(crate) fn url(of: &Effective<'_>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(96 + of.target.len());
+    push_authority(&mut text, of);
+    match CanonicalPath::of(&of.target[of.at.path.clone()]) {
+        Ok(path) => text.extend_from_slice(&path.strict),
+        Err(_) => text.extend_from_slice(&of.target[of.at.path.clone()]),
+    }
+    text.extend_from_slice(&of.target[of.at.query.clone()]);
+    text
+}
+
+fn push_origin(text: &mut Vec<u8>, of: &Effective<'_>) {
+    text.extend_from_slice(match of.side {
+        Side::Reverse => b"r ",
+        Side::Forward => b"f ",
+    });
+    push_authority(text, of);
+}
+
+fn push_authority(text: &mut Vec<u8>, of: &Effective<'_>) {
+    use std::io::Write;
+    text.extend_from_slice(of.scheme.as_bytes());
+    text.extend_from_slice(b"://");
+    let default = if of.scheme == "https" { 443 } else { 80 };
+    // Writing to a vector cannot fail.
+    let _ = match of.authority {
+        Some(Authority { host, port: Some(port) }) if *port != default => {
+            write!(text, "{host}:{port}")
+        }
+        Some(Authority { host, .. }) => write!(text, "{host}"),
+        None => write!(text, "{}", of.site),
+    };
+}
+
+/// A path, with its escapes in upper case: two spellings of any other kind are two paths, since
+/// nobody knows what the origin takes them for.
+fn push_path(text: &mut Vec<u8>, path: &[u8]) {
+    if path.is_empty() {
+        return text.push(b'/');
+    }
+    let mut digits = 0;
+    for &byte in path {
+        text.push(if digits > 0 { byte.to_ascii_uppercase() } else { byte });
+        digits = if byte == b'%' { 2 } else { digits.max(1) - 1 };
+    }
+}
+
+fn push_named(text: &mut Vec<u8>, name: &str, value: &[u8]) {
+    // Neither a target nor a field has a control character in it.
+    text.push(b'\n');
+    text.extend_from_slice(name.as_bytes());
+    text.push(b'=');
+    text.extend_from_slice(value);
+}
+
+/// The values of a parameter of a query, as they are written.
+fn parameters<'q>(query: &'q [u8], name: &'q [u8]) -> impl Iterator<Item = &'q [u8]> {
+    let query = query.strip_prefix(b"?").unwrap_or(query);
+    query.split(|byte| *byte == b'&').filter_map(move |pair| {
+        let rest = pair.strip_prefix(name)?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"=") }
+    })
+}
+
+fn cookies<'f>(fields: &'f Block, name: &'f str) -> impl Iterator<Item = &'f [u8]> {
+    fields.values_named(b"cookie").flat_map(|value| value.split(|byte| *byte == b';')).filter_map(
+        move |pair| pair.trim_ascii_start().strip_prefix(name.as_bytes())?.strip_prefix(b"="),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(key: Vec<KeyPart>) -> CachePlan {
+        let rules = CacheRules {
+            key,
+            while_revalidate: None,
+            if_error: None,
+            default_ttl: None,
+            max_ttl: None,
+            purge_token: None,
+            slice: None,
+            status_field: true,
+            span: (0, 0).into(),
+        };
+        CachePlan::build(&rules)
+    }
+
+    fn key(plan: &CachePlan, host: &str, target: &str, fields: &Block) -> String {
+        let authority = Authority::parse(host.as_bytes()).unwrap();
+        let authority = Authority { host: authority.host.into_owned(), port: authority.port };
+        let parsed = message::target::Target::parse(message::Method::Get, target.as_bytes());
+        let Ok(message::target::Target::Origin(at)) = parsed else { panic!("{target}") };
+        let key = plan.key(&Effective {
+            side: Side::Reverse,
+            scheme: "http",
+            authority: Some(&authority),
+            site: "",
+            target: target.as_bytes(),
+            at: &at,
+            fields,
+        });
+        String::from_utf8(key.text().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn scheme_and_host_are_always_in_it() {
+        let none = Block::default();
+        let usual = plan(vec![KeyPart::Path, KeyPart::Query]);
+        assert_eq!(key(&usual, "A.Example:80", "/x?y", &none), "r http://a.example/x?y");
+        assert_eq!(key(&usual, "a.example:8080", "/", &none), "r http://a.example:8080/");
+        let nothing = plan(vec![]);
+        assert_eq!(key(&nothing, "a.example", "/x?y", &none), "r http://a.example");
+    }
+
+    #[test]
+    fn other_spellings_are_other_keys_but_for_the_case_of_escapes() {
+        let none = Block::default();
+        let usual = plan(vec![KeyPart::Path, KeyPart::Query]);
+        let key = |target| key(&usual, "a.example", target, &none);
+        assert_eq!(key("/%c3%a9z"), key("/%C3%A9z"));
+        assert_ne!(key("/%61"), key("/a"));
+        assert_ne!(key("//a"), key("/a"));
+    }
+
+    #[test]
+    fn parts_cannot_be_mistaken_for_one_another() {
+        let mut fields = Block::default();
+        fields.push(b"X-A", &[b"1"]);
+        fields.push(b"Cookie", &[b"a=2; b=3"]);
+        let parts = plan(vec![
+            KeyPart::Path,
+            KeyPart::QueryParameter("v".into()),
+            KeyPart::Header("x-a".into()),
+            KeyPart::Cookie("b".into()),
+        ]);
+        let found = key(&parts, "a.example", "/x?w=1&v=2&vv=3&v", &fields);
+        assert_eq!(found, "r http://a.example/x \nv=2\nv= \nx-a=1 \nb=3 ");
+    }
+}
