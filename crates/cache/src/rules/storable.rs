@@ -57,8 +57,10 @@ pub enum NotStored {
     RequestBody,
     /// The request asks for another method in a field of its own.
     MethodOverride,
-    /// A status that is never stored, or that we would have to understand.
+    /// A status that we would have to understand, or none that ends an exchange.
     Status,
+    /// A status that speaks of one request or one connection (412, 416, 429, …).
+    OneRequest,
     /// An error, and the fields of the request were so large that they may be what caused it.
     ClientFault,
     /// `no-store`.
@@ -84,8 +86,8 @@ pub enum NotStored {
 }
 
 impl NotStored {
-    /// It is the request that it was an answer to, not the answer: what is stored already may
-    /// stay as it was.
+    /// It is because of the one request that was answered: what is stored already may stay as it
+    /// was, and other requests may be answered with something that is stored.
     #[must_use]
     pub fn is_of_request(self) -> bool {
         matches!(
@@ -94,6 +96,7 @@ impl NotStored {
                 | Self::RequestNoStore
                 | Self::RequestBody
                 | Self::MethodOverride
+                | Self::OneRequest
                 | Self::ClientFault
                 | Self::Authorization
         )
@@ -108,6 +111,7 @@ impl NotStored {
             Self::RequestBody => "request-body",
             Self::MethodOverride => "method-override",
             Self::Status => "status",
+            Self::OneRequest => "status-of-request",
             Self::ClientFault => "client-fault",
             Self::NoStore => "no-store",
             Self::Private => "private",
@@ -147,8 +151,11 @@ pub fn storable(
         return Err(NotStored::MethodOverride);
     }
     let status = head.status;
-    if !(200..600).contains(&status) || NEVER.contains(&status) {
+    if !(200..600).contains(&status) {
         return Err(NotStored::Status);
+    }
+    if OF_ONE_REQUEST.contains(&status) {
+        return Err(NotStored::OneRequest);
     }
     if status >= 400 && is_oversize(request) {
         return Err(NotStored::ClientFault);
@@ -371,7 +378,7 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 const OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
 
 /// Answers to what one request was like, or one connection; the last ones by RFC 6585 §3 to §6.
-const NEVER: [u16; 13] = [304, 407, 408, 412, 413, 416, 417, 421, 425, 428, 429, 431, 511];
+const OF_ONE_REQUEST: [u16; 13] = [304, 407, 408, 412, 413, 416, 417, 421, 425, 428, 429, 431, 511];
 
 /// Heuristically cacheable (RFC 9110 §15.1).
 const GUESSABLE: [u16; 12] = [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501];

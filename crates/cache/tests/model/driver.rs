@@ -1,13 +1,13 @@
-//! The cache under test: the rules over a map, used as an exchange uses them.
+//! The cache under test, and what an exchange does with it.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use cache::rules::{self, Answer, Asked, Kept, Miss, NotStored, Terms, Use};
-use cache::{Body, Key, Stored, Time, Vary};
+use cache::rules::{self, Answer, Asked, Kept, Miss, Terms, Use};
+use cache::{Cache, Draft, Found, Key, Lead, Purge, Role, Settings, Stored, Time, Vary, What};
 use message::{Block, FieldId, Method, ResponseHead, Version};
 
-use crate::world::{Answered, Fields};
+use crate::world::{Answered, Fields, Purged};
 
 /// What a client gets.
 #[derive(Debug)]
@@ -56,35 +56,48 @@ impl Seen {
     }
 }
 
-/// The cache.
-#[derive(Default)]
+/// The cache, used as an exchange uses it.
 pub struct Driver {
-    stored: HashMap<&'static str, Vec<Stored>>,
+    cache: Arc<Cache>,
     pub seen: Seen,
 }
 
+/// What an exchange knows of its request.
+struct Asking<'a> {
+    key: Key,
+    url: u128,
+    request: &'a Block,
+    asked: &'a Asked,
+}
+
 impl Driver {
+    pub fn new() -> Self {
+        Self { cache: empty(), seen: Seen::default() }
+    }
+
     /// Answers a request. `origin` answers what is asked upstream, and says when its head came;
-    /// `None`: it cannot be reached.
+    /// `None`: it cannot be reached. What is purged `meanwhile` is purged before it answers.
     pub fn get(
         &mut self,
         url: &'static str,
         fields: &Fields,
         now: i64,
+        meanwhile: Option<Purged>,
         origin: impl FnOnce(&Fields) -> Option<(Answered, i64)>,
     ) -> Given {
         let request = block(fields);
         let asked = Asked::of(Method::Get, &request);
-        let found = self.find(url, &request);
-        if let Some(stored) = found.map(|at| &self.stored[url][at]) {
+        let at = Asking { key: key(url), url: url_hash(url), request: &request, asked: &asked };
+        let found = self.find(&at);
+        if let Some(stored) = &found {
             match rules::judge(&stored.facts, &asked, Time(now)) {
                 Use::Fresh => {
                     self.seen.hits += 1;
-                    return give(stored, &asked, &request, How::Stored, now);
+                    return give(stored, &at, How::Stored, now);
                 }
                 Use::Stale { .. } => {
                     self.seen.stale += 1;
-                    return give(stored, &asked, &request, How::Stored, now);
+                    return give(stored, &at, How::Stored, now);
                 }
                 Use::Miss(Miss::OnlyIfCached) => return error(504),
                 Use::Validate(_) => {}
@@ -92,149 +105,142 @@ impl Driver {
         } else if asked.only_if_cached {
             return error(504);
         }
+        let joined = self.cache.join(&at.key, at.url, &request, found.as_ref());
+        let Role::Lead(lead) = joined else { panic!("nobody else asks: {joined:?}") };
+        let since = self.cache.newest_purge();
         let mut upstream = request.clone();
-        let validated =
-            found.is_some_and(|at| rules::validators([&self.stored[url][at]], &mut upstream));
-        let Some((answered, received)) = origin(&texts(&upstream)) else {
-            return self.instead(url, found, &asked, &request, now).unwrap_or_else(|| error(502));
+        let validated = rules::validators(found.as_deref(), &mut upstream);
+        let answered = origin(&texts(&upstream));
+        if let Some((url, soft)) = meanwhile {
+            self.purge(url, soft);
+        }
+        let Some((answered, received)) = answered else {
+            lead.free(None);
+            return self.instead(&at, now).unwrap_or_else(|| error(502));
         };
         let times = (Time(now), Time(received));
-        if answered.status == 304 && validated {
-            let at = found.expect("it was validated");
-            return self.renew(url, at, &request, &asked, &answered, times);
+        if answered.status == 304
+            && validated
+            && let Some(old) = found
+        {
+            return self.renew(lead, &at, &old, &answered, times, since);
         }
         if matches!(answered.status, 500 | 502 | 503 | 504)
-            && let Some(given) = self.instead(url, found, &asked, &request, received)
+            && let Some(given) = self.instead(&at, received)
         {
+            lead.free(None);
             return given;
         }
         self.seen.fetched += 1;
-        self.keep(url, &request, &asked, &answered, times);
-        Given {
-            how: How::Fetched,
-            status: answered.status,
-            body: answered.body,
-            age: 0,
-            cookie: false,
-        }
+        self.keep(lead, &at, &answered, times);
+        let Answered { status, body, .. } = answered;
+        Given { how: How::Fetched, status, body, age: 0, cookie: false }
     }
 
     /// Whether what is stored was made invalid.
     pub fn post(&mut self, url: &'static str, status: u16) -> bool {
         let invalid = rules::invalidates(Method::Post, status);
         if invalid {
-            self.purge(Some(url), false);
+            self.cache.invalidate(url_hash(url));
         }
         invalid
     }
 
     pub fn purge(&mut self, url: Option<&'static str>, soft: bool) {
-        for (known, stored) in &mut self.stored {
-            if url.is_some_and(|url| url != *known) {
-                continue;
-            }
-            if soft {
-                stored.iter_mut().for_each(|stored| stored.facts.marked_stale = true);
-            } else {
-                stored.clear();
-            }
-        }
+        let what = url.map_or(What::All, |url| What::Url(url_hash(url)));
+        self.cache.purge(&Purge { what, soft });
     }
 
     /// Everything is lost.
     pub fn crash(&mut self) {
-        self.stored.clear();
+        self.cache = empty();
     }
 
-    /// The last that was stored of those that match.
-    fn find(&self, url: &str, request: &Block) -> Option<usize> {
-        let matches = |stored: &Stored| rules::vary::matches(&stored.vary, request);
-        self.stored.get(url)?.iter().rposition(matches)
+    fn find(&self, at: &Asking<'_>) -> Option<Arc<Stored>> {
+        match self.cache.find(&at.key, at.request) {
+            Found::Here(stored) => Some(stored),
+            Found::OtherVariants | Found::Nothing => None,
+        }
     }
 
-    fn instead(
-        &mut self,
-        url: &str,
-        found: Option<usize>,
-        asked: &Asked,
-        request: &Block,
-        now: i64,
-    ) -> Option<Given> {
-        let stored = self.stored.get(url)?.get(found?)?;
-        if !rules::may_stand_in(&stored.facts, asked, Time(now)) {
+    /// What there is now, if it may stand in for an error.
+    fn instead(&mut self, at: &Asking<'_>, now: i64) -> Option<Given> {
+        let stored = self.find(at)?;
+        if !rules::may_stand_in(&stored.facts, at.asked, Time(now)) {
             return None;
         }
         self.seen.stand_ins += 1;
-        Some(give(stored, asked, request, How::StandIn, now))
+        Some(give(&stored, at, How::StandIn, now))
     }
 
     fn renew(
         &mut self,
-        url: &'static str,
-        at: usize,
-        request: &Block,
-        asked: &Asked,
+        lead: Lead,
+        at: &Asking<'_>,
+        old: &Arc<Stored>,
         answered: &Answered,
         times: (Time, Time),
+        since: u64,
     ) -> Given {
         self.seen.renewed += 1;
-        let all = self.stored.get_mut(url).expect("it was found there");
         let head = head(answered);
-        let (fresh, why) = rules::freshened(&all[at], &terms(), request, asked, &head, times);
-        let given = give(&fresh, asked, request, How::Renewed, times.1.0);
-        if why.is_some_and(NotStored::is_of_request) {
-            return given;
+        let (fresh, why) = rules::freshened(old, &terms(), at.request, at.asked, &head, times);
+        let given = give(&fresh, at, How::Renewed, times.1.0);
+        match why {
+            None => {
+                let fresh = self.cache.insert(Stored { purged_by: since.into(), ..fresh });
+                lead.settle(fresh);
+                return given;
+            }
+            Some(why) if why.is_of_request() => {}
+            Some(_) => self.cache.remove(old),
         }
-        all.remove(at);
-        if why.is_none() {
-            all.retain(|other| other.vary != fresh.vary);
-            all.push(fresh);
-        }
+        lead.free(None);
         given
     }
 
-    fn keep(
-        &mut self,
-        url: &'static str,
-        request: &Block,
-        asked: &Asked,
-        answered: &Answered,
-        (requested, received): (Time, Time),
-    ) {
+    fn keep(&mut self, mut lead: Lead, at: &Asking<'_>, answered: &Answered, times: (Time, Time)) {
         let head = head(answered);
-        let storable = rules::storable(&terms(), request, asked, &head, requested, received);
+        let (requested, received) = times;
+        let storable = rules::storable(&terms(), at.request, at.asked, &head, requested, received);
         let Ok(facts) = storable else {
             self.seen.refused += 1;
+            lead.free(None);
             return;
         };
-        let vary = Vary::of_answer(&head.fields, request).expect("it is for others");
-        let body = Bytes::copy_from_slice(answered.body.as_bytes());
-        let stored = Stored {
-            key: Key::new(url.as_bytes()),
-            url: cache::hash(url.as_bytes()),
-            vary,
+        let reader = lead.begin(Draft {
+            key: at.key.clone(),
+            url: at.url,
+            vary: Vary::of_answer(&head.fields, at.request).expect("it is for others"),
             head: rules::kept(&terms(), &head, received),
             facts,
             tags: rules::tags_of(&head.fields),
-            length: Some(body.len() as u64),
-            body: Body::whole(body),
-            trailers: None,
-            purged_by: 0.into(),
-            hits: 0.into(),
-            coded: Default::default(),
-        };
-        let all = self.stored.entry(url).or_default();
-        all.retain(|other| other.vary != stored.vary);
-        all.push(stored);
+            length: None,
+        });
+        lead.push(Bytes::copy_from_slice(answered.body.as_bytes()));
+        drop(reader);
+        lead.finish(None);
     }
+}
+
+fn empty() -> Arc<Cache> {
+    Cache::new(&Settings { memory: 16 << 20, max_object: 1 << 20 })
+}
+
+fn key(url: &str) -> Key {
+    Key::new(format!("r {url}").as_bytes())
+}
+
+fn url_hash(url: &str) -> u128 {
+    cache::hash(url.as_bytes())
 }
 
 fn terms() -> Terms {
     Terms::default()
 }
 
-fn give(stored: &Stored, asked: &Asked, request: &Block, how: How, now: i64) -> Given {
-    let answer = rules::answer_to(&Kept::from(stored), asked, request);
+fn give(stored: &Stored, at: &Asking<'_>, how: How, now: i64) -> Given {
+    let answer = rules::answer_to(&Kept::from(stored), at.asked, at.request);
     assert_eq!(answer, Answer::Full, "nobody asked for less");
     let body = stored.body.piece(0).expect("bodies are not empty");
     Given {

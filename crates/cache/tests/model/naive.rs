@@ -102,10 +102,13 @@ impl Model {
         if value(request, "cache-control").is_some() {
             return false;
         }
-        let last = self.said.iter().rev().find(|said| {
-            // A part of the list only: what is not for this request may not hide what is.
-            said.what.url == url && said.selects(request)
-        });
+        let mut for_it: Vec<&Said> =
+            self.said.iter().filter(|said| said.what.url == url && said.selects(request)).collect();
+        // §4.1: the newest by date. Where that is not the last one, it may have been replaced.
+        let last = for_it.last().copied();
+        for_it.sort_by_key(|said| said.date().unwrap_or(said.what.received));
+        let newest = for_it.last().copied();
+        let last = last.filter(|last| newest.is_some_and(|newest| std::ptr::eq(*last, newest)));
         last.is_some_and(|said| {
             !said.forgotten
                 && !said.purged

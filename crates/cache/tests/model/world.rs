@@ -12,11 +12,14 @@ use crate::naive::{Model, Received, value};
 /// Names and values.
 pub type Fields = Vec<(String, String)>;
 
+/// What somebody purges (all, or one URL), and whether softly.
+pub type Purged = (Option<&'static str>, bool);
+
 /// One thing that happens.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// A client asks.
-    Get { url: &'static str, fields: Fields },
+    /// A client asks; while the origin answers, somebody may purge.
+    Get { url: &'static str, fields: Fields, meanwhile: Option<Purged> },
     /// A client changes something; the origin says this status.
     Post { url: &'static str, status: u16 },
     /// From now on, the origin says this of a resource.
@@ -24,7 +27,7 @@ pub enum Step {
     /// The resource is another one now.
     Change { url: &'static str },
     /// Somebody purges.
-    Purge { url: Option<&'static str>, soft: bool },
+    Purge(Purged),
     /// Milliseconds pass.
     Wait(u64),
     /// The cache loses its memory.
@@ -95,7 +98,7 @@ impl World {
                 (URLS[1], (patient, 0)),
                 (URLS[2], (plain, 0)),
             ]),
-            driver: Driver::default(),
+            driver: Driver::new(),
             model: Model::default(),
         }
     }
@@ -108,7 +111,7 @@ impl World {
     /// What the model has to say against what was given.
     pub fn take(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Get { url, fields } => return self.get(url, fields),
+            Step::Get { url, fields, meanwhile } => return self.get(url, fields, *meanwhile),
             Step::Post { url, status } => {
                 if self.driver.post(url, *status) != (200..400).contains(status) {
                     return Err(format!("a POST with {status} was taken in the wrong way"));
@@ -126,7 +129,7 @@ impl World {
                     *version += 1;
                 }
             }
-            Step::Purge { url, soft } => {
+            Step::Purge((url, soft)) => {
                 self.driver.purge(*url, *soft);
                 self.model.purge(*url, *soft);
             }
@@ -140,12 +143,19 @@ impl World {
         Ok(())
     }
 
-    fn get(&mut self, url: &'static str, fields: &Fields) -> Result<(), String> {
+    fn get(
+        &mut self,
+        url: &'static str,
+        fields: &Fields,
+        meanwhile: Option<Purged>,
+    ) -> Result<(), String> {
         let asked_at = self.now;
         let (says, version) = self.says[url].clone();
         let mut heard = None;
         let (now, up, takes) = (&mut self.now, self.up, self.takes);
-        let given = self.driver.get(url, fields, asked_at, |upstream| {
+        let mut was_asked = false;
+        let given = self.driver.get(url, fields, asked_at, meanwhile, |upstream| {
+            was_asked = true;
             if !up {
                 return None;
             }
@@ -155,12 +165,20 @@ impl World {
             Some((answered, *now))
         });
         let must = self.model.must_give(url, fields, asked_at);
+        let meanwhile = meanwhile.filter(|_| was_asked);
+        if let Some((purged, soft)) = meanwhile {
+            self.model.purge(purged, soft);
+        }
         let checked = self.check(url, fields, asked_at, &given, must);
         if let Some((upstream, answered)) = heard {
             let (requested, received) = (asked_at, self.now);
             let replaced = given.how == How::StandIn;
             let received = Received { url, request: upstream, answered, requested, received };
             self.model.hear(received, replaced);
+            if let Some((purged, soft)) = meanwhile {
+                // It was asked for before that.
+                self.model.purge(purged, soft);
+            }
         }
         checked
     }
@@ -249,19 +267,23 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn step() -> impl Strategy<Value = Step> {
     let url = || select(&URLS[..]);
     prop_oneof![
-        12 => (url(), request()).prop_map(|(url, fields)| Step::Get { url, fields }),
+        12 => (url(), request(), proptest::option::weighted(0.1, purged()))
+            .prop_map(|(url, fields, meanwhile)| Step::Get { url, fields, meanwhile }),
         4 => (url(), says()).prop_map(|(url, says)| Step::Say { url, says }),
         2 => url().prop_map(|url| Step::Change { url }),
         6 => prop_oneof![0u64..1500, 0u64..70_000, 5000u64..8000, 60_000u64..65_000]
             .prop_map(Step::Wait),
         1 => (url(), select(&[200u16, 303, 400, 500][..]))
             .prop_map(|(url, status)| Step::Post { url, status }),
-        1 => (proptest::option::of(url()), any::<bool>())
-            .prop_map(|(url, soft)| Step::Purge { url, soft }),
+        1 => purged().prop_map(Step::Purge),
         2 => (any::<bool>(), 0u64..3000)
             .prop_map(|(up, takes)| Step::Origin { up, takes }),
         1 => Just(Step::Crash),
     ]
+}
+
+fn purged() -> impl Strategy<Value = Purged> {
+    (proptest::option::of(select(&URLS[..])), any::<bool>())
 }
 
 fn request() -> impl Strategy<Value = Fields> {

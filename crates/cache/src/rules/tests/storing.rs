@@ -150,6 +150,9 @@ fn every_status_with_a_lifetime_is_stored_but_those_about_one_request() {
     for status in [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 599] {
         assert!(stored(status, &fields).is_ok(), "{status}");
     }
+    for status in [412, 416, 429, 431] {
+        assert!(stored(status, &fields).unwrap_err().is_of_request(), "{status}");
+    }
     for status in [100, 103, 206, 304, 407, 412, 413, 416, 417, 425, 428, 429, 431, 511, 600, 999] {
         assert!(stored(status, &fields).is_err(), "{status}");
     }
@@ -220,6 +223,7 @@ fn requests_keep_answers_from_being_stored() {
         stored_for(&[(name, value)], &Terms::default(), status, &fields).err()
     };
     assert_eq!(of("Cache-Control", "no-store", 200), Some(NotStored::RequestNoStore));
+    assert!(NotStored::RequestNoStore.is_of_request() && !NotStored::NoStore.is_of_request());
     assert_eq!(of("Content-Length", "3", 200), Some(NotStored::RequestBody));
     assert_eq!(of("Content-Length", "0", 200), None);
     assert_eq!(of("X-HTTP-Method-Override", "DELETE", 200), Some(NotStored::MethodOverride));

@@ -82,6 +82,12 @@ fn a_304_may_end_what_is_stored() {
         assert_eq!(told, Some(why));
         assert_ne!(judge(&given.facts, &get(&[]).1, later(101)), Use::Fresh);
     }
+    // A client that wants nothing stored changes nothing that is.
+    let (request, asked) = get(&[("Cache-Control", "no-store")]);
+    let head = response(304, &[("Cache-Control", "max-age=9999")]);
+    let times = (later(100), later(100));
+    let (_, told) = freshened(&stored, &Terms::default(), &request, &asked, &head, times);
+    assert_eq!(told, Some(NotStored::RequestNoStore));
     // Cookies go to this client only, unless the origin says for how long they are for all.
     let (given, told) = renewed(&stored, &[("Cache-Control", "no-cache"), ("Set-Cookie", "a=b")]);
     assert_eq!((told, given.head.fields.get(message::FieldId::SetCookie)), (None, None));
