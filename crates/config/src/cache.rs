@@ -64,7 +64,6 @@ pub(crate) fn rules(block: &Item, context: &mut Context<'_>) -> Own<CacheRules> 
         default_ttl,
         max_ttl,
         purge_token: item.child("purge").and_then(|purge| purge.one("token")),
-        slice: item.child("slice").and_then(|it| size(it, "size")).map(|size| size.value),
         status_field: !off("status"),
         span: item.span,
     })

@@ -45,11 +45,8 @@ const MOST_TURNS: u32 = 4;
 /// Where a request goes that cannot be answered from the cache.
 pub(crate) trait Origin<'a> {
     /// Relays the request; `intake` may take the response.
-    async fn relay(
-        &self,
-        x: &mut Exchange<'a>,
-        intake: Option<&Intake<'_>>,
-    ) -> Result<(), Failure>;
+    async fn relay(&self, x: &mut Exchange<'a>, intake: Option<&Intake<'_>>)
+    -> Result<(), Failure>;
     /// Adds to the head of a response what is said to this client alone.
     fn dress(&self, x: &mut Exchange<'_>, head: &mut ResponseHead);
 }
@@ -156,21 +153,21 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 return self.fetch(x, None, stale, forwarded).await;
             }
             let cache = &x.core.cache;
-            if stale.is_none() && cache.is_known_miss(&self.key, Time::now()) {
-                return self.fetch(x, None, stale, forwarded).await;
-            }
+            let known = stale.is_none() && cache.is_known_miss(&self.key, Time::now());
             let url = ::cache::hash(&self.place.url(x));
             let lead = match cache.join(&self.key, url, &x.request.fields, stale.as_ref()) {
-                Role::Lead(lead) => lead,
+                Role::Lead(lead) => Some(lead),
                 Role::Stored(_) => continue,
+                // It was seen that nobody can wait for it.
+                Role::Follow(_) if known => None,
                 Role::Follow(follower) => match self.follow(x, follower).await? {
                     Turn::Done => return Ok(()),
-                    Turn::Lead(lead) => lead,
+                    Turn::Lead(lead) => Some(lead),
                     Turn::Again => continue,
                     Turn::Alone => return self.fetch(x, None, stale, forwarded).await,
                 },
             };
-            return self.fetch(x, Some(lead), stale, forwarded).await;
+            return self.fetch(x, lead, stale, forwarded).await;
         }
         self.fetch(x, None, None, Forwarded::Miss).await
     }
@@ -187,7 +184,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             Found::OtherVariants => return missed(Forwarded::VaryMiss),
             Found::Nothing => return missed(Forwarded::UriMiss),
         };
-        let answer = reader::From::Stored(Arc::clone(&stored)).answer(&self.asked, &x.request.fields);
+        let answer =
+            reader::From::Stored(Arc::clone(&stored)).answer(&self.asked, &x.request.fields);
         if answer == Answer::Incomplete {
             return match self.asked.only_if_cached {
                 true => Look::Refused,
@@ -276,9 +274,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         if self.asked.method == Method::Get && forwarded != Forwarded::Partial {
             self.ask(x, stale.as_deref());
         }
-        let may_stand_in = stale
-            .as_ref()
-            .is_some_and(|stale| rules::may_stand_in(&stale.facts, &self.asked, now));
+        let may_stand_in =
+            stale.as_ref().is_some_and(|stale| rules::may_stand_in(&stale.facts, &self.asked, now));
         let (url, target) = (self.place.url(x), x.request.target().to_vec());
         let intake = Intake {
             stale: stale.as_ref(),
@@ -295,7 +292,11 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         let status = CacheStatus { forwarded: Some(forwarded), ..CacheStatus::default() };
         match (outcome, came) {
             (outcome, Came::Nothing) => match (outcome, stale) {
-                (Err(failure), Some(stale)) if may_stand_in && may_be_hidden(x, &failure) => {
+                (Err(failure), Some(stale))
+                    if may_stand_in
+                        && may_be_hidden(x, &failure)
+                        && self.is_still_there(x, &stale) =>
+                {
                     x.record.note_failure(&failure);
                     let status = CacheStatus { detail: Some("origin-unreachable"), ..status };
                     self.give_to(x, stale, &request, CacheStatus { hit: true, ..status }).await
@@ -348,6 +349,12 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             came: RefCell::new(Came::Nothing),
             part: PartWatch::default(),
         }
+    }
+
+    /// Whether something was purged while the origin was asked.
+    fn is_still_there(&self, x: &Exchange<'a>, stale: &Arc<Stored>) -> bool {
+        let found = x.core.cache.variants(&self.key);
+        found.iter().any(|found| Arc::ptr_eq(found, stale))
     }
 
     /// Asks the origin for the whole, or whether what is stored is good.
@@ -445,7 +452,5 @@ async fn find(x: &mut Exchange<'_>, wanted: &Key) -> Found {
 /// seen nothing.
 fn may_be_hidden(x: &Exchange<'_>, failure: &Failure) -> bool {
     use crate::failure::Side;
-    !x.head_sent
-        && !x.record.interim_sent
-        && matches!(failure.kind.side(), Side::Upstream)
+    !x.head_sent && !x.record.interim_sent && matches!(failure.kind.side(), Side::Upstream)
 }

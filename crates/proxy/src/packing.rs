@@ -146,6 +146,16 @@ impl Packing {
     }
 }
 
+/// Fields that are about the very bytes of a body.
+const OF_THE_BYTES: [&[u8]; 6] = [
+    b"content-encoding",
+    b"accept-ranges",
+    b"content-md5",
+    b"digest",
+    b"content-digest",
+    b"repr-digest",
+];
+
 /// Makes a head say what becomes of its body.
 pub(crate) fn mark(fields: &mut Block, choice: Choice) {
     if choice == Choice::Never {
@@ -158,13 +168,7 @@ pub(crate) fn mark(fields: &mut Block, choice: Choice) {
         Choice::Never | Choice::AsItIs => return,
     };
     fields.remove(FieldId::ContentLength);
-    fields.remove_where(|id, name| {
-        id == FieldId::Other
-            && [&b"content-encoding"[..], b"accept-ranges", b"content-md5", b"digest"]
-                .iter()
-                .chain(&[&b"content-digest"[..], b"repr-digest"])
-                .any(|of| name.eq_ignore_ascii_case(of))
-    });
+    fields.remove_where(|_, name| OF_THE_BYTES.iter().any(|of| name.eq_ignore_ascii_case(of)));
     weaken_tag(fields);
     if let Some(coding) = coding {
         fields.push(b"Content-Encoding", &[coding.as_str().as_bytes()]);

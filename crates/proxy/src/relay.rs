@@ -63,8 +63,7 @@ pub(crate) struct Terms<'a> {
 pub(crate) struct Edits<'a> {
     /// What holds for everybody: what the server says of itself is taken away, places are named
     /// as clients name them. What comes of it may be stored.
-    pub(crate) localize:
-        &'a dyn Fn(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
+    pub(crate) localize: &'a dyn Fn(&mut Exchange<'_>, &mut ResponseHead) -> Result<(), Failure>,
     /// What is said to this client alone.
     pub(crate) dress: &'a dyn Fn(&mut Exchange<'_>, &mut ResponseHead),
 }

@@ -156,19 +156,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         ..Directive::NEW
     },
     Directive {
-        name: "slice",
-        places: &[Place::Cache],
-        arguments: &[value(
-            "size",
-            Kind::Bytes { min: 64 << 10, max: 64 << 20 },
-            "How large a slice is.",
-        )],
-        prose: "Fetches and keeps large answers in slices, for origins that can give parts of \
-                them.",
-        example: "slice \"1MiB\"",
-        ..Directive::NEW
-    },
-    Directive {
         name: "status",
         places: &[Place::Cache],
         arguments: &[value("switch", SWITCH, "Whether it is sent.").default("\"on\"")],

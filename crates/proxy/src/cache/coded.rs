@@ -15,12 +15,7 @@ const MOST: u64 = 4 << 20;
 const AT_ONCE: u64 = 16 << 10;
 
 /// Makes a stored answer ready in the coding in which this request gets it.
-pub(super) async fn make(
-    cache: &Cache,
-    packing: &Packing,
-    stored: &Arc<Stored>,
-    request: &Block,
-) {
+pub(super) async fn make(cache: &Cache, packing: &Packing, stored: &Arc<Stored>, request: &Block) {
     let Some(length) = stored.length.filter(|length| *length <= MOST) else { return };
     let head = &stored.head;
     let choice = packing.choose(request, head.status, &head.fields, Some(length));

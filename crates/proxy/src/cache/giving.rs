@@ -11,8 +11,8 @@ use message::{Block, BlockPool, FieldId, Method, ResponseHead};
 
 use super::reader::{BodyReader, From, Span};
 use crate::exchange::{Exchange, client_gone};
-use crate::fare;
 use crate::failure::Failure;
+use crate::fare;
 use crate::pacing::Pacing;
 use crate::packing::{self, Choice, Packed, Packing};
 use crate::patience::{Patience, Stage};
@@ -150,10 +150,8 @@ impl Giving {
         ranges: &Ranges,
         gift: &Gift<'_>,
     ) -> Result<Option<Self>, Failure> {
-        let body = |range: &std::ops::Range<u64>| Span::Range {
-            at: range.start,
-            end: Some(range.end),
-        };
+        let body =
+            |range: &std::ops::Range<u64>| Span::Range { at: range.start, end: Some(range.end) };
         let (spans, length) = match ranges.single() {
             Some(range) => {
                 let value = content_range(&range, ranges.complete);
@@ -189,9 +187,9 @@ impl Giving {
     ) -> Result<Option<Self>, Failure> {
         let status = from.status();
         let length = from.length();
-        let choice = gift.packing.map_or(Choice::Never, |packing| {
-            packing.choose(gift.request, status, &fields, length)
-        });
+        let choice = gift
+            .packing
+            .map_or(Choice::Never, |packing| packing.choose(gift.request, status, &fields, length));
         packing::mark(&mut fields, choice);
         let coded = match (&from, choice) {
             (From::Stored(stored), Choice::Pack(coding)) => {
@@ -218,9 +216,7 @@ impl Giving {
             return Self::send_head_only(x, head);
         }
         let body = match (coded, packer) {
-            (Some(coded), _) => {
-                GivenBody::AsItIs(BodyReader::new(from, [Span::Literal(coded)]))
-            }
+            (Some(coded), _) => GivenBody::AsItIs(BodyReader::new(from, [Span::Literal(coded)])),
             (None, Some(packer)) => {
                 GivenBody::Packed(Box::new(packer.over(BodyReader::whole(from))))
             }
@@ -298,9 +294,8 @@ fn finish_fields(fields: &mut Block, from: &From, gift: &Gift<'_>) {
     let (facts, now) = (from.facts(), Time::now());
     let hit = gift.status.hit;
     if hit && !facts.unshown.is_empty() {
-        let unshown = |name: &[u8]| {
-            facts.unshown.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()))
-        };
+        let unshown =
+            |name: &[u8]| facts.unshown.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()));
         fields.remove_where(|_, name| unshown(name));
     }
     let age = rules::age(facts, now);

@@ -140,8 +140,10 @@ impl Intake<'_> {
                 let fresh = match why {
                     None => self.cache.insert(self.asked_before_purges(fresh)),
                     // It may be used for this request, and not again.
-                    Some(_) => {
-                        self.cache.remove(stale);
+                    Some(why) => {
+                        if !why.is_of_request() {
+                            self.cache.remove(stale);
+                        }
                         Arc::new(fresh)
                     }
                 };
@@ -149,7 +151,11 @@ impl Intake<'_> {
                 self.came.replace(Came::Validated(fresh));
                 return Ok(Offer::Kept);
             }
-            if matches!(head.status, 500 | 502 | 503 | 504) && self.stands_in {
+            let is_there = |stale: &Arc<Stored>| {
+                let found = self.cache.variants(self.key);
+                found.iter().any(|found| Arc::ptr_eq(found, stale))
+            };
+            if matches!(head.status, 500 | 502 | 503 | 504) && self.stands_in && is_there(stale) {
                 self.came.replace(Came::Error(head.status));
                 self.free(false);
                 return Ok(Offer::Kept);
@@ -164,13 +170,13 @@ impl Intake<'_> {
         let facts = match stored {
             Ok(facts) => facts,
             Err(why) => {
-                if head.status < 500 {
+                // What one client asks for in its own way says nothing to the others.
+                let of_origin = head.status < 500 && !why.is_of_request();
+                if let Some(stale) = self.stale.filter(|_| of_origin) {
                     // What was stored is no answer any more.
-                    if let Some(stale) = self.stale {
-                        self.cache.remove(stale);
-                    }
+                    self.cache.remove(stale);
                 }
-                self.free(head.status < 500 && !self.asked.range);
+                self.free(of_origin && !self.asked.range);
                 return Ok(self.decline(head, Some(why.as_str())));
             }
         };
@@ -189,7 +195,8 @@ impl Intake<'_> {
             None
         };
         if let Some(why) = suspect {
-            self.free(true);
+            // Nobody switches the cache off for others by what it sends.
+            self.free(false);
             return Ok(self.decline(head, Some(why)));
         }
         let known = match length {
@@ -408,7 +415,6 @@ pub(crate) async fn fill(
     let FlightSink { lead, reflections, trailers, .. } = sink;
     if reflections.is_some_and(|reflections| reflections.found()) {
         lead.discard(trailers);
-        intake.cache.note_miss(intake.key, Time::now().after(KNOWN_MISS));
     } else {
         lead.finish(trailers);
     }

@@ -204,7 +204,6 @@ mod tests {
             default_ttl: None,
             max_ttl: None,
             purge_token: None,
-            slice: None,
             status_field: true,
             span: (0, 0).into(),
         };

@@ -19,8 +19,8 @@ use crate::record::Record;
 use crate::reverse;
 use crate::slot::Serving;
 use crate::snapshot::Face;
-use cache::rules::{Asked, Forwarded};
 use cache::Found;
+use cache::rules::{Asked, Forwarded};
 
 /// Fetches an answer again beside this request, unless somebody does already.
 pub(super) fn later(x: &Exchange<'_>, key: &Key, url: u128, stale: &Arc<Stored>) {
