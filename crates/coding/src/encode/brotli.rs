@@ -12,6 +12,10 @@ use super::{EncodeError, window_bits};
 const WINDOW_OF_UNKNOWN: u32 = 19;
 /// The largest window: 1 MiB.
 const WINDOW: u32 = 20;
+/// The smallest: 1 KiB, but 128 KiB from level 5 on. For less the encoder knows no tables of its
+/// own, and takes some of 32 MiB.
+const LEAST: u32 = 10;
+const LEAST_OF_5: u32 = 17;
 
 pub struct Packer {
     /// In a box: it is some ten KiB large.
@@ -21,9 +25,10 @@ pub struct Packer {
 impl Packer {
     pub fn new(level: u8, size: Option<u64>) -> Self {
         let mut state = Box::new(BrotliEncoderStateStruct::new(StandardAlloc::default()));
+        let least = if level < 5 { LEAST } else { LEAST_OF_5 };
         let most = if size.is_some() { WINDOW } else { WINDOW_OF_UNKNOWN };
         state.set_parameter(Parameter::BROTLI_PARAM_QUALITY, u32::from(level));
-        state.set_parameter(Parameter::BROTLI_PARAM_LGWIN, window_bits(size, 10, most));
+        state.set_parameter(Parameter::BROTLI_PARAM_LGWIN, window_bits(size, least, most));
         if let Some(size) = size {
             let hint = u32::try_from(size).unwrap_or(u32::MAX).min(1 << 30);
             state.set_parameter(Parameter::BROTLI_PARAM_SIZE_HINT, hint);
