@@ -265,7 +265,7 @@ impl<S: Source> Packed<S> {
             Some(Packer::Unpack(decoder)) => {
                 let made = decoder.push(piece, &mut self.out, AT_ONCE).map_err(|_| broken())?;
                 self.pending = made.more;
-                if made.taken == 0 && piece.len() > 0 && !made.more {
+                if made.taken == 0 && !piece.is_empty() && !made.more {
                     // What comes behind the end is nothing of ours.
                     return Err(broken());
                 }

@@ -76,7 +76,14 @@ const IMPORTS: [Import; 11] = [
 /// The folder of the [`MODULES`].
 const NODE_MODULES: &str = "BIFRONS_TEST_NODE_MODULES";
 /// What the clients for Node need of npm: the last major versions that Node 18 runs.
-const MODULES: [&str; 4] = ["undici@6", "https-proxy-agent@7", "ws@8", "playwright-core@1"];
+const MODULES: [&str; 6] = [
+    "undici@6",
+    "https-proxy-agent@7",
+    "http-proxy-agent@7",
+    "ws@8",
+    "playwright-core@1",
+    "http-cache-tests@0.4.5",
+];
 
 /// A module for Python.
 struct Import {

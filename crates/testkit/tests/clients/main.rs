@@ -4,6 +4,7 @@
 //! variables. A test whose client is missing prints `skipped: …` and passes.
 
 mod browser;
+mod cache_suite;
 mod curl;
 mod events;
 mod forward2;
