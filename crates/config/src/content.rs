@@ -1,4 +1,4 @@
-//! What becomes of the content of messages: `cache`, `compress` and `decompress`. A route has
+//! What becomes of the content of messages: `cache` and `compress`. A route has
 //! what it says itself, else what its site says.
 
 use crate::build::Context;

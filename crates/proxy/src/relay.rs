@@ -154,7 +154,9 @@ async fn exchange(
             }
         }
     }
-    let packer = terms.packing.and_then(|packing| packing.begin(x, &mut head, length));
+    // A body that is still being sent has the connection to itself.
+    let packing = terms.packing.filter(|_| upload.is_done());
+    let packer = packing.and_then(|packing| packing.begin(x, &mut head, length));
     let length = if packer.is_some() { BodyLength::Chunked } else { length };
     (edits.dress)(x, &mut head);
     if let Some(page) = terms.pages.and_then(|pages| pages.for_origin(head.status)) {

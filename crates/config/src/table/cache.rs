@@ -221,36 +221,4 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         example: "spare-credentials",
         ..Directive::NEW
     },
-    Directive {
-        name: "dictionaries",
-        places: &[Place::Compress],
-        arguments: &[value("switch", SWITCH, "Whether they are used.").default("\"on\"")],
-        prose: "Lets an earlier version of an answer that the client has be the dictionary of the \
-                next one (RFC 9842), where the site has a `cache` and TLS.",
-        example: "dictionaries \"off\"",
-        ..Directive::NEW
-    },
-    Directive {
-        name: "decompress",
-        places: &[Place::Site, Place::Route],
-        arguments: &[OFF],
-        properties: &[
-            optional(
-                "max-size",
-                Kind::Bytes { min: 1, max: 1 << 46 },
-                "The largest body that may come out. Default: that of `limits`.",
-            ),
-            optional(
-                "max-ratio",
-                Kind::Integer { min: 1, max: 100_000 },
-                "How many times larger it may be than what was sent.",
-            )
-            .default("100"),
-        ],
-        prose: "Unpacks bodies of requests that have a `Content-Encoding`, for servers that \
-                cannot. One that grows too much is answered with 413. What a route has stands in \
-                place of all that its site has.",
-        example: "decompress max-size=\"10MiB\"",
-        ..Directive::NEW
-    },
 ];
