@@ -13,7 +13,7 @@ use super::lead::Lead;
 use super::state::{Flight, Phase};
 use crate::purge::{Subject, Verdict};
 use crate::rules::vary::matches;
-use crate::{Cache, Key, Stored};
+use crate::{Cache, Key, Stored, Vary};
 
 const SHARDS: usize = 32;
 
@@ -53,7 +53,8 @@ impl Cache {
         let newest = self.purges.newest();
         let mut registry = self.flights.registry(key);
         for flight in registry.get(&key.hash()).into_iter().flatten() {
-            if flight.key != *key || self.is_purged(flight, newest) {
+            let is_other = flight.expects.as_ref().is_some_and(|vary| !matches(vary, fields));
+            if is_other || flight.key != *key || self.is_purged(flight, newest) {
                 continue;
             }
             let mut state = flight.state.lock();
@@ -81,7 +82,8 @@ impl Cache {
         if let Some(stored) = self.changed(key, fields, found) {
             return Role::Stored(stored);
         }
-        let flight = Arc::new(Flight::new(self, key.clone(), url, newest));
+        let expects = self.expected(key, fields);
+        let flight = Arc::new(Flight::new(self, key.clone(), url, newest, expects));
         registry.entry(key.hash()).or_default().push(Arc::clone(&flight));
         self.flights.count.fetch_add(1, Ordering::Relaxed);
         Role::Lead(Lead::new(&flight))
@@ -93,6 +95,15 @@ impl Cache {
             self.flights.sub_bytes(bytes);
             self.give_room(bytes);
         }
+    }
+
+    /// What selects the answer to a request, if it varies as the newest of its key does: whom
+    /// that is not for need not wait for it.
+    fn expected(&self, key: &Key, fields: &Block) -> Option<Vary> {
+        let stored = self.variants(key).into_iter().next()?;
+        let names: Vec<Box<str>> =
+            stored.vary.fields.iter().map(|(name, _)| name.clone()).collect();
+        (!names.is_empty()).then(|| Vary::of(&names, fields))
     }
 
     /// Whether a purge has been since the request of a flight was sent that is about its answer,

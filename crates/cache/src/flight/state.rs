@@ -12,7 +12,7 @@ use slab::Slab;
 use super::Draft;
 use crate::store::weight;
 use crate::stored::Part;
-use crate::{Cache, Key, Stored};
+use crate::{Cache, Key, Stored, Vary};
 
 /// An answer that is coming, as its lead and all who follow share it.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Flight {
     pub(super) cache: Arc<Cache>,
     pub(super) key: Key,
     pub(super) url: u128,
+    /// Whom its answer will be for, by what is known of others of its key.
+    pub(super) expects: Option<Vary>,
     /// The newest purge when its request was sent.
     pub(super) since: AtomicU64,
     pub(super) state: Mutex<State>,
@@ -74,7 +76,13 @@ pub(super) struct Guest {
 }
 
 impl Flight {
-    pub(super) fn new(cache: &Arc<Cache>, key: Key, url: u128, since: u64) -> Self {
+    pub(super) fn new(
+        cache: &Arc<Cache>,
+        key: Key,
+        url: u128,
+        since: u64,
+        expects: Option<Vary>,
+    ) -> Self {
         let state = State {
             phase: Phase::Waiting,
             draft: None,
@@ -87,7 +95,7 @@ impl Flight {
             pacer: None,
         };
         let (since, state) = (AtomicU64::new(since), Mutex::new(state));
-        Self { cache: Arc::clone(cache), key, url, since, state }
+        Self { cache: Arc::clone(cache), key, url, expects, since, state }
     }
 
     /// Takes it out of the registry if it has no lead, and nobody who may become it.

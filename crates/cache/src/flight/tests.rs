@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::purge::{Purge, What};
-use crate::samples::{MIB, body, cache, draft, fields, found, has, key, stored, url};
+use crate::samples::{MIB, body, cache, draft, fields, found, has, key, stored, url, variant};
 use crate::{Cache, Stored, Time};
 
 /// Counts how often it was woken.
@@ -338,6 +338,19 @@ fn a_variant_for_others_is_not_followed() {
     blue.finish(None);
     red.finish(None);
     assert_eq!(cache.variants(&key("a")).len(), 2);
+}
+
+#[test]
+fn who_knows_that_answers_vary_does_not_wait_for_another() {
+    let cache = cache(MIB);
+    cache.insert(variant("a", "green", 1));
+    let Role::Lead(red) = join(&cache, "a", "red") else { panic!("nobody leads") };
+    let Role::Lead(_blue) = join(&cache, "a", "blue") else { panic!("nobody leads") };
+    let mut second_red = follow(&cache, "a", "red");
+    drop(red);
+    let followed = poll(&mut second_red, Waker::noop(), "red");
+    assert!(matches!(followed, Poll::Ready(Followed::Lead(_))));
+    assert_eq!(cache.stats().flights, 2);
 }
 
 #[test]

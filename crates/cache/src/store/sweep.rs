@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Cache;
 use super::shard::Shard;
@@ -12,6 +12,9 @@ use crate::stored::Stored;
 
 /// Slots that are looked at under one hold of a lock.
 const STEP: usize = 64;
+
+/// Answers that are looked through on more than one thread.
+const MANY: u64 = 50_000;
 
 /// An answer that is given often.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,22 +82,50 @@ impl Cache {
         }
     }
 
-    /// Looks through all parts, or through one.
+    /// Looks through all parts, or through one; where there is much, on several threads.
     fn sweep(&self, purge: &Purge, only: Option<usize>) -> PurgeReport {
-        let mut report = PurgeReport::default();
-        for index in only.map_or(0..self.shards.len(), |index| index..index + 1) {
-            let mut at = 0;
-            let mut more = true;
-            while more {
-                let step = self.purge_in(index, purge, |shard| {
-                    let end = (at + STEP).min(shard.slots());
-                    let slots = (at..end).map(|slot| slot as u32).collect();
-                    at = end;
-                    more = at < shard.slots();
-                    slots
-                });
-                report.add(step);
+        let parts = only.map_or(0..self.shards.len(), |index| index..index + 1);
+        let next = AtomicUsize::new(parts.start);
+        let work = || {
+            let mut report = PurgeReport::default();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= parts.end {
+                    return report;
+                }
+                report.add(self.sweep_part(index, purge));
             }
+        };
+        if only.is_some() || self.stats().objects < MANY {
+            return work();
+        }
+        let helpers =
+            std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4)) - 1;
+        std::thread::scope(|scope| {
+            let named = || std::thread::Builder::new().name("cache-purge".into());
+            // Where there are no threads to be had, this one does it.
+            let helpers: Vec<_> =
+                (0..helpers).flat_map(|_| named().spawn_scoped(scope, work)).collect();
+            let mut report = work();
+            // What one that panicked has found is not counted.
+            helpers.into_iter().flat_map(|helper| helper.join()).for_each(|part| report.add(part));
+            report
+        })
+    }
+
+    fn sweep_part(&self, index: usize, purge: &Purge) -> PurgeReport {
+        let mut report = PurgeReport::default();
+        let mut at = 0;
+        let mut more = true;
+        while more {
+            let step = self.purge_in(index, purge, |shard| {
+                let end = (at + STEP).min(shard.slots());
+                let slots = (at..end).map(|slot| slot as u32).collect();
+                at = end;
+                more = at < shard.slots();
+                slots
+            });
+            report.add(step);
         }
         report
     }
