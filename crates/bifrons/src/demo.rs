@@ -4,6 +4,7 @@
 //! the requests, checks every outcome, and tells the story.
 
 mod api;
+mod cache;
 mod certificate;
 mod change;
 mod client;
@@ -38,9 +39,10 @@ use screen::Screen;
 use step::{DEADLINE, Part, Step, Story};
 use world::World;
 
-const TOUR: [&Part; 6] = [
+const TOUR: [&Part; 7] = [
     &reverse::PART,
     &protocols::PART,
+    &cache::PART,
     &forward::PART,
     &gateway::PART,
     &change::PART,

@@ -130,6 +130,7 @@ async fn around<'a, O: Origin<'a>>(
     };
     let (url, target) = (place.url(x), x.request.target().to_vec());
     let intake = turns.intake(&cache, (&url, &target, &request), why);
+    x.core.counters.cache_bypassed.inc();
     origin.relay(x, Some(&intake)).await
 }
 
@@ -145,7 +146,10 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
     async fn run(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
         for _ in 0..MOST_TURNS {
             let (stale, forwarded) = match self.look(x).await {
-                Look::Given(stored, status) => return self.give(x, stored, status).await,
+                Look::Given(stored, status) => {
+                    self.count_given(x, &stored);
+                    return self.give(x, stored, status).await;
+                }
                 Look::Refused => return self.refuse(x).await,
                 Look::Fetch(stale, forwarded) => (stale, forwarded),
             };
@@ -170,6 +174,15 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             return self.fetch(x, lead, stale, forwarded).await;
         }
         self.fetch(x, None, None, Forwarded::Miss).await
+    }
+
+    /// Counts what no server had to send.
+    fn count_given(&self, x: &Exchange<'a>, stored: &Stored) {
+        let counters = &x.core.counters;
+        match rules::ttl(&stored.facts, Time::now()) {
+            ..0 => counters.cache_stale.inc(),
+            _ => counters.cache_hits.inc(),
+        }
     }
 
     /// What there is for the request.
@@ -298,12 +311,18 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                         && self.is_still_there(x, &stale) =>
                 {
                     x.record.note_failure(&failure);
+                    x.core.counters.cache_stale.inc();
                     let status = CacheStatus { detail: Some("origin-unreachable"), ..status };
                     self.give_to(x, stale, &request, CacheStatus { hit: true, ..status }).await
                 }
-                (outcome, _) => outcome,
+                (outcome, _) => {
+                    x.core.counters.cache_misses.inc();
+                    outcome
+                }
             },
             (outcome, Came::Giving(giving)) => {
+                x.core.counters.cache_misses.inc();
+                x.core.counters.cache_stored.inc();
                 outcome?;
                 match giving {
                     Some(giving) => giving.finish(x).await,
@@ -311,11 +330,13 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 }
             }
             (_, Came::Validated(stored)) => {
+                x.core.counters.cache_revalidated.inc();
                 let status = CacheStatus { forwarded_status: Some(304), stored: true, ..status };
                 self.give_to(x, stored, &request, status).await
             }
             (_, Came::Error(code)) => match stale {
                 Some(stale) => {
+                    x.core.counters.cache_stale.inc();
                     let status = CacheStatus { forwarded_status: Some(code), ..status };
                     self.give_to(x, stale, &request, status).await
                 }
@@ -398,6 +419,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         match followed {
             Ok(None) => Err(Failure::with(Kind::ClientGone, "the stream was reset")),
             Ok(Some(Followed::Read(flight))) => {
+                x.core.counters.cache_collapsed.inc();
                 let request = x.request.fields.clone();
                 let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
                     self.origin.dress(x, head);
@@ -410,6 +432,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 Ok(Turn::Done)
             }
             Ok(Some(Followed::Stored(stored))) => {
+                x.core.counters.cache_collapsed.inc();
                 self.give(x, stored, status).await?;
                 Ok(Turn::Done)
             }

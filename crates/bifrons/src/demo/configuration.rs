@@ -21,6 +21,9 @@ pub(super) const POOL: &str = "world";
 /// A name that nobody has registered (RFC 2606), and that leads to C.
 pub(super) const SHOP_HOST: &str = "shop.example";
 
+/// What whoever purges has to show.
+pub(super) const PURGE_TOKEN: &str = "let-me-purge";
+
 /// How many bytes the limited user may use in a day.
 pub(super) const QUOTA: u64 = 64 << 10;
 
@@ -82,6 +85,15 @@ site "http://{site}" {{
     // Three at once, and then one every 20 seconds, for each client.
     route "/search" {{
         limit requests="3/m" burst=3 per="client-ip"
+        to "http://{c}"
+    }}
+    // What is new is kept as long as its server says, and longer while that is down.
+    route "/news/*" {{
+        cache {{
+            stale if-error="1h"
+            purge token="{PURGE_TOKEN}"
+        }}
+        compress "zstd" "br" "gzip"
         to "http://{c}"
     }}
     // Everything else is for C.

@@ -25,6 +25,9 @@ pub(super) const UNWELCOME: &Exit = &EXITS[2];
 /// What answers with [`LARGE`] bytes.
 pub(super) const DOWNLOAD: &str = "/download";
 
+/// What may be kept, for a minute.
+pub(super) const NEWS: &str = "/news/today";
+
 /// A body that nobody reads at once.
 pub(super) const LARGE: u64 = 1 << 20;
 
@@ -208,6 +211,16 @@ fn answer(facts: &Facts, request: &Head, peer: SocketAddr) -> String {
             "HTTP/1.1 302 Found\r\nLocation: http://{address}/hello\r\n\
              Set-Cookie: session=1; Path=/; HttpOnly\r\n"
         ),
+        NEWS => {
+            let held = request.field("If-None-Match").is_some_and(|tag| tag.contains("\"today\""));
+            body = if held { String::new() } else { "Nothing new today, either. ".repeat(300) };
+            let status = if held { "304 Not Modified" } else { "200 OK" };
+            write!(
+                text,
+                "HTTP/1.1 {status}\r\nCache-Control: max-age=60\r\nETag: \"today\"\r\n\
+                 Surrogate-Key: news\r\n"
+            )
+        }
         SHOP if peer.ip() == UNWELCOME.address => write!(text, "HTTP/1.1 403 Forbidden\r\n"),
         DOWNLOAD => {
             body = "x".repeat(LARGE as usize);

@@ -32,6 +32,7 @@ pub(super) fn later(x: &Exchange<'_>, key: &Key, url: u128, stale: &Arc<Stored>)
     let mut request = x.request.clone();
     request.method = Method::Get;
     let client = x.client;
+    core.counters.cache_refreshes.inc();
     tokio::task::spawn_local(async move {
         let serving = core.serving(&slot);
         // Boxed: a task is moved about before it runs, and this is large.

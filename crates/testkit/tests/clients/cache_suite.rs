@@ -90,12 +90,7 @@ fn origin(node: &Path, modules: &Path, scratch: &Scratch) -> (Running, u16) {
 /// What does not pass, and how many of each kind do.
 fn run(node: &Path, modules: &Path, scratch: &Scratch, to: &[&str]) -> (Vec<String>, [usize; 2]) {
     let runner = scratch.write("run.mjs", RUNNER);
-    let said = Run::new(node)
-        .arg("--no-warnings")
-        .arg(runner)
-        .arg(modules)
-        .args(to)
-        .finish();
+    let said = Run::new(node).arg("--no-warnings").arg(runner).arg(modules).args(to).finish();
     assert_eq!(said.code, Some(0), "{}", said.text());
     let (passed, failed): (Vec<_>, Vec<_>) =
         said.out.lines().partition(|line| line.starts_with("passed"));
