@@ -153,7 +153,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 Look::Refused => return self.refuse(x).await,
                 Look::Fetch(stale, forwarded) => (stale, forwarded),
             };
-            if self.asked.method == Method::Head || self.asked.range {
+            let apart = self.asked.range && (stale.is_none() || forwarded == Forwarded::Partial);
+            if self.asked.method == Method::Head || apart {
                 return self.fetch(x, None, stale, forwarded).await;
             }
             let cache = &x.core.cache;
@@ -284,7 +285,10 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         let request = x.request.fields.clone();
         let cache = Arc::clone(&x.core.cache);
         let now = Time::now();
-        if self.asked.method == Method::Get && forwarded != Forwarded::Partial {
+        // What cannot be stored is between the client and the origin.
+        let theirs =
+            stale.is_none() && self.asked.conditional && cache.is_known_miss(&self.key, now);
+        if self.asked.method == Method::Get && forwarded != Forwarded::Partial && !theirs {
             self.ask(x, stale.as_deref());
         }
         let may_stand_in =

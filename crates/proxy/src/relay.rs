@@ -144,7 +144,9 @@ async fn exchange(
     (edits.localize)(x, &mut head)?;
     // A response that nobody waits for is not sent; one that is stored is read to its end.
     let unsent = reusable && length == BodyLength::None && upload.is_done();
-    if let Some(intake) = terms.intake {
+    let page = terms.pages.and_then(|pages| pages.for_origin(head.status));
+    let replaced = page.is_some() && head.status < 500;
+    if let Some(intake) = terms.intake.filter(|_| !replaced) {
         match intake.offer(x, head, length, edits.dress)? {
             Offer::Declined(declined) => head = declined,
             Offer::Kept => return Ok(Outcome::Complete { reusable: unsent }),
@@ -159,7 +161,7 @@ async fn exchange(
     let packer = packing.and_then(|packing| packing.begin(x, &mut head, length));
     let length = if packer.is_some() { BodyLength::Chunked } else { length };
     (edits.dress)(x, &mut head);
-    if let Some(page) = terms.pages.and_then(|pages| pages.for_origin(head.status)) {
+    if let Some(page) = page {
         send_page(x, upload, head, page).await?;
         // The page of the server is not read: what comes next would be in the middle of it.
         let nothing_left = length == BodyLength::None && upload.is_done();

@@ -235,6 +235,31 @@ fn a_client_that_goes_leaves_the_answer_to_the_others() {
 }
 
 #[test]
+fn conditions_reach_the_origin_where_nothing_can_be_stored() {
+    let origin = Origin::serve(|request| match request.get("If-None-Match") {
+        Some(_) => b"HTTP/1.1 304 Not Modified\r\nETag: \"v\"\r\n\r\n".to_vec(),
+        None => b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nETag: \"v\"\r\n\
+            Cache-Control: private\r\n\r\nmine"
+            .to_vec(),
+    });
+    let proxy = cached(&origin, "");
+    let mut client = proxy.client();
+    assert_eq!(get(&mut client, "/").body_text(), "mine");
+    let held = get_with(&mut client, "/", "If-None-Match: \"v\"\r\n");
+    assert_eq!(held.status(), 304, "{}", held.text());
+}
+
+#[test]
+fn a_range_of_what_is_stale_fetches_the_whole_anew() {
+    let origin = numbered("Cache-Control: max-age=0\r\nETag: \"v\"\r\n");
+    let proxy = cached(&origin, "");
+    let mut client = proxy.client();
+    assert_eq!(get(&mut client, "/").body_text(), "answer 1");
+    let part = get_with(&mut client, "/", "Range: bytes=7-7\r\n");
+    assert_eq!((part.status(), part.body_text()), (206, "2".into()), "{}", part.text());
+}
+
+#[test]
 fn answers_are_selected_by_vary() {
     let origin = Origin::serve(|request| {
         let language = request.get("X-Kind").unwrap_or_default();

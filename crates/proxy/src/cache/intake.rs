@@ -31,7 +31,7 @@ const MOST_OF_A_PART: u64 = 1 << 20;
 
 /// How long nobody waits for an answer of which it was seen that it cannot be stored, in
 /// milliseconds.
-const KNOWN_MISS: u64 = 10_000;
+const KNOWN_MISS: u64 = 120_000;
 
 /// Looks at the response to one request, and takes it if it can be used again.
 #[derive(Debug)]
