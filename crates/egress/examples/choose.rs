@@ -96,7 +96,7 @@ fn ban(pool: &Pool, number: u32) {
 fn choose(pool: &Arc<Pool>, wish: &Wish, host: &str) -> Result<(), NoExit> {
     let asking = Asking {
         wish,
-        user: "alice",
+        whose: egress::Whose { set: "staff", user: "alice" },
         host,
         port: 443,
         connection: None,

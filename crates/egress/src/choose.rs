@@ -32,13 +32,22 @@ const LEAST_OF: usize = 256;
 /// through without taking turns.
 const SKIPPED_TURNS: usize = 16;
 
+/// Whose a request is. Two users of one name are two users if their sets are two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Whose<'a> {
+    /// The set of users; empty: none.
+    pub set: &'a str,
+    /// The user; empty: nobody in particular.
+    pub user: &'a str,
+}
+
 /// A request that asks for an exit.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
     /// What the client wishes for.
     pub wish: &'a Wish,
-    /// The user; empty: none.
-    pub user: &'a str,
+    /// Whose request it is.
+    pub whose: Whose<'a>,
     /// The host of the target: lower case, an address without brackets.
     pub host: &'a str,
     /// Its port.
@@ -185,10 +194,11 @@ impl<'a> Context<'a> {
     /// Whom an exit is given to that serves one at a time.
     pub(crate) fn holder(&self) -> Holder<'a> {
         let session = self.asking.wish.session.as_ref().map(|session| &*session.id);
-        match (self.asking.user, session, self.asking.connection) {
+        let whose = self.asking.whose;
+        match (whose.user, session, self.asking.connection) {
             ("", None, Some(mark)) => Holder::Connection(mark.id()),
             ("", None, None) => Holder::Alone,
-            (user, session, _) => Holder::User(user, session),
+            (_, session, _) => Holder::User(whose, session),
         }
     }
 

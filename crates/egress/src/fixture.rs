@@ -7,7 +7,7 @@ use config::{ConfigError, Country, Exit, ExitKind, ExitPool, Span};
 
 use crate::{
     Asking, ConnectionMark, ExitInfo, ExitKey, ExitLease, ExitRegistry, Geo, NoExit, Pool, Pools,
-    SessionWish, Surroundings, Wish,
+    SessionWish, Surroundings, Whose, Wish,
 };
 
 /// Later than what the clock of the process shows.
@@ -79,6 +79,7 @@ pub(crate) fn build(
 #[derive(Clone)]
 pub(crate) struct Ask {
     pub(crate) wish: Wish,
+    pub(crate) set: String,
     pub(crate) user: String,
     pub(crate) host: String,
     pub(crate) mark: Option<std::rc::Rc<ConnectionMark>>,
@@ -91,6 +92,7 @@ impl Default for Ask {
     fn default() -> Self {
         Self {
             wish: Wish::default(),
+            set: "staff".into(),
             user: "alice".into(),
             host: "shop.example".into(),
             mark: None,
@@ -126,6 +128,11 @@ impl Ask {
         self
     }
 
+    pub(crate) fn set(mut self, set: &str) -> Self {
+        self.set = set.into();
+        self
+    }
+
     pub(crate) fn host(mut self, host: &str) -> Self {
         self.host = host.into();
         self
@@ -143,7 +150,7 @@ impl Ask {
     pub(crate) fn with<R>(&self, then: impl FnOnce(&Asking<'_>) -> R) -> R {
         then(&Asking {
             wish: &self.wish,
-            user: &self.user,
+            whose: Whose { set: &self.set, user: &self.user },
             host: &self.host,
             port: 443,
             connection: self.mark.as_deref(),

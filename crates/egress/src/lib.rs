@@ -30,7 +30,7 @@ use net::resolver::Resolver;
 use tokio::net::TcpStream;
 
 pub use ban::{BODY_LIMIT, BanPlan, BodySearch, Marks, Sign};
-pub use choose::{Asking, Candidate, NoExit, Refusal};
+pub use choose::{Asking, Candidate, NoExit, Refusal, Whose};
 pub use dialect::{DialectError, Login};
 pub use error::{ExitError, Fault, ParentProblem};
 pub use health::Measurement;

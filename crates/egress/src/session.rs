@@ -1,6 +1,6 @@
 //! Sessions: the same exit for the same name, on every core.
 //!
-//! A session is told by the pool that was asked, the user, and the id that the client gave it. It
+//! A session is told by the pool that was asked, the user and its set, and the id that the client gave it. It
 //! lasts for its time from its first request on, whatever later requests say of time, or until
 //! nobody has used it for the pool's idle time; what is under way uses it. Rotation by time or
 //! by number is made of the same: a session of the user and what it wishes, without a name.
@@ -24,6 +24,7 @@ use ahash::RandomState;
 
 pub use mark::ConnectionMark;
 
+use crate::choose::Whose;
 use crate::registry::SessionStatus;
 use shard::{Session, Shard};
 
@@ -57,7 +58,7 @@ pub struct SessionInfo {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'a> {
     pub(crate) pool: &'a Arc<str>,
-    pub(crate) user: &'a str,
+    pub(crate) whose: Whose<'a>,
     pub(crate) id: Id<'a>,
 }
 
@@ -215,9 +216,9 @@ impl Sessions {
     }
 
     /// Ends a session of a client. Whether there was one.
-    pub(crate) fn end(&self, pool: &str, user: &str, id: &str, now: u64) -> bool {
+    pub(crate) fn end(&self, pool: &str, whose: Whose<'_>, id: &str, now: u64) -> bool {
         let pool: Arc<str> = pool.into();
-        let key = Key { pool: &pool, user, id: Id::Named(id) };
+        let key = Key { pool: &pool, whose, id: Id::Named(id) };
         let (at, user) = self.locate(&key);
         self.with(at, now, |shard| shard.end(self.hash(&key, user), &key))
     }
@@ -241,7 +242,7 @@ impl Sessions {
 
     /// The part of the table that a user's sessions are in, and the hash of the user.
     fn locate(&self, key: &Key<'_>) -> (usize, u64) {
-        let user = self.hasher.hash_one((&**key.pool, key.user));
+        let user = self.hasher.hash_one((&**key.pool, key.whose));
         ((user >> 32) as usize % self.shards.len(), user)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::ServerHost;
-use egress::{Asking, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via, Wish};
+use egress::{Asking, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via, Whose, Wish};
 use message::Host;
 use net::address::AllowAll;
 use net::resolver::Resolver;
@@ -52,7 +52,7 @@ impl ByExit {
         while tried.len() < self.pool.config().attempts as usize {
             let asking = Asking {
                 wish: &Wish::default(),
-                user: "",
+                whose: Whose::default(),
                 host: &name,
                 port: address.port(),
                 connection: None,

@@ -281,6 +281,7 @@ fn session() -> Value {
     object(
         &[
             ("pool", text("The pool that was asked for it.")),
+            ("set", text("The set of its user; empty: none.")),
             ("user", text("Whose it is; empty: nobody's in particular.")),
             ("id", text("What the client calls it.")),
             ("exit", maybe("string", "Its exit; null: that is gone.")),

@@ -67,6 +67,7 @@ pub(super) fn sessions(server: &Server, pool: Option<&str>, user: Option<&str>) 
         .map(|session| {
             json!({
                 "pool": *session.pool,
+                "set": session.set,
                 "user": session.user,
                 "id": session.id,
                 "exit": session.exit.as_deref(),

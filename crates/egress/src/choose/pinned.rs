@@ -66,7 +66,7 @@ impl Context<'_> {
     }
 
     fn key<'k>(&'k self, id: Id<'k>) -> Key<'k> {
-        Key { pool: self.pool.shared_name(), user: self.asking.user, id }
+        Key { pool: self.pool.shared_name(), whose: self.asking.whose, id }
     }
 
     fn in_session(&self, key: &Key<'_>, terms: &Terms) -> Result<ExitLease, NoExit> {
@@ -170,7 +170,7 @@ impl Context<'_> {
 
     fn on_connection(&self, mark: &ConnectionMark) -> Result<ExitLease, NoExit> {
         let registry = &self.pool.registry;
-        let key = registry.hash((self.pool.name(), self.asking.user, self.targeting));
+        let key = registry.hash((self.pool.name(), self.asking.whose, self.targeting));
         let taken = match mark.get(key).map(|pinned| (pinned, self.again(pinned))) {
             Some((_, Ok(taken))) => taken,
             Some((_, Err(Stuck::Refused(no_exit)))) => return Err(no_exit),

@@ -69,7 +69,7 @@ impl Context<'_> {
         state.taken.fetch_add(1, Ordering::Relaxed);
         let key = SourceKey {
             pool: self.pool.name(),
-            user: self.asking.user,
+            whose: self.asking.whose,
             session: self.asking.wish.session.as_ref().map(|session| &*session.id),
             host: self.host.hash,
             pinned,

@@ -214,6 +214,7 @@ fn an_exclusive_exit_serves_one_user_and_session() {
     assert_eq!(world.choose(&Ask::session("b")).err(), Some(NoExit::AllBusy));
     assert_eq!(world.choose(&Ask::default()).err(), Some(NoExit::AllBusy));
     assert_eq!(world.choose(&Ask::session("a").user("bob")).err(), Some(NoExit::AllBusy));
+    assert_eq!(world.choose(&Ask::session("a").set("guests")).err(), Some(NoExit::AllBusy));
     drop(first);
     assert_eq!(world.choose(&Ask::default()).err(), Some(NoExit::AllBusy));
     drop(again);

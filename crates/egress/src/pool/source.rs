@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::Member;
+use crate::choose::Whose;
 use crate::registry::{ExitRegistry, PickKey, What};
 
 /// What the address goes with.
@@ -12,7 +13,7 @@ use crate::registry::{ExitRegistry, PickKey, What};
 pub(crate) struct SourceKey<'a> {
     /// The pool that was asked.
     pub(crate) pool: &'a str,
-    pub(crate) user: &'a str,
+    pub(crate) whose: Whose<'a>,
     pub(crate) session: Option<&'a str>,
     pub(crate) host: u64,
     /// What the session, the rotation or the connection has already.
@@ -33,7 +34,7 @@ impl Member {
             _ if key.pinned.is_some_and(|pinned| net.contains(&pinned)) => return key.pinned,
             PickKey::Random => wide(registry.random(), registry.random()),
             PickKey::Session => {
-                let who = (key.pool, key.user, key.session);
+                let who = (key.pool, key.whose, key.session);
                 wide(registry.hash((who, 0_u8)), registry.hash((who, 1_u8)))
             }
         };

@@ -10,6 +10,7 @@ use config::{Country, ExitLabels};
 
 use super::{ExitRegistry, ExitState, HostKey};
 use crate::ban::millis;
+use crate::choose::Whose;
 use crate::pool::Member;
 
 /// A ban by hand lasts ten years at most.
@@ -66,6 +67,8 @@ pub struct BanStatus {
 pub struct SessionStatus {
     /// The pool that was asked for it.
     pub pool: Arc<str>,
+    /// The set of its user; empty: none.
+    pub set: Box<str>,
     /// Whose it is; empty: nobody's in particular.
     pub user: Box<str>,
     /// What the client calls it.
@@ -127,7 +130,8 @@ impl ExitRegistry {
             .collect();
         let mut all = self.sessions.list(self.now(), &names);
         all.sort_by(|left, right| {
-            (&left.pool, &left.user, &left.id).cmp(&(&right.pool, &right.user, &right.id))
+            let name = |it: &SessionStatus| (it.pool.clone(), it.user.clone(), it.id.clone());
+            name(left).cmp(&name(right)).then_with(|| left.set.cmp(&right.set))
         });
         all
     }
@@ -138,10 +142,16 @@ impl ExitRegistry {
         self.sessions.named(self.now())
     }
 
-    /// Ends a session. What is under way in it goes on; the next request of its name begins
-    /// another. Whether there was one.
+    /// Ends a session, of all users of this name. What is under way in it goes on; the next
+    /// request of its name begins another. Whether there was one.
     pub fn end_session(&self, pool: &str, user: &str, id: &str) -> bool {
-        self.sessions.end(pool, user, id, self.now())
+        let all = self.sessions.list(self.now(), &HashMap::new());
+        let meant = all.iter().filter(|it| (&*it.pool, &*it.user, &*it.id) == (pool, user, id));
+        let end = |it: &SessionStatus| {
+            let whose = Whose { set: &it.set, user };
+            self.sessions.end(pool, whose, id, self.now())
+        };
+        meant.map(end).fold(false, |any, ended| any | ended)
     }
 
     /// All bans.

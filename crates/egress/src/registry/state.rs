@@ -9,6 +9,7 @@ use config::{ExitHop, PrefixPick};
 use ipnet::IpNet;
 
 use crate::ban::BanRecord;
+use crate::choose::Whose;
 use crate::health::HealthRecord;
 
 /// What makes two exits the same: their pool, their name and what they are. Credentials belong
@@ -74,7 +75,7 @@ pub(crate) struct ExitState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder<'a> {
     /// A user, and a session of it.
-    User(&'a str, Option<&'a str>),
+    User(Whose<'a>, Option<&'a str>),
     /// A connection of a client who has no name.
     Connection(u64),
     /// A single request.
@@ -89,7 +90,7 @@ struct Held {
 
 #[derive(Debug, PartialEq, Eq)]
 enum OwnedHolder {
-    User(Box<str>, Option<Box<str>>),
+    User { set: Box<str>, user: Box<str>, session: Option<Box<str>> },
     Connection(u64),
     Alone,
 }
@@ -164,8 +165,8 @@ impl ExitState {
 impl Holder<'_> {
     fn is(&self, other: &OwnedHolder) -> bool {
         match (self, other) {
-            (Holder::User(user, session), OwnedHolder::User(known, kept)) => {
-                *user == &**known && *session == kept.as_deref()
+            (Holder::User(whose, session), OwnedHolder::User { set, user, session: kept }) => {
+                *whose == Whose { set, user } && *session == kept.as_deref()
             }
             (Holder::Connection(id), OwnedHolder::Connection(known)) => id == known,
             // One request is never the same as another.
@@ -175,7 +176,11 @@ impl Holder<'_> {
 
     fn to_owned(self) -> OwnedHolder {
         match self {
-            Holder::User(user, session) => OwnedHolder::User(user.into(), session.map(Into::into)),
+            Holder::User(Whose { set, user }, session) => OwnedHolder::User {
+                set: set.into(),
+                user: user.into(),
+                session: session.map(Into::into),
+            },
             Holder::Connection(id) => OwnedHolder::Connection(id),
             Holder::Alone => OwnedHolder::Alone,
         }

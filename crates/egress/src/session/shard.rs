@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::{Id, Key, Pinned, Terms, Turn};
+use crate::choose::Whose;
 use crate::registry::SessionStatus;
 
 /// A session.
@@ -16,6 +17,7 @@ pub(super) struct Session {
     hash: u64,
     user_hash: u64,
     pool: Arc<str>,
+    set: Box<str>,
     user: Box<str>,
     id: OwnedId,
     pinned: Pinned,
@@ -137,7 +139,9 @@ impl Session {
     }
 
     fn is(&self, key: &Key<'_>) -> bool {
-        self.id.is(key.id) && *self.user == *key.user && *self.pool == **key.pool
+        self.id.is(key.id)
+            && Whose { set: &self.set, user: &self.user } == key.whose
+            && *self.pool == **key.pool
     }
 }
 
@@ -196,7 +200,8 @@ impl Shard {
             hash,
             user_hash,
             pool: Arc::clone(key.pool),
-            user: key.user.into(),
+            set: key.whose.set.into(),
+            user: key.whose.user.into(),
             id,
             pinned,
             strict: terms.strict,
@@ -280,6 +285,7 @@ impl Shard {
             let OwnedId::Named(id) = &session.id else { return None };
             Some(SessionStatus {
                 pool: Arc::clone(&session.pool),
+                set: session.set.clone(),
                 user: session.user.clone(),
                 id: id.clone(),
                 exit: names.get(&session.pinned.exit).cloned(),

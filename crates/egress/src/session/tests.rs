@@ -48,6 +48,14 @@ fn users_and_pools_do_not_share_sessions() {
     let other = Ask::session("a").of(world.pools.get(1).unwrap()).unwrap();
     assert!(other.session().unwrap().began);
     assert_eq!(world.registry.sessions().len(), 3);
+    // The same name in another set is another user.
+    let namesake = world.choose(&Ask::session("a").set("guests")).unwrap();
+    assert_ne!(namesake.exit().name(), alice);
+    assert!(namesake.session().unwrap().began);
+    let sets: Vec<_> = world.registry.sessions().into_iter().map(|it| it.set).collect();
+    assert_eq!(sets.iter().filter(|set| &***set == "guests").count(), 1);
+    assert!(world.registry.end_session("world", "alice", "a"));
+    assert_eq!(world.registry.sessions().len(), 2);
 }
 
 #[test]

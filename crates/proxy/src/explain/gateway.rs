@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use accounts::{Limits, Moment};
 use config::{WayOut, show};
-use egress::{Asking, Candidate, Pool, Wish, dialect};
+use egress::{Asking, Candidate, Pool, Whose, Wish, dialect};
 use message::{FieldId, Host, RequestHead};
 use net::watchdog::process_ms;
 use policy::{RuleSet, Timestamp};
@@ -21,6 +21,8 @@ use crate::snapshot::Forward;
 #[derive(Debug, Default)]
 pub(super) struct Asker {
     pub(super) name: Option<String>,
+    /// The set that it is looked for in.
+    set: String,
     pub(super) rules: Option<Arc<RuleSet>>,
     wish: Wish,
     limits: Option<Arc<Limits>>,
@@ -88,7 +90,8 @@ pub(super) fn identify(
     if !limits.allows_time(Moment::now().unix) {
         told.stop(&Failure::with(Kind::Denied, "not allowed at this time"));
     }
-    Asker { name: Some(name), rules: crowd.rules(id), wish, limits: Some(Arc::clone(limits)) }
+    let set = crowd.name().to_owned();
+    Asker { name: Some(name), set, rules: crowd.rules(id), wish, limits: Some(Arc::clone(limits)) }
 }
 
 fn wish_of(
@@ -162,7 +165,7 @@ pub(super) fn leave(
     };
     let asking = Asking {
         wish: &asker.wish,
-        user: asker.name.as_deref().unwrap_or_default(),
+        whose: Whose { set: &asker.set, user: asker.name.as_deref().unwrap_or_default() },
         host: &host,
         port,
         connection: None,

@@ -13,7 +13,7 @@ use config::{ResolveAt, Rotate, WayOut};
 use egress::Refusal as Unfit;
 use egress::{
     Asking, Exit, ExitError, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via,
-    Wish,
+    Whose, Wish,
 };
 use message::{FieldId, Host};
 use net::address::{AddressFilter, Refusal};
@@ -487,7 +487,10 @@ fn asking<T>(
     };
     ask(&Asking {
         wish: guest.map_or(&nothing, |guest| &guest.wish),
-        user: x.record.user.as_deref().unwrap_or_default(),
+        whose: Whose {
+            set: account.map(|account| account.set()).unwrap_or_default(),
+            user: x.record.user.as_deref().unwrap_or_default(),
+        },
         host,
         port,
         connection: (pool.config().rotate == Rotate::PerConnection).then(|| x.mark.get()),
