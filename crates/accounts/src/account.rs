@@ -210,14 +210,17 @@ impl Account {
         }
     }
 
-    /// The limits become others; what was used stays.
+    /// The limits become others, unless those that there are came later: whoever began to ask
+    /// before a reload may get here after it. What was used stays.
     pub(crate) fn set_limits(&self, limits: &Arc<Limits>, unix: i64) {
         if Arc::ptr_eq(&self.books.load().limits, limits) {
             return;
         }
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.books.load_full();
-        self.books.store(Arc::new(old.next(limits, unix)));
+        if limits.generation >= old.limits.generation {
+            self.books.store(Arc::new(old.next(limits, unix)));
+        }
     }
 
     /// What was used of the day and the month counts no more. The new tallies.

@@ -18,6 +18,8 @@ pub struct Limits {
     pub(crate) requests: Option<Rate>,
     pub(crate) bandwidth: Option<Rate>,
     pub(crate) expires: Option<i64>,
+    /// Of which configuration they are: those of an older one do not take the place of these.
+    pub(crate) generation: u64,
     hours: Option<WeekTimes>,
     exits: Vec<Box<str>>,
     countries: Vec<Country>,
@@ -79,6 +81,7 @@ impl Limits {
                 .bandwidth
                 .map(|bytes| Rate::new(bytes, Duration::from_secs(1), burst(bytes))),
             expires: None,
+            generation: 0,
             hours: (!limits.hours.is_empty()).then(|| WeekTimes::build(&limits.hours, &zone.0)),
             exits: limits.exits.iter().map(|exit| exit.as_str().into()).collect(),
             countries: limits.countries.clone(),
@@ -89,6 +92,13 @@ impl Limits {
     #[must_use]
     pub fn expiring(mut self, expires: Option<u64>) -> Self {
         self.expires = expires.map(|expires| i64::try_from(expires).unwrap_or(i64::MAX));
+        self
+    }
+
+    /// The same, as those of this generation of the configuration.
+    #[must_use]
+    pub fn of_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
         self
     }
 

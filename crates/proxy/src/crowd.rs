@@ -27,21 +27,28 @@ struct Member {
 }
 
 impl Crowd {
-    /// Compiles what the users of a set may.
+    /// Compiles what the users of a set may, in this generation of the configuration.
     ///
     /// # Errors
     /// There is no such time zone.
-    pub(crate) fn build(set: &UserSet, users: &Arc<Users>) -> Result<Self, ConfigError> {
+    pub(crate) fn build(
+        set: &UserSet,
+        users: &Arc<Users>,
+        generation: u64,
+    ) -> Result<Self, ConfigError> {
         let zone = Zone::named(set.time_zone.as_deref(), set.span)?;
         // Most users share what is said of all.
         let shared = users.default_limits();
-        let others = Arc::new(Limits::build(shared, &zone));
+        let others = Arc::new(Limits::build(shared, &zone).of_generation(generation));
         let member = |id| {
             let limits = users.limits(id);
             Member {
                 limits: match users.expires(id) {
                     None if Arc::ptr_eq(limits, shared) => Arc::clone(&others),
-                    expires => Arc::new(Limits::build(limits, &zone).expiring(expires)),
+                    expires => {
+                        let limits = Limits::build(limits, &zone).expiring(expires);
+                        Arc::new(limits.of_generation(generation))
+                    }
                 },
                 account: OnceLock::new(),
             }

@@ -277,7 +277,7 @@ impl Snapshot {
             return Err(errors);
         };
         Ok(Self {
-            generation: old.map_or(1, |old| old.generation + 1),
+            generation: next_generation(old),
             listeners,
             sites,
             clusters,
@@ -389,6 +389,11 @@ struct Sources<'a> {
     old: Option<&'a Snapshot>,
     metrics: &'a Metrics,
     registries: &'a Registries,
+}
+
+/// The number of the generation that comes after this one.
+fn next_generation(old: Option<&Snapshot>) -> u64 {
+    old.map_or(1, |old| old.generation + 1)
 }
 
 impl<'a> Sources<'a> {

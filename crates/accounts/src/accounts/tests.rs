@@ -202,6 +202,23 @@ fn a_budget_ends_at_the_byte_that_can_be_paid() {
     assert_eq!((totals[0].exit.as_ref(), totals[0].cost, totals[0].down), ("far", 49_999, moved));
 }
 
+/// Whoever began to log in before a reload may get here behind it.
+#[test]
+fn limits_of_an_older_configuration_replace_none_of_a_newer_one() {
+    let (accounts, now) = (memory(), at(Instant::now(), 0.0));
+    let of = |bytes, generation| Arc::new(Limits::clone(&quota(bytes)).of_generation(generation));
+    let (old, new) = (of(2000, 1), of(1000, 2));
+    let account = accounts.account("staff", "alice", &old, now);
+    let _ = accounts.account("staff", "alice", &new, now);
+    let late = accounts.account("staff", "alice", &old, now);
+    assert!(Arc::ptr_eq(&account, &late));
+    assert_eq!(account.standing(now).day.quota, Some(1000));
+    // Two listeners of one configuration have limits each, and they say the same.
+    let _ = accounts.account("staff", "alice", &of(1000, 2), now);
+    let _ = accounts.account("staff", "alice", &of(3000, 3), now);
+    assert_eq!(account.standing(now).day.quota, Some(3000));
+}
+
 #[test]
 fn limits_that_become_others_take_what_was_used_along() {
     let (accounts, now) = (memory(), at(Instant::now(), 0.0));

@@ -214,7 +214,7 @@ fn build_crowd(
 ) -> Option<Arc<Crowd>> {
     let users = ends.users.get(set)?.as_ref()?;
     let written = from.config.users.get(set)?;
-    let crowd = Crowd::build(written, users);
+    let crowd = Crowd::build(written, users, super::next_generation(from.old));
     crowd.map(Arc::new).map_err(|error| errors.push(error)).ok()
 }
 
