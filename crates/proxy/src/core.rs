@@ -21,6 +21,7 @@ use crate::auth::{self, Decision};
 use crate::failure::Kind;
 use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Listener, Snapshot};
+use crate::turns::Turns;
 
 /// Free buffers of each kind that a core keeps.
 const FREE_BUFFERS: usize = 256;
@@ -62,6 +63,8 @@ pub struct Core {
     pub(crate) nobody: Arc<Account>,
     /// Those who try passwords.
     pub(crate) attempts: Arc<Attempts>,
+    /// Their attempts that are worked out.
+    pub(crate) turns: Arc<Turns>,
     /// Nonces of Digest.
     pub(crate) nonces: Arc<Nonces>,
     /// What servers that were asked have decided.
@@ -107,6 +110,8 @@ pub struct CoreParts {
     pub accounts: Arc<Accounts>,
     /// Those who try passwords, shared by all cores.
     pub attempts: Arc<Attempts>,
+    /// Their attempts that are worked out, shared by all cores.
+    pub turns: Arc<Turns>,
     /// Nonces of Digest, shared by all cores.
     pub nonces: Arc<Nonces>,
 }
@@ -136,6 +141,7 @@ impl Core {
             cache: parts.cache,
             accounts: parts.accounts,
             attempts: parts.attempts,
+            turns: parts.turns,
             nonces: parts.nonces,
             decisions: DecisionCache::new(auth::KEPT_DECISIONS, auth::KEPT_BYTES),
             password_turns: tokio::sync::Semaphore::new(PASSWORDS_AT_ONCE),

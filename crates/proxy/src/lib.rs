@@ -37,6 +37,7 @@ mod slot;
 mod snapshot;
 mod standing;
 mod tunnel;
+mod turns;
 mod websocket;
 
 pub use crate::core::{Core, CoreParts, View};
@@ -46,6 +47,7 @@ pub use failure::{Failure, Kind, Side};
 pub use site::{Site, TlsIdentity};
 pub use slot::ListenerSlot;
 pub use snapshot::{Change, Changes, Face, FileStates, Listener, Registries, Snapshot};
+pub use turns::Turns;
 
 /// What is known of servers, for those who ask and who change it.
 pub mod servers {

@@ -17,7 +17,7 @@ use net::resolver::Resolver;
 use policy::digest::Nonces;
 use policy::{AttemptCounts, Attempts, ConnectionLimits, RateTable, Secret};
 use proxy::servers::Registry;
-use proxy::{Explanation, FileStates, Question, Registries, Snapshot};
+use proxy::{Explanation, FileStates, Question, Registries, Snapshot, Turns};
 use telemetry::{AccessLog, Metrics};
 use tokio::sync::mpsc;
 
@@ -319,6 +319,7 @@ impl Shared<'_> {
         let limits = ConnectionLimits::new();
         let rates = Arc::new(RateTable::new(Instant::now()));
         let nonces = Arc::new(Nonces::new(secret.clone()));
+        let turns = Arc::new(Turns::default());
         let (ended, alive) = std::sync::mpsc::channel();
         let (mut commands, mut handles) = (Vec::new(), Vec::new());
         let sockets = per_core(groups, threads).map_err(system("copy a socket"))?;
@@ -336,6 +337,7 @@ impl Shared<'_> {
                 cache: Arc::clone(self.cache),
                 accounts: Arc::clone(self.accounts),
                 attempts: Arc::clone(self.attempts),
+                turns: Arc::clone(&turns),
                 nonces: Arc::clone(&nonces),
                 commands: receiver,
                 tidy: self.hooks.tidy,

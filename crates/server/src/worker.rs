@@ -12,7 +12,7 @@ use net::resolver::Resolver;
 use net::watchdog::Watchdog;
 use policy::digest::Nonces;
 use policy::{Attempts, ConnectionLimits, RateTable, Secret, VerifiedCache};
-use proxy::{Core, CoreParts, ListenerSlot, Snapshot};
+use proxy::{Core, CoreParts, ListenerSlot, Snapshot, Turns};
 use telemetry::{AccessLog, CoreCounters};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -58,6 +58,7 @@ pub(crate) struct Seed {
     pub(crate) cache: Arc<Cache>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) attempts: Arc<Attempts>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) nonces: Arc<Nonces>,
     pub(crate) tidy: fn(),
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
@@ -90,6 +91,7 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
         cache: seed.cache,
         accounts: seed.accounts,
         attempts: seed.attempts,
+        turns: seed.turns,
         nonces: seed.nonces,
     };
     let core = Core::new(parts, seed.snapshot);

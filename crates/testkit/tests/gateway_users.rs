@@ -158,6 +158,10 @@ fn a_server_is_asked_about_unknown_names_and_its_answers_are_remembered() {
         assert_eq!(get(&mut client, address, &basic("carol", "403")).status(), 407);
     }
     assert_eq!(checker.requests().len(), 2, "answers are remembered");
+    // The server was told the address: its answer is for that one.
+    let mut elsewhere = client_from("127.0.0.4", proxy.first());
+    assert_eq!(get(&mut elsewhere, address, &basic("carol", "200")).status(), 200);
+    assert_eq!(checker.requests()[2].get("X-Forwarded-For").as_deref(), Some("127.0.0.4"));
     let request = &checker.requests()[0];
     assert_eq!((&*request.method(), &*request.target()), ("GET", "/check?x=1"));
     assert_eq!(request.get("X-Forwarded-For").as_deref(), Some("127.0.0.1"));
@@ -378,4 +382,36 @@ fn a_refusal_is_forgotten_when_it_is_not_to_be_kept() {
     assert_eq!(get(&mut client, origin.address(), &shown).status(), 200);
     status.store(401, Ordering::SeqCst);
     assert_eq!(get(&mut client, origin.address(), &shown).status(), 200, "it was remembered");
+}
+
+/// Else a client could guess as often as it has connections before the first answer counts.
+#[test]
+fn a_client_has_so_many_attempts_under_way() {
+    let checker = Origin::start();
+    let proxy = gateway(&format!("callout \"http://{}/\" keep=\"10m\"", checker.address()), "");
+    let origin = Caller::start();
+    let target = origin.address();
+    let text = format!(
+        "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{}\r\n",
+        basic("carol", "pass")
+    );
+    let mut clients: Vec<_> = (0..12).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send(&text);
+    }
+    let mut asked: Vec<_> = (0..8).map(|_| checker.accept()).collect();
+    // Another client does not wait for them.
+    let mut other = client_from("127.0.0.4", proxy.first());
+    other.send(&text);
+    asked.push(checker.accept());
+    for server in &mut asked {
+        server.recv_head();
+        server.send("HTTP/1.1 200 Yes\r\nContent-Length: 0\r\n\r\n");
+    }
+    clients.push(other);
+    for client in &mut clients {
+        assert_eq!(client.recv_response().status(), 200);
+    }
+    // What was found out for the first is good for those who waited.
+    checker.expect_no_connection();
 }

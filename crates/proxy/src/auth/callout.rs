@@ -34,7 +34,16 @@ pub(crate) async fn ask(
     let wrong = || Failure::with(Kind::Unauthenticated, WRONG);
     let upstream = (callout.upstream as u64).to_le_bytes();
     let generation = x.view.snapshot.generation.to_le_bytes();
-    let parts = [&generation[..], &upstream, callout.target.as_bytes(), user.as_bytes(), password];
+    // The server is told the address: what it says of one says nothing of another.
+    let address = AddressText::new(x.client.address);
+    let parts = [
+        &generation[..],
+        &upstream,
+        callout.target.as_bytes(),
+        user.as_bytes(),
+        password,
+        address.as_str().as_bytes(),
+    ];
     let key = x.core.verified.keyed_digest("callout", parts);
     if let Some(decision) = x.core.decisions.get(&key, Instant::now()) {
         return match &*decision {
@@ -46,7 +55,6 @@ pub(crate) async fn ask(
     credentials.push(b':');
     credentials.extend_from_slice(password);
     let credentials = STANDARD.encode(credentials);
-    let address = AddressText::new(x.client.address);
     let mut fields = Block::default();
     fields.push(b"Authorization", &[b"Basic ", credentials.as_bytes()]);
     fields.push(b"X-Forwarded-For", &[address.as_str().as_bytes()]);

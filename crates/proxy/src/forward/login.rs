@@ -159,7 +159,18 @@ pub(crate) async fn log_in(
     };
     attempt(x)?;
     let user = login.user.as_bytes();
-    let granted = match crowd.users.check(user, &login.password, &x.core.verified, Instant::now()) {
+    let check = |x: &Exchange<'_>| {
+        crowd.users.check(user, &login.password, &x.core.verified, Instant::now())
+    };
+    let (mut checked, core, mut turn) = (check(x), x.core, None);
+    if matches!(checked, Check::Work(_) | Check::Unknown) {
+        // Until it is told that it was wrong: a guess that waits for its answer is one under way.
+        turn = Some(core.turns.take(x.client.address).await);
+        // What came of others meanwhile counts.
+        attempt(x)?;
+        checked = check(x);
+    }
+    let granted = match checked {
         Check::Granted(id) => Some(id),
         Check::Refused => None,
         Check::Work(job) => crate::gate::work(x.core, job).await,
@@ -185,7 +196,11 @@ pub(crate) async fn log_in(
             let wish = wished(x, login.wish, &login.user)?;
             welcome(x, crowd, Some(id), None, wish)
         }
-        None => Err(wrong(x, Some(login.user)).await),
+        None => {
+            let failure = wrong(x, Some(login.user)).await;
+            drop(turn);
+            Err(failure)
+        }
     }
 }
 
