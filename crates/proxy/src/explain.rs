@@ -17,6 +17,8 @@ mod site;
 
 use std::net::{IpAddr, SocketAddr};
 
+use accounts::Accounts;
+
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
 use crate::snapshot::{Face, Snapshot};
@@ -108,15 +110,17 @@ pub struct Other {
     pub why: String,
 }
 
-/// What would become of a request. With a registry, servers are told of as they are now.
+/// What would become of a request. With a registry, servers are told of as they are now; with
+/// accounts, what users have left counts.
 #[must_use]
 pub fn explain(
     snapshot: &Snapshot,
     question: &Question,
     live: Option<&upstream::Registry>,
+    accounts: Option<&Accounts>,
 ) -> Explanation {
     let mut told = Told::default();
-    let ended = told.all(snapshot, question, live);
+    let ended = told.all(snapshot, question, live, accounts);
     let outcome = told.stopped.unwrap_or(match ended {
         Ok(outcome) | Err(outcome) => outcome,
     });
@@ -140,6 +144,7 @@ impl Told {
         snapshot: &Snapshot,
         question: &Question,
         live: Option<&upstream::Registry>,
+        accounts: Option<&Accounts>,
     ) -> Step<Outcome> {
         let place = listener::choose(self, snapshot, question)?;
         let trusted = snapshot.trusted.trusts(question.client);
@@ -158,8 +163,8 @@ impl Told {
             }
             Face::Forward(face) => {
                 let head = fields::head(question, &place)?;
-                let user = question.user.as_deref();
-                forward::explain(self, snapshot, face, &client, head, user)
+                let asking = (question.user.as_deref(), accounts);
+                forward::explain(self, snapshot, face, &client, head, asking)
             }
             Face::Tunnel(face) => forward::tunnel(self, snapshot, face, &client, &place, live),
         }

@@ -211,7 +211,7 @@ pub fn check(config: &Config) -> Result<(), Vec<ConfigError>> {
 /// # Errors
 /// What [`check`] says.
 pub fn explain(config: &Config, question: &Question) -> Result<Explanation, Vec<ConfigError>> {
-    Ok(proxy::explain(&build_only(config)?, question, None))
+    Ok(proxy::explain(&build_only(config)?, question, None, None))
 }
 
 /// Each core makes a resolver for itself; that it can be made is known before.
@@ -428,7 +428,8 @@ impl Server {
     /// What would become of a request now; see [`proxy::explain`].
     #[must_use]
     pub fn explain(&self, question: &Question) -> Explanation {
-        proxy::explain(&self.snapshot(), question, Some(self.registry()))
+        let accounts = Some(&*self.inner.accounts);
+        proxy::explain(&self.snapshot(), question, Some(self.registry()), accounts)
     }
 
     /// Looks at the files that the configuration names, and reads those again that have changed.

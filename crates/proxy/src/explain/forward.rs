@@ -1,5 +1,6 @@
 //! A request to the forward face, and a connection to a tunnel.
 
+use accounts::Accounts;
 use config::show;
 use message::framing::BodyLength;
 use message::target::Target;
@@ -25,14 +26,15 @@ pub(super) fn explain(
     face: &Forward,
     client: &Client,
     mut head: RequestHead,
-    user: Option<&str>,
+    (user, accounts): (Option<&str>, Option<&Accounts>),
 ) -> Step<Outcome> {
     if !face.clients.admits(client.address) {
         told.note(format!("`clients` does not name {}", client.address));
         return Err(closed("the client may not connect"));
     }
     let (aim, body, said) = understand(&mut head)?;
-    let asker = gateway::identify(told, face, client, &mut head, user);
+    let mut asker = gateway::identify(told, face, client, &mut head, user);
+    asker.account_of(accounts);
     if forwarding::via_names(&head.fields, &snapshot.pseudonym) {
         return Err(refused(&Failure::new(Kind::Loop)));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::{Limits, Moment};
+use accounts::{Account, Accounts, Limits, Moment};
 use config::{WayOut, show};
 use egress::{Asking, Candidate, Pool, Whose, Wish, dialect};
 use message::{FieldId, Host, RequestHead};
@@ -12,7 +12,7 @@ use policy::{RuleSet, Timestamp};
 use super::{OTHERS, Step, Told, other, refused, text};
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
-use crate::forward::leave::{Aimed, may_go_straight, pool_of};
+use crate::forward::leave::{Aimed, may_go_straight, may_leave_by, pool_of};
 use crate::forward::login::dialect_of;
 use crate::gate::take_credentials;
 use crate::snapshot::Forward;
@@ -26,6 +26,14 @@ pub(super) struct Asker {
     pub(super) rules: Option<Arc<RuleSet>>,
     wish: Wish,
     limits: Option<Arc<Limits>>,
+    /// What it has left, where it has asked for something already.
+    account: Option<Arc<Account>>,
+}
+
+impl Asker {
+    pub(super) fn account_of(&mut self, accounts: Option<&Accounts>) {
+        self.account = self.name.as_ref().and_then(|name| accounts?.find(&self.set, name));
+    }
 }
 
 /// Finds out who would be asking. `named` is the name that the client would show, wishes
@@ -91,7 +99,8 @@ pub(super) fn identify(
         told.stop(&Failure::with(Kind::Denied, "not allowed at this time"));
     }
     let set = crowd.name().to_owned();
-    Asker { name: Some(name), set, rules: crowd.rules(id), wish, limits: Some(Arc::clone(limits)) }
+    let limits = Some(Arc::clone(limits));
+    Asker { name: Some(name), set, rules: crowd.rules(id), wish, limits, account: None }
 }
 
 fn wish_of(
@@ -157,11 +166,10 @@ pub(super) fn leave(
     };
     let entry = policy::Entry::Connect;
     let host = Aimed { host, port, entry }.name();
+    let now = Moment::now();
     let allowed = |exit: &egress::ExitInfo| match &asker.limits {
         None => true,
-        Some(limits) => {
-            limits.allows_exit(exit.name(), exit.pool()) && limits.allows_country(exit.country())
-        }
+        Some(limits) => may_leave_by(exit, limits, asker.account.as_deref(), now),
     };
     let asking = Asking {
         wish: &asker.wish,

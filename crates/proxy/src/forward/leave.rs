@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use accounts::{Limits, Moment};
+use accounts::{Account, Limits, Moment};
 use config::{ResolveAt, Rotate, WayOut};
 use egress::Refusal as Unfit;
 use egress::{
-    Asking, Exit, ExitError, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via,
-    Whose, Wish,
+    Asking, Exit, ExitError, ExitInfo, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached,
+    Sign, Via, Whose, Wish,
 };
 use message::{FieldId, Host};
 use net::address::{AddressFilter, Refusal};
@@ -407,7 +407,8 @@ fn is_of_the_machine(host: &Host<'_>) -> bool {
     })
 }
 
-/// An exit that does. Where all that would do were used too shortly ago, it is waited for.
+/// An exit that does. Where all that would do were used too shortly ago, and where that of the
+/// session is busy, it is waited for.
 pub(crate) async fn choose(
     x: &mut Exchange<'_>,
     pool: &Arc<Pool>,
@@ -421,12 +422,12 @@ pub(crate) async fn choose(
         let outcome = ask_for_exit(x, pool, &host, aimed.port, tried, now);
         let wait = match outcome {
             Ok(lease) => return Ok(lease),
-            Err(NoExit::Paced { wait_ms, patience_ms }) if now + wait_ms <= begun + patience_ms => {
-                wait_ms
-            }
-            Err(why) => return Err(no_exit(x, why)),
+            Err(why) => match why.ask_again_in(now - begun) {
+                Some(wait) => wait,
+                None => return Err(no_exit(x, why)),
+            },
         };
-        let mut waiting = pin!(tokio::time::sleep(Duration::from_millis(wait.max(1))));
+        let mut waiting = pin!(tokio::time::sleep(Duration::from_millis(wait)));
         let down = &mut *x.down;
         let gone = poll_fn(|cx| {
             if waiting.as_mut().poll(cx).is_ready() {
@@ -465,6 +466,19 @@ pub(crate) fn has_another(
     })
 }
 
+/// Whether somebody may leave by an exit: by its limits, and by what is left of its budgets where
+/// it has an account.
+pub(crate) fn may_leave_by(
+    exit: &ExitInfo,
+    limits: &Limits,
+    account: Option<&Account>,
+    now: Moment,
+) -> bool {
+    limits.allows_exit(exit.name(), exit.pool())
+        && limits.allows_country(exit.country())
+        && account.is_none_or(|account| account.affords(now, exit.price()).is_ok())
+}
+
 fn asking<T>(
     x: &Exchange<'_>,
     pool: &Pool,
@@ -476,14 +490,10 @@ fn asking<T>(
     let nothing = Wish::default();
     let guest = x.guest.as_deref();
     let account = guest.and_then(|guest| guest.account.as_ref());
-    let may = account.map(|account| (account, account.limits(), Moment::now()));
-    let allowed = |exit: &egress::ExitInfo| match &may {
+    let may = account.map(|account| (account.limits(), Moment::now()));
+    let allowed = |exit: &ExitInfo| match &may {
         None => true,
-        Some((account, limits, now)) => {
-            limits.allows_exit(exit.name(), exit.pool())
-                && limits.allows_country(exit.country())
-                && account.affords(*now, exit.price()).is_ok()
-        }
+        Some((limits, now)) => may_leave_by(exit, limits, account.map(|it| &**it), *now),
     };
     ask(&Asking {
         wish: guest.map_or(&nothing, |guest| &guest.wish),
