@@ -101,6 +101,11 @@ impl ExitLease {
         &self.taken.member.rules.bans
     }
 
+    /// Another request is made over what was opened: ban rules count it by itself.
+    pub fn begin_another(&self) {
+        self.counted.store(0, Ordering::Relaxed);
+    }
+
     /// Tells what came of it. Whether the exit is banned for such a sign, by this one or before.
     ///
     /// Each ban rule counts a request once, however many signs it shows.

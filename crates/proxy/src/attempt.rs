@@ -18,6 +18,7 @@ use upstream::{
 use crate::cache::Intake;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Retry, Side};
+use crate::forward::verdict::ExitVerdict;
 use crate::peer::UpPeer;
 use crate::preface::preface;
 use crate::relay::{self, Edits, Elsewhere, Terms};
@@ -106,6 +107,10 @@ impl<'a> Forwarding<'a, '_> {
         let server = link.server();
         x.record.server = Some(server);
         let member = lease.member();
+        let verdict = link.exit().map(|exit| {
+            exit.begin_another();
+            ExitVerdict::over(exit, x.core.clock.now_ms(), None)
+        });
         let websocket = if upgrade { Handshake::of(&x.request.fields) } else { None };
         let response = self.site.config.timeouts.response;
         let terms = Terms {
@@ -122,7 +127,7 @@ impl<'a> Forwarding<'a, '_> {
                 .as_ref()
                 .filter(|_| is_replayable(x))
                 .map(|others| others as &dyn Elsewhere),
-            watch: None,
+            watch: verdict.as_ref().and_then(ExitVerdict::watch),
             intake,
             packing: self.route.packing.as_deref(),
         };
@@ -131,6 +136,9 @@ impl<'a> Forwarding<'a, '_> {
         let mut up = self.begin(x, member, link, upgrade).await?;
         let localize = |x: &mut Exchange<'_>, head: &mut message::ResponseHead| {
             lease.report(Outcome { latency: latency(), verdict: Verdict::Status(head.status) });
+            if let Some(verdict) = &verdict {
+                verdict.note(head);
+            }
             self.localize(x, member, head);
             Ok(())
         };
@@ -147,12 +155,16 @@ impl<'a> Forwarding<'a, '_> {
                 up.distrust();
             }
             report_failure(lease, failure, latency());
+            if let Some(verdict) = &verdict {
+                verdict.failed(failure);
+            }
         })?;
         let idle = self.site.config.timeouts.tunnel_idle;
         match (outcome, up) {
             (relay::Outcome::Complete { reusable }, UpPeer::H1(mut up)) => {
                 up.release(&x.core.blocks);
-                if reusable {
+                // What is banned is not asked again.
+                if reusable && !verdict.is_some_and(|verdict| verdict.bans()) {
                     lease.keep(Connection::used(up.wire, server));
                 }
                 Ok(())

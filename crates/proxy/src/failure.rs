@@ -347,6 +347,7 @@ impl Failure {
             NoExit::AllBanned
             | NoExit::AllIll
             | NoExit::AllBusy
+            | NoExit::PinnedBusy { .. }
             | NoExit::AllTried
             | NoExit::WrongFamily => Kind::ExitsUnavailable,
             NoExit::Paced { .. } => {

@@ -5,7 +5,7 @@ pub(crate) mod login;
 mod plain;
 mod skin;
 pub(crate) mod tunnel;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::time::Duration;
 

@@ -217,13 +217,14 @@ pub(crate) async fn secure(
     let Some(interception) = &face.intercept else {
         return Err(Failure::internal("nothing is opened here"));
     };
-    let Connection { wire, server, exit, .. } = connection;
+    let Connection { wire, server, .. } = connection;
+    let exit = wire.exit;
     let host = inside.certified();
     let shaking = interception.toward.connect(wire.io, &host);
     match x.guard.within(face.config.timeouts.connect, shaking).await {
         Ok(Ok(io)) => {
             let mut connection = Connection::new(io, server);
-            connection.exit = exit;
+            connection.wire.exit = exit;
             Ok(connection)
         }
         Ok(Err(error)) => Err(Failure::of_tls(&error)),

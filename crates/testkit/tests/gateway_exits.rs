@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use gateway::pool::{
     OURS, USERS, alice, ask, ask_by_tunnel, gateway, ok, text, tunnel, until, world,
 };
-use gateway::{basic, connect, get, get_inside, retry_after, told};
+use gateway::{answers_within, basic, connect, get, get_inside, retry_after, told};
 use testkit::h2::{self, Client};
 use testkit::parent::{Conduct, Parent};
 use testkit::{Caller, Origin, Peer, Proxy};
@@ -197,6 +197,94 @@ fn a_site_leaves_by_a_pool() {
     assert!(parent.asked().len() > before, "it went past the parent");
 }
 
+/// A site whose server is reached by this pool.
+fn site_by(exits: &str, server: std::net::SocketAddr) -> Proxy {
+    Proxy::start(&format!(
+        "{}site \"http://127.0.0.1:0\" {{ to \"http://{server}\" {{ exit \"world\" }} }}",
+        world(exits)
+    ))
+}
+
+fn ask_site(client: &mut Peer) -> (u16, String) {
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let answer = client.recv_response();
+    (answer.status(), answer.body_text())
+}
+
+#[test]
+fn answers_of_servers_ban_their_exits_too() {
+    for closes in ["", "Connection: close\r\n"] {
+        let origin = Caller::start();
+        origin.answer("127.0.0.2", 429, closes);
+        origin.answer("127.0.0.3", 200, "Connection: close\r\n");
+        let proxy = site_by(&format!("{OURS}ban status=429 for=\"10m\""), origin.address());
+        let mut client = proxy.client();
+        for _ in 0..6 {
+            ask_site(&mut client);
+        }
+        // No server has another one to ask: the answer is passed on, and that is the end of it.
+        assert_eq!(origin.requests_from("127.0.0.2"), 1);
+        assert_eq!(origin.requests_from("127.0.0.3"), 5);
+    }
+}
+
+#[test]
+fn a_site_waits_for_an_exit_that_rests() {
+    let origin = Caller::start();
+    origin.answer("127.0.0.2", 200, "Connection: close\r\n");
+    let proxy = site_by("address \"127.0.0.2\"\npace gap=\"300ms\"", origin.address());
+    let mut client = proxy.client();
+    let began = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(ask_site(&mut client), ok("127.0.0.2"));
+    }
+    assert!(began.elapsed() >= Duration::from_millis(290), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_connection_to_a_server_takes_its_place_at_the_exit() {
+    let origin = Origin::start();
+    let proxy = site_by("address \"127.0.0.2\" max=1", origin.address());
+    let mut first = proxy.client();
+    first.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let mut server = origin.accept();
+    server.recv_head();
+    let mut second = proxy.client();
+    assert_eq!(ask_site(&mut second).0, 503);
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(first.recv_response().status(), 200);
+    // The connection is kept, and serves others.
+    second.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    server.recv_head();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(second.recv_response().status(), 200);
+}
+
+#[test]
+fn a_session_waits_for_its_exit_while_that_is_busy() {
+    let origin = Caller::start();
+    for rule in ["max connections=1", "max per-host=1"] {
+        let proxy = gateway(&world(&format!("{OURS}{rule}")), "");
+        let (_, held) = tunnel(&proxy, &origin, "alice-session-s1");
+        let mut held = held.expect("a tunnel");
+        let home = get_inside(&mut held, origin.address()).body_text();
+        let mut client = proxy.client();
+        let shown = basic("alice-session-s1", "secret");
+        client.send(gateway::get_text(origin.address(), &shown));
+        assert!(!answers_within(&mut client, Duration::from_millis(100)), "{rule}");
+        drop(held);
+        let answer = client.recv_response();
+        assert_eq!((answer.status(), answer.body_text()), (200, home), "{rule}");
+    }
+    // Not for ever.
+    let pool = format!("{OURS}max connections=1\npace gap=\"1ms\" wait=\"50ms\"");
+    let proxy = gateway(&world(&pool), "");
+    let (_, held) = tunnel(&proxy, &origin, "alice-session-s1");
+    let (answer, _) = tunnel(&proxy, &origin, "alice-session-s1");
+    assert_eq!((answer.status(), told(&answer).contains("busy")), (503, true), "{}", told(&answer));
+    drop(held);
+}
+
 #[test]
 fn a_rule_says_another_way_out() {
     let origin = Caller::start();
@@ -274,7 +362,7 @@ fn tunnels_that_are_reset_ban_and_slow_ones_too() {
             match (number, is_slow) {
                 (0, false) => server.reset(),
                 (0, true) => {
-                    assert!(!gateway::answers_within(&mut client, Duration::from_millis(250)));
+                    assert!(!answers_within(&mut client, Duration::from_millis(250)));
                     server.send("at last");
                     client.expect("at last");
                     client.finish();

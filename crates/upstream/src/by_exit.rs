@@ -1,11 +1,14 @@
 //! Servers that are reached by a pool of exits.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::ServerHost;
-use egress::{Asking, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via, Whose, Wish};
+use egress::{
+    Asking, ExitKey, ExitLease, Fault, NoExit, Pool, Purpose, Reached, Sign, Via, Whose, Wish,
+};
 use message::Host;
 use net::address::AllowAll;
 use net::resolver::Resolver;
@@ -26,7 +29,7 @@ pub(crate) struct Left {
     pub(crate) io: Io,
     pub(crate) early: Vec<u8>,
     pub(crate) address: SocketAddr,
-    pub(crate) lease: Box<ExitLease>,
+    pub(crate) lease: Rc<ExitLease>,
 }
 
 impl ByExit {
@@ -50,17 +53,7 @@ impl ByExit {
         let mut tried = Vec::new();
         let mut last = None;
         while tried.len() < self.pool.config().attempts as usize {
-            let asking = Asking {
-                wish: &Wish::default(),
-                whose: Whose::default(),
-                host: &name,
-                port: address.port(),
-                connection: None,
-                allowed: &|_| true,
-                tried: &tried,
-                now_ms: now_ms(),
-            };
-            let lease = match self.pool.choose(&asking) {
+            let lease = match self.choose(&name, address.port(), &tried, &now_ms).await {
                 Ok(lease) => lease,
                 Err(NoExit::AllTried) => break,
                 Err(why) => return Err(ConnectError::NoExit(why)),
@@ -80,7 +73,7 @@ impl ByExit {
             match outcome {
                 Ok(Reached { io, early, address, .. }) => {
                     lease.report(&Sign::Connected, now_ms());
-                    return Ok(Left { io, early, address, lease: Box::new(lease) });
+                    return Ok(Left { io, early, address, lease: Rc::new(lease) });
                 }
                 Err(error) => match error.fault() {
                     Fault::Target => return Err(ConnectError::Exit(error)),
@@ -94,5 +87,35 @@ impl ByExit {
             }
         }
         Err(last.map_or(ConnectError::NoExit(NoExit::AllTried), ConnectError::Exit))
+    }
+
+    /// An exit that does. Those that have to rest are waited for, as their pool says.
+    async fn choose(
+        &self,
+        host: &str,
+        port: u16,
+        tried: &[ExitKey],
+        now_ms: impl Fn() -> u64,
+    ) -> Result<ExitLease, NoExit> {
+        let begun = now_ms();
+        loop {
+            let now = now_ms();
+            let asking = Asking {
+                wish: &Wish::default(),
+                whose: Whose::default(),
+                host,
+                port,
+                connection: None,
+                allowed: &|_| true,
+                tried,
+                now_ms: now,
+            };
+            let why = match self.pool.choose(&asking) {
+                Ok(lease) => return Ok(lease),
+                Err(why) => why,
+            };
+            let Some(wait) = why.ask_again_in(now.saturating_sub(begun)) else { return Err(why) };
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
     }
 }

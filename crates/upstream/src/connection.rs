@@ -18,8 +18,6 @@ pub struct Connection {
     pub reused: bool,
     /// Where it leads to a proxy that takes requests in absolute form: what that has to be shown.
     pub absolute: Option<egress::Absolute>,
-    /// The place that it takes at an exit.
-    pub exit: Option<Box<egress::ExitLease>>,
     /// When it became idle, in the milliseconds of the core's clock.
     idle_since: u64,
 }
@@ -28,20 +26,13 @@ impl Connection {
     /// A connection that has carried nothing yet.
     #[must_use]
     pub fn new(io: tls::Io, server: SocketAddr) -> Self {
-        Self {
-            wire: Wire::new(io),
-            server,
-            reused: false,
-            absolute: None,
-            exit: None,
-            idle_since: 0,
-        }
+        Self { wire: Wire::new(io), server, reused: false, absolute: None, idle_since: 0 }
     }
 
     /// A connection that has just carried a request.
     #[must_use]
     pub fn used(wire: Wire, server: SocketAddr) -> Self {
-        Self { wire, server, reused: true, absolute: None, exit: None, idle_since: 0 }
+        Self { wire, server, reused: true, absolute: None, idle_since: 0 }
     }
 
     /// Whether an idle connection can be used: nothing came on it, not even its end. Costs no

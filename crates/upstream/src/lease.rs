@@ -289,7 +289,7 @@ impl Lease {
         if !http2 {
             let mut connection = Connection::new(io, address);
             connection.wire.put_back(early);
-            connection.exit = exit;
+            connection.wire.exit = exit;
             return Ok(Link::Http1(connection));
         }
         let alone = Multiplex::default();

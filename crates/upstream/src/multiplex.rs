@@ -73,6 +73,16 @@ pub enum Link {
 }
 
 impl Link {
+    /// The place at an exit that a connection of its own takes. That of a shared one says nothing
+    /// of one request.
+    #[must_use]
+    pub fn exit(&self) -> Option<Rc<egress::ExitLease>> {
+        match self {
+            Self::Http1(connection) => connection.wire.exit.clone(),
+            Self::Http2(_) => None,
+        }
+    }
+
     /// The address of the server.
     #[must_use]
     pub fn server(&self) -> SocketAddr {
@@ -135,7 +145,7 @@ impl Multiplex {
         io: Io,
         server: SocketAddr,
         clock: Rc<Watchdog>,
-        exit: Option<Box<egress::ExitLease>>,
+        exit: Option<Rc<egress::ExitLease>>,
     ) -> Result<StreamSlot, h2::Error> {
         let (sender, mut connection) = Builder::new()
             .enable_push(false)

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use h1::{Completeness, HeadLimits, ParseError};
@@ -23,6 +24,8 @@ const BULK: usize = 32 * 1024;
 pub struct Wire {
     /// The stream.
     pub io: Io,
+    /// The place at an exit that it takes for as long as it is open.
+    pub exit: Option<Rc<egress::ExitLease>>,
     received: Vec<u8>,
     /// How much of `received` was used.
     used: usize,
@@ -47,7 +50,7 @@ impl Wire {
     /// A stream without anything received.
     #[must_use]
     pub fn new(io: Io) -> Self {
-        Self { io, received: Vec::new(), used: 0, scanned: 0 }
+        Self { io, exit: None, received: Vec::new(), used: 0, scanned: 0 }
     }
 
     /// A stream of which this was received already.

@@ -7,6 +7,7 @@
 
 use super::{Context, ExitLease, NoExit, Refusal, Taken};
 use crate::ban::millis;
+use crate::pool::Member;
 use crate::session::{
     Begin, ConnectionMark, Entered, Id, Key, Pinned, Place, SessionInfo, Terms, Turn,
 };
@@ -185,13 +186,13 @@ impl Context<'_> {
     fn again(&self, pinned: Pinned) -> Result<Taken, Stuck> {
         self.check(pinned)?;
         let Some(member) = self.pool.member(pinned.exit) else { return Err(Stuck::Dead) };
-        self.take(member, pinned.source).map_err(stuck)
+        self.take(member, pinned.source).map_err(|refusal| stuck(refusal, member))
     }
 
     fn check(&self, pinned: Pinned) -> Result<(), Stuck> {
         let Some(member) = self.pool.member(pinned.exit) else { return Err(Stuck::Dead) };
         let refusal = self.unfit(member).or_else(|| self.refusal(member));
-        refusal.map_or(Ok(()), |refusal| Err(stuck(refusal)))
+        refusal.map_or(Ok(()), |refusal| Err(stuck(refusal, member)))
     }
 }
 
@@ -199,7 +200,10 @@ fn pinned(taken: &Taken) -> Pinned {
     Pinned { exit: taken.member.state.id, source: taken.source }
 }
 
-fn stuck(refusal: Refusal) -> Stuck {
+/// How long a busy exit is waited for where its pool says nothing of waiting.
+const PATIENCE_MS: u64 = 10_000;
+
+fn stuck(refusal: Refusal, member: &Member) -> Stuck {
     Stuck::Refused(match refusal {
         Refusal::WrongCountry { .. }
         | Refusal::OtherSession
@@ -209,7 +213,9 @@ fn stuck(refusal: Refusal) -> Stuck {
         | Refusal::Banned { .. } => return Stuck::Dead,
         Refusal::Unfit { key } => NoExit::NoMatch { key },
         Refusal::WrongFamily => NoExit::WrongFamily,
-        Refusal::Held | Refusal::Busy { .. } => NoExit::AllBusy,
+        Refusal::Held | Refusal::Busy { .. } => NoExit::PinnedBusy {
+            patience_ms: member.rules.gap.map_or(PATIENCE_MS, |gap| gap.patience_ms),
+        },
         Refusal::Paced { wait_ms, patience_ms } => NoExit::Paced { wait_ms, patience_ms },
     })
 }

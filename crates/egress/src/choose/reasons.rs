@@ -28,6 +28,12 @@ pub enum NoExit {
         /// A request waits for it so long at most.
         patience_ms: u64,
     },
+    /// The exit of the session, the rotation or the connection has as much under way as it may, or
+    /// serves somebody else: another one would be none of it.
+    PinnedBusy {
+        /// A request waits for it so long at most.
+        patience_ms: u64,
+    },
     /// The session is strict, and its exit cannot be used any more.
     SessionLost,
     /// The user has as many sessions as it may, or there are as many as there may be.
@@ -47,6 +53,7 @@ impl fmt::Display for NoExit {
             Self::AllIll => f.write_str("all exits that fit are ill"),
             Self::AllBusy => f.write_str("all exits that fit are busy"),
             Self::Paced { wait_ms, .. } => write!(f, "all exits that fit rest for {wait_ms} ms"),
+            Self::PinnedBusy { .. } => f.write_str("the exit of the session is busy"),
             Self::SessionLost => f.write_str("the exit of the session is lost"),
             Self::TooManySessions => f.write_str("too many sessions"),
             Self::AllTried => f.write_str("all exits that fit were tried"),
@@ -56,6 +63,23 @@ impl fmt::Display for NoExit {
 }
 
 impl std::error::Error for NoExit {}
+
+/// How often it is looked whether a busy exit has a place.
+const LOOK_AGAIN_MS: u64 = 25;
+
+impl NoExit {
+    /// In how many milliseconds it is worth asking again, after so many that were waited; `None`:
+    /// it is not.
+    #[must_use]
+    pub fn ask_again_in(&self, waited_ms: u64) -> Option<u64> {
+        let (wait_ms, patience_ms) = match *self {
+            Self::Paced { wait_ms, patience_ms } => (wait_ms.max(1), patience_ms),
+            Self::PinnedBusy { patience_ms } => (LOOK_AGAIN_MS, patience_ms),
+            _ => return None,
+        };
+        (waited_ms.saturating_add(wait_ms) <= patience_ms).then_some(wait_ms)
+    }
+}
 
 /// Why an exit does not take a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,19 +19,20 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Judges an exit by one answer.
 #[derive(Debug)]
-pub(super) struct ExitVerdict<'a> {
+pub(crate) struct ExitVerdict<'a> {
     lease: Rc<ExitLease>,
     sent: Instant,
     now_ms: u64,
     /// Those that may be tried after it. `None`: none will.
     rivals: Option<Rivals<'a>>,
     noted: Cell<bool>,
+    bans: Cell<bool>,
     body: Option<BodyWatch>,
 }
 
 /// The exits that a request may be made by again.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rivals<'a> {
+pub(crate) struct Rivals<'a> {
     pub(super) pool: &'a Arc<Pool>,
     pub(super) aimed: &'a Aimed<'a>,
     pub(super) tried: &'a [ExitKey],
@@ -46,25 +47,34 @@ struct BodyWatch {
 
 impl<'a> ExitVerdict<'a> {
     /// `None`: the request goes by no exit of a pool.
-    pub(super) fn of(x: &Exchange<'_>, rivals: Option<Rivals<'a>>) -> Option<Self> {
+    pub(crate) fn of(x: &Exchange<'_>, rivals: Option<Rivals<'a>>) -> Option<Self> {
         let lease = x.guest.as_ref()?.lease.clone()?;
-        let now_ms = x.core.clock.now_ms();
+        Some(Self::over(lease, x.core.clock.now_ms(), rivals))
+    }
+
+    /// Of a request that goes by this exit.
+    pub(crate) fn over(lease: Rc<ExitLease>, now_ms: u64, rivals: Option<Rivals<'a>>) -> Self {
         let body = lease.bans_on().body().map(|search| BodyWatch {
             lease: Rc::clone(&lease),
             search: RefCell::new(search),
             now_ms,
         });
-        let (sent, noted) = (Instant::now(), Cell::new(false));
-        Some(Self { lease, sent, now_ms, rivals, noted, body })
+        let (sent, noted, bans) = (Instant::now(), Cell::new(false), Cell::new(false));
+        Self { lease, sent, now_ms, rivals, noted, bans, body }
+    }
+
+    /// Whether what was seen so far bans the exit.
+    pub(crate) fn bans(&self) -> bool {
+        self.bans.get()
     }
 
     /// Who looks at the body, if somebody has to.
-    pub(super) fn watch(&self) -> Option<&Watch> {
+    pub(crate) fn watch(&self) -> Option<&Watch> {
         self.body.as_ref().map(|body| body as &Watch)
     }
 
     /// Takes note of the head of an answer, once. Returns whether it bans the exit.
-    pub(super) fn note(&self, head: &ResponseHead) -> bool {
+    pub(crate) fn note(&self, head: &ResponseHead) -> bool {
         if self.noted.replace(true) {
             return false;
         }
@@ -78,11 +88,13 @@ impl<'a> ExitVerdict<'a> {
         let retry_after = head.fields.values_named(b"retry-after").next().and_then(retry_after);
         let first_byte = self.sent.elapsed();
         let sign = Sign::Answer { status: head.status, first_byte, retry_after, marks };
-        self.lease.report(&sign, self.now_ms)
+        let bans = self.lease.report(&sign, self.now_ms);
+        self.bans.set(bans);
+        bans
     }
 
     /// Takes note of an answer that did not come.
-    pub(super) fn failed(&self, failure: &Failure) {
+    pub(crate) fn failed(&self, failure: &Failure) {
         if failure.kind == Kind::ExitFailed {
             self.noted.set(true);
             self.lease.report(&Sign::Unreachable, self.now_ms);
