@@ -27,10 +27,11 @@ pub struct Wire {
     /// The place at an exit that it takes for as long as it is open.
     pub exit: Option<Rc<egress::ExitLease>>,
     received: Vec<u8>,
-    /// How much of `received` was used.
-    used: usize,
+    /// How much of `received` was used. Buffers are far smaller than 4 GiB, and idle connections
+    /// are many.
+    used: u32,
     /// How much of the rest is known to hold no end of a head.
-    scanned: usize,
+    scanned: u32,
 }
 
 /// Why a head could not be read.
@@ -62,15 +63,15 @@ impl Wire {
     /// What was received and not used yet.
     #[must_use]
     pub fn received(&self) -> &[u8] {
-        &self.received[self.used..]
+        &self.received[self.used as usize..]
     }
 
     /// Takes note that so many of the received bytes were used. The buffer goes when the last
     /// one is.
     pub fn consume(&mut self, count: usize) {
-        self.used += count;
-        debug_assert!(self.used <= self.received.len());
-        if self.used == self.received.len() {
+        self.used += count as u32;
+        debug_assert!(self.used as usize <= self.received.len());
+        if self.used as usize == self.received.len() {
             self.received.clear();
             self.used = 0;
         }
@@ -89,7 +90,7 @@ impl Wire {
     #[must_use]
     pub fn take_received(&mut self) -> Vec<u8> {
         let mut received = std::mem::take(&mut self.received);
-        received.drain(..self.used);
+        received.drain(..self.used as usize);
         self.used = 0;
         self.scanned = 0;
         received
@@ -122,7 +123,7 @@ impl Wire {
     /// Receives more bytes, as many as the buffer has room for; 0 is the end of the stream.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.used > 0 && self.received.capacity() - self.received.len() < READ_ROOM {
-            self.received.drain(..self.used);
+            self.received.drain(..self.used as usize);
             self.used = 0;
         }
         self.received.reserve(READ_ROOM.saturating_sub(self.received.len()));
@@ -152,7 +153,7 @@ impl Wire {
         if large && self.received.capacity() < BULK {
             let old = std::mem::take(&mut self.received);
             let mut bulk = pool.bulk();
-            bulk.extend_from_slice(&old[self.used..]);
+            bulk.extend_from_slice(&old[self.used as usize..]);
             self.used = 0;
             self.received = bulk;
             pool.give_buffer(old);
@@ -190,9 +191,9 @@ impl Wire {
         blocks: &BlockPool,
     ) -> Poll<Result<Block, HeadError>> {
         loop {
-            match h1::completeness(self.received(), self.scanned, limits) {
+            match h1::completeness(self.received(), self.scanned as usize, limits) {
                 Ok(Completeness::Complete(end)) => return Poll::Ready(Ok(self.cut(end, blocks))),
-                Ok(Completeness::Partial { scanned }) => self.scanned = scanned,
+                Ok(Completeness::Partial { scanned }) => self.scanned = scanned as u32,
                 Err(error) => return Poll::Ready(Err(HeadError::Parse(error))),
             }
             if !self.has_buffer() {

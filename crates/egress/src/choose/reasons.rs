@@ -205,3 +205,20 @@ impl Reasons {
         first.map_or(NoExit::NoMatch { key: "country" }, |at| sums[at])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_waited_as_long_as_the_pool_says() {
+        let paced = NoExit::Paced { wait_ms: 40, patience_ms: 100 };
+        assert_eq!(
+            [0, 60, 61].map(|waited| paced.ask_again_in(waited)),
+            [Some(40), Some(40), None]
+        );
+        let busy = NoExit::PinnedBusy { patience_ms: 50 };
+        assert_eq!([0, 25, 26].map(|waited| busy.ask_again_in(waited)), [Some(25), Some(25), None]);
+        assert_eq!(NoExit::AllBusy.ask_again_in(0), None);
+    }
+}

@@ -133,7 +133,10 @@ fn a_session_waits_for_a_busy_exit() {
     config.max_per_exit = Some(1);
     let world = World::new(&[config]);
     let first = world.choose(&Ask::session("a")).unwrap();
-    assert_eq!(world.choose(&Ask::session("a")).err(), Some(NoExit::AllBusy));
+    assert_eq!(
+        world.choose(&Ask::session("a")).err(),
+        Some(NoExit::PinnedBusy { patience_ms: 10_000 })
+    );
     let exit = first.exit().name().to_owned();
     drop(first);
     assert_eq!(name(&world.choose(&Ask::session("a"))), exit);
