@@ -227,10 +227,17 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         stored: Arc<Stored>,
         status: CacheStatus,
     ) -> Result<(), Failure> {
-        let request = x.request.fields.clone();
-        self.give_to(x, stored, &request, status).await
+        if let Some(packing) = self.place.packing {
+            coded::make(&x.core.cache, packing, &stored, &x.request.fields).await;
+        }
+        // Lent for a moment: a copy would cost more than all the rest.
+        let request = std::mem::take(&mut x.request.fields);
+        let begun = self.begin(x, stored, &request, status);
+        x.request.fields = request;
+        self.finish(x, begun?).await
     }
 
+    /// Gives something stored to a request whose fields are no more what the client sent.
     async fn give_to(
         &self,
         x: &mut Exchange<'a>,
@@ -241,9 +248,24 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         if let Some(packing) = self.place.packing {
             coded::make(&x.core.cache, packing, &stored, request).await;
         }
+        let begun = self.begin(x, stored, request, status)?;
+        self.finish(x, begun).await
+    }
+
+    fn begin(
+        &self,
+        x: &mut Exchange<'a>,
+        stored: Arc<Stored>,
+        request: &Block,
+        status: CacheStatus,
+    ) -> Result<Option<Giving>, Failure> {
         let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| self.origin.dress(x, head);
         let gift = self.gift(request, status, &dress);
-        match Giving::begin(x, reader::From::Stored(stored), &gift)? {
+        Giving::begin(x, reader::From::Stored(stored), &gift)
+    }
+
+    async fn finish(&self, x: &mut Exchange<'a>, begun: Option<Giving>) -> Result<(), Failure> {
+        match begun {
             Some(giving) => giving.finish(x).await,
             None => x.flush_answer().await,
         }
