@@ -7,6 +7,8 @@
 //!   what is known of it, given up when there is no room.
 //! - A *flight* is an answer that is still coming: one request leads it, others follow.
 
+#![forbid(unsafe_code)]
+
 mod flight;
 mod key;
 mod purge;

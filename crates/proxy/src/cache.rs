@@ -25,7 +25,7 @@ use ::cache::rules::{self, Answer, Asked, CacheStatus, Forwarded, Use};
 use ::cache::{Cache, Followed, Follower, Found, Key, Lead, Role, Stored, Time};
 use message::framing::BodyLength;
 use message::target::PathAndQuery;
-use message::{Block, Method, ResponseHead};
+use message::{Block, FieldId, Method, ResponseHead};
 
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
@@ -145,6 +145,8 @@ struct Turns<'t, 'a, 'b, O> {
 impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
     async fn run(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
         for _ in 0..MOST_TURNS {
+            // Purges from here on are about whatever comes of it.
+            let since = x.core.cache.newest_purge();
             let (stale, forwarded) = match self.look(x).await {
                 Look::Given(stored, status) => {
                     self.count_given(x, &stored);
@@ -155,7 +157,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             };
             let apart = self.asked.range && (stale.is_none() || forwarded == Forwarded::Partial);
             if self.asked.method == Method::Head || apart {
-                return self.fetch(x, None, stale, forwarded).await;
+                return self.fetch(x, (None, since), stale, forwarded).await;
             }
             let cache = &x.core.cache;
             let known = stale.is_none() && cache.is_known_miss(&self.key, Time::now());
@@ -169,12 +171,13 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                     Turn::Done => return Ok(()),
                     Turn::Lead(lead) => Some(lead),
                     Turn::Again => continue,
-                    Turn::Alone => return self.fetch(x, None, stale, forwarded).await,
+                    Turn::Alone => return self.fetch(x, (None, since), stale, forwarded).await,
                 },
             };
-            return self.fetch(x, lead, stale, forwarded).await;
+            return self.fetch(x, (lead, since), stale, forwarded).await;
         }
-        self.fetch(x, None, None, Forwarded::Miss).await
+        let since = x.core.cache.newest_purge();
+        self.fetch(x, (None, since), None, Forwarded::Miss).await
     }
 
     /// Counts what no server had to send.
@@ -209,7 +212,10 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         let hit = CacheStatus { hit: true, ..CacheStatus::default() };
         match rules::judge(&stored.facts, &self.asked, Time::now()) {
             Use::Fresh => Look::Given(stored, hit),
-            Use::Stale { revalidate: true } if self.place.refreshes() => {
+            // What is fetched with somebody's credentials is for nobody else.
+            Use::Stale { revalidate: true }
+                if self.place.refreshes() && !self.asked.authorization =>
+            {
                 let url = ::cache::hash(&self.place.url(x));
                 refresh::later(x, &self.key, url, &stored);
                 Look::Given(stored, hit)
@@ -296,11 +302,12 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         x.answer(answer).await
     }
 
-    /// Asks the origin. `lead`: those who wait for what comes of it.
+    /// Asks the origin. `lead`: those who wait for what comes of it; `since`: the newest purge
+    /// before anything was looked up.
     async fn fetch(
         &self,
         x: &mut Exchange<'a>,
-        lead: Option<Lead>,
+        (lead, since): (Option<Lead>, u64),
         stale: Option<Arc<Stored>>,
         forwarded: Forwarded,
     ) -> Result<(), Failure> {
@@ -310,21 +317,33 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         // What cannot be stored is between the client and the origin.
         let theirs =
             stale.is_none() && self.asked.conditional && cache.is_known_miss(&self.key, now);
-        if self.asked.method == Method::Get && forwarded != Forwarded::Partial && !theirs {
-            self.ask(x, stale.as_deref());
-        }
-        let may_stand_in =
-            stale.as_ref().is_some_and(|stale| rules::may_stand_in(&stale.facts, &self.asked, now));
+        let validates = if self.asked.method != Method::Get || theirs {
+            false
+        } else if forwarded == Forwarded::Partial {
+            // A part is asked for as it is; whether the client has the whole was looked at.
+            x.request.fields.remove(FieldId::IfNoneMatch);
+            x.request.fields.remove(FieldId::IfModifiedSince);
+            false
+        } else {
+            self.ask(x, stale.as_deref())
+        };
+        let may_stand_in = stale.as_ref().is_some_and(|stale| {
+            rules::may_stand_in(&stale.facts, &self.asked, now) && self.answers(stale, &request)
+        });
         let (url, target) = (self.place.url(x), x.request.target().to_vec());
         let intake = Intake {
             stale: stale.as_ref(),
+            validates,
             stands_in: may_stand_in,
             requested: now,
+            since,
             lead: RefCell::new(lead),
             ..self.intake(&cache, (&url, &target, &request), forwarded)
         };
         let outcome = self.origin.relay(x, Some(&intake)).await;
         let came = intake.came.replace(Came::Nothing);
+        // Whoever still waits has nothing to wait for.
+        intake.free(false);
         if outcome.is_ok() {
             intake.keep_part(stale.as_deref().filter(|_| forwarded == Forwarded::Partial));
         }
@@ -388,6 +407,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             asked: &self.asked,
             request,
             stale: None,
+            validates: false,
             forwarded,
             stands_in: false,
             requested: Time::now(),
@@ -398,19 +418,24 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         }
     }
 
+    /// Whether there is enough of something stored for this request.
+    fn answers(&self, stored: &Arc<Stored>, request: &Block) -> bool {
+        let from = reader::From::Stored(Arc::clone(stored));
+        from.answer(&self.asked, request) != Answer::Incomplete
+    }
+
     /// Whether something was purged while the origin was asked.
     fn is_still_there(&self, x: &Exchange<'a>, stale: &Arc<Stored>) -> bool {
         let found = x.core.cache.variants(&self.key);
         found.iter().any(|found| Arc::ptr_eq(found, stale))
     }
 
-    /// Asks the origin for the whole, or whether what is stored is good.
-    fn ask(&self, x: &mut Exchange<'a>, stale: Option<&Stored>) {
+    /// Asks the origin for the whole, or whether what is stored is good: then it returns `true`.
+    fn ask(&self, x: &mut Exchange<'a>, stale: Option<&Stored>) -> bool {
         let fields = &mut x.request.fields;
+        let mut validates = false;
         match stale {
-            Some(stale) => {
-                rules::validators([stale], fields);
-            }
+            Some(stale) => validates = rules::validators([stale], fields),
             // A client that has it already gets to know from what comes.
             None if !self.asked.range => {
                 rules::validators([], fields);
@@ -421,6 +446,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             fields.remove_named(b"surrogate-capability");
             fields.push(b"Surrogate-Capability", &[b"bifrons=\"Surrogate/1.0\""]);
         }
+        validates
     }
 
     /// Waits for what somebody else fetches.
@@ -456,6 +482,9 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                     None => x.flush_answer().await?,
                 }
                 Ok(Turn::Done)
+            }
+            Ok(Some(Followed::Stored(stored))) if !self.answers(&stored, &x.request.fields) => {
+                Ok(Turn::Again)
             }
             Ok(Some(Followed::Stored(stored))) => {
                 x.core.counters.cache_collapsed.inc();

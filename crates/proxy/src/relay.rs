@@ -146,6 +146,9 @@ async fn exchange(
     let unsent = reusable && length == BodyLength::None && upload.is_done();
     let page = terms.pages.and_then(|pages| pages.for_origin(head.status));
     let replaced = page.is_some() && head.status < 500;
+    if let Some(intake) = terms.intake.filter(|_| replaced) {
+        intake.free(false);
+    }
     if let Some(intake) = terms.intake.filter(|_| !replaced) {
         match intake.offer(x, head, length, edits.dress)? {
             Offer::Declined(declined) => head = declined,

@@ -406,3 +406,106 @@ fn the_forward_face_keeps_answers_of_its_own() {
     assert_eq!(again.body_text(), "answer 1");
     assert!(status_of(&again).starts_with("bifrons; hit"));
 }
+
+#[test]
+fn a_condition_of_a_client_says_nothing_of_what_is_stored() {
+    // Another body than the one that is stored, by a tag that only the client has sent.
+    let origin = Origin::serve(|request| match request.get("If-None-Match").as_deref() {
+        Some("\"v2\"") => b"HTTP/1.1 304 Not Modified\r\nETag: \"v2\"\r\n\r\n".to_vec(),
+        _ => b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"v1\"\r\n\
+            Cache-Control: max-age=0\r\n\r\none"
+            .to_vec(),
+    });
+    let proxy = cached(&origin, "");
+    let mut client = proxy.client();
+    assert_eq!(get(&mut client, "/").body_text(), "one");
+    client.send("HEAD / HTTP/1.1\r\nHost: a.example\r\nIf-None-Match: \"v2\"\r\n\r\n");
+    client.recv_head();
+    let again = get(&mut client, "/");
+    assert_eq!((again.body_text(), again.get("ETag").as_deref()), ("one".into(), Some("\"v1\"")));
+}
+
+#[test]
+fn what_is_fetched_with_credentials_is_for_nobody_else() {
+    let origin = Origin::serve(|request| {
+        let body = if request.has("Authorization") { "alice" } else { "all" };
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\
+             Cache-Control: max-age=0, stale-while-revalidate=60\r\n\r\n{body}",
+            body.len()
+        )
+        .into()
+    });
+    let proxy = cached(&origin, "");
+    let mut client = proxy.client();
+    assert_eq!(get(&mut client, "/").body_text(), "all");
+    let mine = get_with(&mut client, "/", "Authorization: Basic YTpi\r\n");
+    assert_eq!(mine.body_text(), "alice");
+    for _ in 0..3 {
+        assert_eq!(get(&mut client, "/").body_text(), "all");
+    }
+}
+
+#[test]
+fn a_part_never_stands_for_the_whole() {
+    let down = Arc::new(AtomicUsize::new(0));
+    let is_down = Arc::clone(&down);
+    let origin = Origin::serve(move |request| {
+        if is_down.load(Ordering::Relaxed) > 0 {
+            return b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\ndown".to_vec();
+        }
+        assert!(request.has("Range"));
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-3/*\r\nContent-Length: 4\r\n\
+            ETag: \"v\"\r\nCache-Control: max-age=60\r\n\r\npart"
+            .to_vec()
+    });
+    let proxy = cached(&origin, "stale if-error=\"1h\"");
+    let mut client = proxy.client();
+    let part = get_with(&mut client, "/", "Range: bytes=0-3\r\n");
+    assert_eq!((part.status(), part.body_text()), (206, "part".into()));
+    down.store(1, Ordering::Relaxed);
+    assert_eq!(get(&mut client, "/").status(), 503);
+}
+
+#[test]
+fn vary_on_what_we_say_of_the_client_is_heeded() {
+    let origin = numbered("Cache-Control: max-age=60\r\nVary: X-Forwarded-For\r\n");
+    let proxy = cached(&origin, "");
+    let mut client = proxy.client();
+    assert_eq!(get(&mut client, "/").body_text(), "answer 1");
+    assert_eq!(get(&mut client, "/").body_text(), "answer 2");
+}
+
+#[test]
+fn a_body_that_only_the_end_of_its_connection_ends_is_not_stored() {
+    let origin = Origin::start();
+    let kdl = format!("site \"http://127.0.0.1:0\" {{ cache; to \"{}\"; }}", origin.url());
+    let proxy = Proxy::start(&kdl);
+    for _ in 0..2 {
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        let mut server = origin.accept();
+        server.recv_request();
+        server.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nhalf of it");
+        drop(server);
+        assert_eq!(client.recv_head().status(), 200);
+        assert_eq!(client.recv_chunked().0, b"half of it");
+    }
+}
+
+#[test]
+fn a_client_that_has_it_is_told_before_the_rest_has_come() {
+    let origin = Origin::start();
+    let kdl = format!("site \"http://127.0.0.1:0\" {{ cache; to \"{}\"; }}", origin.url());
+    let proxy = Proxy::start(&kdl);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\nIf-None-Match: \"v\"\r\n\r\n");
+    let mut server = origin.accept();
+    server.recv_request();
+    server.send(
+        "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nETag: \"v\"\r\nCache-Control: max-age=60\r\n\r\nhalf",
+    );
+    assert_eq!(client.recv_head().status(), 304);
+    server.send("rest");
+    assert_eq!(get(&mut proxy.client(), "/").body_text(), "halfrest");
+}

@@ -114,8 +114,8 @@ impl Giving {
         finish_fields(&mut fields, &from, gift);
         x.settle_body();
         let status = match answer {
-            // Nobody asks for what is not there: the caller has looked.
-            Answer::Full | Answer::Incomplete => return Self::full(x, from, fields, gift),
+            Answer::Full => return Self::full(x, from, fields, gift),
+            Answer::Incomplete => return Err(Failure::internal("a part in place of the whole")),
             Answer::Partial(ranges) => return Self::parts(x, from, fields, &ranges, gift),
             Answer::NotModified => {
                 if let Some(packing) = gift.packing {
@@ -207,7 +207,7 @@ impl Giving {
             (None, Some(_)) => None,
             (None, None) => length.filter(|_| !has_trailers),
         };
-        if let Some(known) = known {
+        if let Some(known) = known.filter(|_| status != 204) {
             push_length(&mut fields, known);
         }
         let mut head = ResponseHead::new(status, fields);
@@ -293,7 +293,8 @@ impl Giving {
 fn finish_fields(fields: &mut Block, from: &From, gift: &Gift<'_>) {
     let (facts, now) = (from.facts(), Time::now());
     let hit = gift.status.hit;
-    if hit && !facts.unshown.is_empty() {
+    // Whoever led the fetch gets what came.
+    if (hit || gift.status.collapsed) && !facts.unshown.is_empty() {
         let unshown =
             |name: &[u8]| facts.unshown.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()));
         fields.remove_where(|_, name| unshown(name));

@@ -49,6 +49,8 @@ pub(crate) struct Intake<'c> {
     pub(crate) request: &'c Block,
     /// What the server was asked to validate, or to complete.
     pub(crate) stale: Option<&'c Arc<Stored>>,
+    /// That is what it was asked, and not what the client would have liked to know.
+    pub(crate) validates: bool,
     /// Why the server is asked.
     pub(crate) forwarded: Forwarded,
     /// The origin may replace the error that it gives: nobody else sees it.
@@ -78,9 +80,15 @@ struct Part {
 
 impl Watcher for PartWatch {
     fn see(&self, piece: &[u8]) -> bool {
-        if let Some(part) = &mut *self.0.borrow_mut() {
-            part.bytes.extend_from_slice(piece);
+        let mut watched = self.0.borrow_mut();
+        let Some(part) = &mut *watched else { return false };
+        let range = &part.range.range;
+        if part.bytes.len() as u64 + piece.len() as u64 > range.end - range.start {
+            // It is not what it says.
+            *watched = None;
+            return false;
         }
+        part.bytes.extend_from_slice(piece);
         true
     }
 }
@@ -133,7 +141,7 @@ impl Intake<'_> {
             return Ok(self.decline(head, None));
         }
         if let Some(stale) = self.stale {
-            if head.status == 304 {
+            if head.status == 304 && self.validates {
                 let times = (self.requested, received);
                 let (fresh, why) =
                     rules::freshened(stale, terms, self.request, self.asked, &head, times);
@@ -171,7 +179,10 @@ impl Intake<'_> {
             Ok(facts) => facts,
             Err(why) => {
                 // What one client asks for in its own way says nothing to the others.
-                let of_origin = head.status < 500 && !why.is_of_request();
+                let for_one = self.asked.cookie || self.asked.authorization;
+                let of_origin = matches!(head.status, 200 | 203 | 404 | 410)
+                    && !for_one
+                    && !why.is_of_request();
                 if let Some(stale) = self.stale.filter(|_| of_origin) {
                     // What was stored is no answer any more.
                     self.cache.remove(stale);
@@ -184,6 +195,14 @@ impl Intake<'_> {
             self.free(true);
             return Ok(self.decline(head, Some("vary-star")));
         };
+        // What we say of the client selects the answer, and is in no key.
+        let selects_ours = !rules::vary::matches(&vary, &x.request.fields);
+        if selects_ours || length == BodyLength::UntilClose {
+            // Nobody knows whether a body has come to its end that only a close ends.
+            self.free(true);
+            let why = if selects_ours { "vary" } else { "no-length" };
+            return Ok(self.decline(head, Some(why)));
+        }
         let mut reflections = Reflections::of(self.request, &vary, self.plan.keyed());
         reflections.see_fields(&head.fields);
         let content_type = head.fields.get(FieldId::ContentType);
@@ -205,6 +224,7 @@ impl Intake<'_> {
             BodyLength::Chunked | BodyLength::UntilClose => None,
         };
         if head.status == 206 {
+            self.free(false);
             return Ok(self.part(head, received, facts, vary));
         }
         let Some(mut lead) = self.lead.take() else { return Ok(self.decline(head, None)) };
@@ -346,7 +366,7 @@ impl Intake<'_> {
     }
 
     /// Those who wait go on by themselves.
-    fn free(&self, remember: bool) {
+    pub(crate) fn free(&self, remember: bool) {
         if let Some(lead) = self.lead.take() {
             lead.free(remember.then(|| Time::now().after(KNOWN_MISS)));
         }
@@ -373,10 +393,15 @@ pub(crate) async fn fill(
     let mut sink = FlightSink { lead, reflections, gathered: BytesMut::new(), trailers: None };
     let mut pump = Pump::new(u64::MAX);
     let mut gone = None;
+    let mut flushed = giving.is_some();
     let pool = &x.core.blocks;
     let down = &mut *x.down;
     let outcome = poll_fn(|cx| {
         let filled = pump.poll(cx, up, &mut sink, pool);
+        if !flushed {
+            // The head is all that there is for this client.
+            flushed = down.poll_flush(cx).is_ready();
+        }
         if let Some(client) = &mut giving {
             match client.poll(cx, down, pool) {
                 Poll::Ready(Ok(())) => {

@@ -134,10 +134,13 @@ pub(crate) fn url(of: &Effective<'_>) -> Vec<u8> {
 }
 
 fn push_origin(text: &mut Vec<u8>, of: &Effective<'_>) {
-    text.extend_from_slice(match of.side {
-        Side::Reverse => b"r ",
-        Side::Forward => b"f ",
+    // A host may be served by two sites, on two listeners: what one says is not the other's.
+    text.push(match of.side {
+        Side::Reverse => b'r',
+        Side::Forward => b'f',
     });
+    text.extend_from_slice(of.site.as_bytes());
+    text.push(b' ');
     push_authority(text, of);
 }
 

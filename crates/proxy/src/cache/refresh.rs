@@ -78,12 +78,23 @@ pub(crate) async fn refresh<'a, O: Origin<'a>>(
     origin: &O,
     lead: Lead,
 ) -> Result<(), Failure> {
-    let asked = Asked::nothing(Method::Get);
+    // Who it was that asked says what may be stored of the answer; how fresh it had to be does not.
+    let asked = Asked {
+        no_cache: false,
+        only_if_cached: false,
+        max_age: None,
+        max_stale: None,
+        min_fresh: None,
+        conditional: false,
+        range: false,
+        ..Asked::of(Method::Get, &x.request.fields)
+    };
     let key = place.key(x);
     let stale = match find(x, &key).await {
         Found::Here(stored) => Some(stored),
         Found::OtherVariants | Found::Nothing => None,
     };
     let turns = Turns { place, origin, asked, key };
-    turns.fetch(x, Some(lead), stale, Forwarded::Stale).await
+    let since = x.core.cache.newest_purge();
+    turns.fetch(x, (Some(lead), since), stale, Forwarded::Stale).await
 }
