@@ -115,7 +115,9 @@ impl<'a> Plain<'a, '_> {
     async fn straight(&self, x: &mut Exchange<'a>, plan: &Plan<'_>) -> Result<(), Failure> {
         let lease = x.guest.as_ref().and_then(|guest| guest.lease.clone());
         // What an exit shows is its own, and rules about answers have to see them.
+        // Where netfilter leads connections here, a client may call an address what it likes.
         let is_usual = lease.is_none()
+            && self.face.config.transparent.is_none()
             && x.guest.as_ref().is_none_or(|guest| guest.rules.is_none())
             && !self.face.targets.cares_for_types(&plan.aimed.asked(x));
         leave::begin_metering(x, lease, &plan.aimed);
