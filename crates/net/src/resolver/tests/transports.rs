@@ -45,9 +45,8 @@ async fn serve_stream(mut io: impl AsyncRead + AsyncWrite + Unpin, questions: us
 #[test]
 fn what_does_not_fit_is_asked_for_by_tcp() {
     run_local(async {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (udp, tcp) = both_on_one_port().await;
         let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).await.unwrap();
         spawn_local(async move {
             let mut room = [0; 1500];
             loop {
@@ -67,6 +66,18 @@ fn what_does_not_fit_is_asked_for_by_tcp() {
         let resolver = Resolver::new(&Dns::asking(&[address])).unwrap();
         assert_eq!(*resolver.lookup("one.test").await.unwrap(), *ips(&["192.0.2.1"]));
     });
+}
+
+/// Sockets of both protocols with one port number. A port that is free for one of them may be in
+/// use for the other, by a neighbour or by a connection on its way out: then another is taken.
+async fn both_on_one_port() -> (UdpSocket, TcpListener) {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for both UDP and TCP");
 }
 
 #[test]
