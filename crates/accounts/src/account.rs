@@ -189,17 +189,19 @@ impl Account {
         let books = self.books(now.unix);
         let period = |period| {
             let (tally, ends) = (books.tally(period), books.ends(period));
-            let used = tally.settled();
+            // One look at each: what is used and what is left are of one moment.
+            let (bytes, grains) = (tally.reserved(), tally.purse.reserved());
             let quota = books.limits.quota.get(period);
             let budget = books.limits.budget.get(period);
+            let left =
+                |budget: u64| (u128::from(budget) * u128::from(GRAINS)).saturating_sub(grains);
             PeriodStanding {
-                bytes: used.bytes,
+                bytes,
                 quota,
-                bytes_left: quota.map(|quota| tally.left(quota)),
-                cost: narrow(used.cost / u128::from(GRAINS)),
+                bytes_left: quota.map(|quota| quota.saturating_sub(bytes)),
+                cost: narrow(grains / u128::from(GRAINS)),
                 budget,
-                money_left: budget
-                    .map(|budget| narrow(tally.purse.left(budget) / u128::from(GRAINS))),
+                money_left: budget.map(|budget| narrow(left(budget) / u128::from(GRAINS))),
                 resets_in: until(ends, now.unix),
             }
         };
@@ -463,17 +465,17 @@ pub struct Standing {
 /// How a user stands in a period. Money is in millionths, rounded down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeriodStanding {
-    /// Bytes that passed, half a second ago.
+    /// Bytes that have passed, at this moment; what streams hold counts as used.
     pub bytes: u64,
     /// Bytes that may pass, where they are limited.
     pub quota: Option<u64>,
-    /// What is left of these at this moment; what streams hold counts as used.
+    /// What is left of these.
     pub bytes_left: Option<u64>,
-    /// What that cost, half a second ago.
+    /// What that costs.
     pub cost: u64,
     /// What may be spent, where it is limited.
     pub budget: Option<u64>,
-    /// What is left of it at this moment; what streams hold counts as spent.
+    /// What is left of it.
     pub money_left: Option<u64>,
     /// In how long the next period begins.
     pub resets_in: Duration,

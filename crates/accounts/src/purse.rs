@@ -44,6 +44,13 @@ impl Purse {
         }
     }
 
+    /// Grains that were spent or are reserved.
+    pub(crate) fn reserved(&self) -> u128 {
+        let taken = self.taken.load(Ordering::Acquire);
+        let change = self.change.load(Ordering::Acquire);
+        (u128::from(taken) * u128::from(GRAINS)).saturating_sub(u128::from(change))
+    }
+
     /// Grains that are left of so many millionths.
     pub(crate) fn left(&self, limit: u64) -> u128 {
         let change = u128::from(self.change.load(Ordering::Acquire));

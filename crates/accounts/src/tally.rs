@@ -59,6 +59,11 @@ impl Tally {
         }
     }
 
+    /// Bytes that have passed or are reserved, at this moment.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Acquire)
+    }
+
     /// Bytes of the quota that nobody has reserved.
     pub(crate) fn left(&self, limit: u64) -> u64 {
         limit.saturating_sub(self.reserved.load(Ordering::Acquire))

@@ -208,10 +208,10 @@ pub(crate) struct Common {
 #[derive(Debug, Args)]
 pub(crate) struct Remote {
     /// The configuration that it runs on; its `admin` says where to reach it
-    #[arg(long, value_name = "FILE", default_value = "bifrons.kdl")]
+    #[arg(long, value_name = "FILE", default_value = "bifrons.kdl", global = true)]
     pub(crate) config: PathBuf,
     /// Its admin listener, if it is another one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", global = true)]
     pub(crate) admin: Option<SocketAddr>,
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Sessions {
     #[command(flatten)]
     remote: Remote,
     /// As JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     action: Option<SessionAction>,
@@ -75,7 +75,7 @@ pub(crate) struct Bans {
     #[command(flatten)]
     remote: Remote,
     /// As JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     action: Option<BanAction>,

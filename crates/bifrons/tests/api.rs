@@ -108,6 +108,14 @@ impl Gateway {
         all.extend(&arguments[1..]);
         bifrons(&all)
     }
+
+    /// The same, with what says which server is meant behind the rest.
+    fn command_behind(&self, arguments: &[&str]) -> Outcome {
+        let config = self.folder.path().join("gateway.kdl");
+        let admin = self.admin.to_string();
+        let which = ["--config", config.to_str().unwrap(), "--admin", &admin];
+        bifrons(&[arguments, &which[..]].concat())
+    }
 }
 
 fn exchange(to: SocketAddr, request: &str) -> (u16, String) {
@@ -370,6 +378,9 @@ fn exits_sessions_and_bans_are_shown_and_changed() {
     assert_eq!(gateway.fetch("root-country-ca", "toor"), 200);
     gateway.command(&["bans", "add", "world/ca-1", "--host", "shop.example", "--for", "1h"]);
     let bans = gateway.command(&["bans", "list"]).stdout;
+    // Options stand where they come to mind.
+    assert_eq!(gateway.command_behind(&["bans", "list"]).stdout, bans);
+    assert!(gateway.command_behind(&["sessions", "list", "--json"]).stdout.starts_with('['));
     for words in ["world/us-1: ", "world/ca-1 for shop.example: ", "by hand"] {
         assert!(bans.contains(words), "{bans}");
     }

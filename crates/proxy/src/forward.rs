@@ -48,7 +48,7 @@ pub(crate) async fn serve<'a>(
         Target::Authority => tunnel::connect(x, face, &aim).await,
         Target::Absolute { secure: false, path, .. } => {
             let path = path.clone();
-            Plain { face, aim: &aim, path, inside: None }.serve(x).await
+            Plain { face, aim: &aim, path, inside: None, led: None }.serve(x).await
         }
         Target::Absolute { secure: true, .. } => {
             Err(Failure::with(Kind::RequestError, "https through a proxy needs CONNECT"))

@@ -5,9 +5,10 @@ mod netns;
 
 use std::net::SocketAddr;
 
+use testkit::parent::{How, Parent};
 use testkit::{Authority, Origin, Peer, Proxy, tls_client};
 
-use crate::netns::{CLIENT, Net, ORIGINS, ROUTER};
+use crate::netns::{CLIENT, Net, OPEN, ORIGINS, ROUTER};
 
 /// What a listener says besides its mode.
 const RULES: &str = "clients \"10.77.0.0/24\" \"fd77::/64\"
@@ -94,6 +95,80 @@ fn names_may_be_refused_and_addresses_are_always_judged() {
             origin.expect_no_connection();
         }
         drop(client);
+        proxy.stop();
+    });
+}
+
+/// A name opens the address that it leads to, and no other.
+#[test]
+fn a_name_lets_through_to_where_it_leads() {
+    for (mode, listen) in [("redirect", "[::]:0"), ("tproxy", "[::]:0")] {
+        Net::run(|net| {
+            let origin = Origin::on(&format!("{}:80", OPEN[0]));
+            let secure = Origin::on(&format!("{}:443", OPEN[0]));
+            let other = Origin::on(&format!("{}:80", OPEN[1]));
+            let proxy = Proxy::start(&format!(
+                "hosts \"shop.example\" \"{}\"\n\
+                 forward \"{listen}\" {{ transparent \"{mode}\"\nclients \"10.77.0.0/24\"\n\
+                 allow \"*.shop.example\" \"shop.example\"\ndeny \"*\"\n}}",
+                OPEN[0],
+            ));
+            net.lead_to(mode, proxy.first().port());
+            let ask = |address, host: &str| {
+                let mut client = net.connect(address);
+                client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+                client
+            };
+            for host in ["other.example", OPEN[0], "no.shop.example"] {
+                let answer = ask(origin.address(), host).recv_response();
+                assert_eq!(answer.status(), 403, "{mode} {host}: {}", answer.text());
+            }
+            let answer = ask(other.address(), "shop.example").recv_response();
+            assert_eq!(answer.status(), 403, "{mode}: {}", answer.text());
+            other.expect_no_connection();
+            origin.expect_no_connection();
+            let mut client = ask(origin.address(), "shop.example");
+            let mut upstream = origin.accept();
+            assert_eq!(upstream.recv_request().get("Host").as_deref(), Some("shop.example"));
+            upstream.send("HTTP/1.1 204 No Content\r\n\r\n");
+            assert_eq!(client.recv_response().status(), 204);
+            // The server name of TLS as well.
+            let authority = Authority::new("test authority");
+            let config = tls_client(&authority, None);
+            let client = net.connect(secure.address());
+            let hello =
+                std::thread::spawn(move || client.into_tls(&config, "shop.example").is_ok());
+            let mut upstream = secure.accept();
+            assert_eq!(upstream.recv_exact(1), [22]);
+            drop(upstream);
+            assert!(!hello.join().expect("client"));
+            proxy.stop();
+        });
+    }
+}
+
+/// A parent that takes the absolute form would send its own `Host`, made of the address.
+#[test]
+fn a_parent_is_asked_for_a_tunnel_and_hosts_stay() {
+    Net::run(|net| {
+        let origin = Origin::on(&format!("{}:80", ORIGINS[0]));
+        let parent = Parent::http();
+        let proxy = Proxy::start(&format!(
+            "exits \"parents\" {{ proxy \"{}\"; }}\n\
+             forward \"[::]:0\" {{ transparent \"redirect\"\n{RULES}\nexit \"parents\"\n}}",
+            parent.url("http")
+        ));
+        net.lead_to("redirect", proxy.first().port());
+        let mut client = net.connect(origin.address());
+        client.send("GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+        let mut upstream = origin.accept();
+        let request = upstream.recv_request();
+        assert_eq!(request.start_line(), "GET /a HTTP/1.1");
+        assert_eq!(request.get("Host").as_deref(), Some("shop.example"));
+        upstream.send("HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(client.recv_response().status(), 204);
+        let asked = parent.asked();
+        assert_eq!((asked[0].how, asked[0].target()), (How::Connect, origin.address().to_string()));
         proxy.stop();
     });
 }

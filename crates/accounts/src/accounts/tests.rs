@@ -213,6 +213,11 @@ fn limits_of_an_older_configuration_replace_none_of_a_newer_one() {
     let late = accounts.account("staff", "alice", &old, now);
     assert!(Arc::ptr_eq(&account, &late));
     assert_eq!(account.standing(now).day.quota, Some(1000));
+    // What is used and what is left are told of one moment, before anything is written down.
+    let meter = account.meter(now, "home", None, "a.example");
+    meter.used(Direction::Down, 300);
+    let standing = account.standing(now).day;
+    assert_eq!((standing.bytes, standing.bytes_left), (300, Some(700)));
     // Two listeners of one configuration have limits each, and they say the same.
     let _ = accounts.account("staff", "alice", &of(1000, 2), now);
     let _ = accounts.account("staff", "alice", &of(3000, 3), now);

@@ -346,7 +346,7 @@ fn user() -> Value {
 fn period() -> Value {
     object(
         &[
-            ("bytes", integer("Bytes that passed, half a second ago.")),
+            ("bytes", integer("Bytes that have passed; what streams hold counts as used.")),
             ("quota", maybe("integer", "Bytes that may pass.")),
             ("bytes_left", maybe("integer", "What is left of these.")),
             ("cost", text("What that cost.")),

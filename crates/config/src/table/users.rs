@@ -222,7 +222,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             "Days, times or both. Times that end before they begin end on the next day.",
         )],
         repeatable: true,
-        prose: "When requests may be made, and tunnels begin.",
+        prose: "When requests may be made and tunnels be open: those that are there end with the hours.",
         example: "hours \"Mon-Fri 08:00-18:00\" \"Sat 10:00-14:00\"",
         ..Directive::NEW
     },

@@ -231,7 +231,7 @@ async fn tunnel(
     wire_of(x.down).consume(request.length);
     let host = request.host.clone().map_err(|_| refuse(malformed()))?;
     name_target(&mut x.request, "CONNECT", &host, request.port);
-    let aimed = Aimed { host: &host, port: request.port, entry: Entry::Socks };
+    let aimed = Aimed { host: &host, address: None, port: request.port, entry: Entry::Socks };
     let opened = carried::open(x, face, &aimed).await.map_err(&refuse)?;
     send(x, granted).await?;
     x.record.status = 200;
@@ -272,7 +272,7 @@ pub(super) async fn leave(
     port: u16,
 ) -> Result<Source, Failure> {
     let refused = || Failure::with(Kind::Denied, "not through the exits of this listener");
-    let aimed = Aimed { host, port, entry: Entry::Socks };
+    let aimed = Aimed { host, address: None, port, entry: Entry::Socks };
     let Some(pool) = leave::pool_of(face, face.config.exit)? else {
         leave::straight_is_allowed(x)?;
         leave::begin_metering(x, None, &aimed);

@@ -1,8 +1,9 @@
 //! Connections of clients that do not know of us: netfilter has led them here.
 //!
 //! The target is the address that the client connected to, whatever it says: what is connected to
-//! is never what a `Host` or a server name resolves to (CVE-2009-0801). Such a name may only make
-//! the rules refuse what they would let through by its address.
+//! is never what a `Host` or a server name resolves to (CVE-2009-0801). Such a name may make the
+//! rules refuse what they would let through by its address; let through or led another way what
+//! they would not by its address is only what the name does lead to.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use super::{Accepted, hurried, linger, serve_inside, socks};
 use crate::core::Core;
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
-use crate::forward::{Aimed, Plain, Who, admit, check, tunnel as carried};
+use crate::forward::{Aimed, Plain, admit, leave::check_way, tunnel as carried};
 use crate::peer::{DownPeer, H1Peer};
 use crate::snapshot::{Face, Forward};
 
@@ -235,33 +236,51 @@ async fn connect(
     name: Option<&str>,
     original: SocketAddr,
 ) -> Result<(), Failure> {
-    if let Some(name) = name.and_then(|name| Host::parse(name.as_bytes()).ok()) {
-        judge(x, face, &name, original, Entry::Connect)?;
-    }
-    let host = Host::Address(original.ip());
-    let aimed = Aimed { host: &host, port: original.port(), entry: Entry::Connect };
+    let name = name.and_then(|name| Host::parse(name.as_bytes()).ok());
+    let address = Host::Address(original.ip());
+    let named = judge(x, face, name.as_ref(), original, Entry::Connect).await?;
+    let host = named.unwrap_or(&address);
+    let aimed =
+        Aimed { host, address: Some(original.ip()), port: original.port(), entry: Entry::Connect };
     let opened = carried::open(x, face, &aimed).await?;
     x.record.status = 200;
     carried::run(x, face, &aimed, opened).await
 }
 
-/// Whether a name that the client says lets it through. Whether the address does is asked by
-/// whoever connects to it.
-fn judge(
+/// The name by which the rules are to judge a connection, in place of its address: that which the
+/// client says, if the name does lead to the address, as far as we can tell. Else anybody could
+/// open any address by a name that is let through.
+///
+/// It is only looked up where the rules treat it otherwise than the address.
+///
+/// # Errors
+/// The name is refused: that it is, wherever it leads.
+async fn judge<'n, 'h>(
     x: &Exchange<'_>,
     face: &Forward,
-    name: &Host<'_>,
+    name: Option<&'n Host<'h>>,
     original: SocketAddr,
     entry: Entry,
-) -> Result<(), Failure> {
+) -> Result<Option<&'n Host<'h>>, Failure> {
     // An address tells less than the one that is connected to.
-    if matches!(name, Host::Address(_)) {
-        return Ok(());
+    let Some(host @ Host::Name(name)) = name else { return Ok(None) };
+    let (ip, port) = (original.ip(), original.port());
+    let by_name = {
+        let asked = Aimed { host, address: Some(ip), port, entry };
+        let asked = asked.asked(x);
+        admit(face, &asked)?;
+        check_way(face, &asked, original)?
+    };
+    let address = Host::Address(ip);
+    let asked = Aimed { host: &address, address: None, port, entry };
+    let by_address = check_way(face, &asked.asked(x), original);
+    if by_address.is_ok_and(|way| way == by_name) {
+        return Ok(None);
     }
-    let who = Who::of(x);
-    let asked = who.asks(name, original.port(), entry);
-    admit(face, &asked)?;
-    check(face, &asked, original)
+    let found = x.core.resolver.lookup(name).await;
+    let leads_there =
+        found.is_ok_and(|found| found.iter().any(|found| canonical(*found) == canonical(ip)));
+    Ok(leads_there.then_some(host))
 }
 
 fn finish(x: &mut Exchange<'_>, outcome: Result<(), Failure>) {
@@ -291,12 +310,12 @@ pub(crate) async fn relay<'a>(
             return Err(Failure::with(Kind::RequestError, "this is no proxy"));
         }
     };
-    if let Some(named) = &aim.authority {
-        judge(x, face, &named.host, original, Entry::Plain)?;
-    }
-    let address = Authority { host: Host::Address(original.ip()), port: Some(original.port()) };
-    let aim = Aim { authority: Some(address), ..aim };
-    Plain { face, aim: &aim, path, inside: None }.serve(x).await
+    let said = aim.authority.as_ref().map(|said| &said.host);
+    let named = judge(x, face, said, original, Entry::Plain).await?.cloned();
+    let host = named.unwrap_or(Host::Address(original.ip()));
+    let authority = Authority { host, port: Some(original.port()) };
+    let aim = Aim { authority: Some(authority), ..aim };
+    Plain { face, aim: &aim, path, inside: None, led: Some(original.ip()) }.serve(x).await
 }
 
 #[cfg(test)]

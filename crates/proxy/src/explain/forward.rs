@@ -66,7 +66,7 @@ pub(super) fn explain(
             let port = authority.port.unwrap_or(80);
             reach(told, face, &asker, &head, (&authority.host, port, Entry::Plain))?;
             let upgrade = asks_for_upgrade(&head, said, body);
-            let plain = Plain { face, aim: &aim, path: path.clone(), inside: None };
+            let plain = Plain { face, aim: &aim, path: path.clone(), inside: None, led: None };
             let before = lines(&head.fields);
             plain.introduce(&mut head, client, &snapshot.pseudonym);
             let (gone, come) = change(&before, &lines(&head.fields));

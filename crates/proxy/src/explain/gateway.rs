@@ -165,7 +165,7 @@ pub(super) fn leave(
         Err(failure) => return Err(refused(&failure)),
     };
     let entry = policy::Entry::Connect;
-    let host = Aimed { host, port, entry }.name();
+    let host = Aimed { host, address: None, port, entry }.name();
     let now = Moment::now();
     let allowed = |exit: &egress::ExitInfo| match &asker.limits {
         None => true,

@@ -1,7 +1,7 @@
 //! How what may be reached is reached: straight from this machine, or by an exit of a pool.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,7 +30,10 @@ use crate::snapshot::Forward;
 /// A target, as the forward face is asked for it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Aimed<'h> {
+    /// By which the rules judge it.
     pub(crate) host: &'h Host<'h>,
+    /// Where it is, if the client has said so besides: then no name is looked up.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) port: u16,
     pub(crate) entry: Entry,
 }
@@ -249,13 +252,11 @@ async fn way_by_rules(
 ) -> Result<WayOut, Failure> {
     let asked = aimed.asked(x);
     admit(face, &asked)?;
-    let name = match aimed.host {
-        // It has just been let through.
-        Host::Address(ip) => {
-            let address = SocketAddr::new(*ip, aimed.port);
-            return check_way(face, &asked, address);
+    let name = match (aimed.address, aimed.host) {
+        (Some(ip), _) | (None, &Host::Address(ip)) => {
+            return check_way(face, &asked, SocketAddr::new(ip, aimed.port));
         }
-        Host::Name(name) => name,
+        (None, Host::Name(name)) => name,
     };
     if !face.has_pools() {
         return Ok(WayOut::Direct);
@@ -289,7 +290,9 @@ async fn straight(
     let outcome = {
         let filter = Filter { face, asked: aimed.asked(x), way };
         let exit = Exit::default();
-        exit.reach(&x.core.resolver, aimed.host, aimed.port, &filter, timeout).await
+        let known = aimed.address.map(Host::Address);
+        let host = known.as_ref().unwrap_or(aimed.host);
+        exit.reach(&x.core.resolver, host, aimed.port, &filter, timeout).await
     };
     match note_attempt(x, started, outcome) {
         Ok((stream, address)) => {
@@ -324,7 +327,9 @@ pub(crate) async fn by_exit(
     lease: &ExitLease,
     (purpose, way): (Purpose, Option<WayOut>),
 ) -> Result<Connection, Failure> {
-    let resolve = resolve_at(x, face, aimed.host, lease).await?;
+    let known = aimed.address.map(Host::Address);
+    let host = known.as_ref().unwrap_or(aimed.host);
+    let resolve = resolve_at(x, face, host, lease).await?;
     let started = Instant::now();
     let outcome = {
         let filter = Filter { face, asked: aimed.asked(x), way };
@@ -336,7 +341,7 @@ pub(crate) async fn by_exit(
             prefer: config.prefer.unwrap_or_default(),
             resolve,
         };
-        lease.way().reach(lease.source(), aimed.host, aimed.port, purpose, &via).await
+        lease.way().reach(lease.source(), host, aimed.port, purpose, &via).await
     };
     let now = x.core.clock.now_ms();
     match note_attempt(x, started, outcome) {

@@ -48,6 +48,9 @@ pub(crate) struct Plain<'a, 'b> {
     pub(crate) path: PathAndQuery,
     /// The tunnel that it came inside of, if its TLS was opened.
     pub(crate) inside: Option<&'a Inside>,
+    /// Where netfilter says that it was going, if that has led it here. What `Host` says decides
+    /// about rules alone.
+    pub(crate) led: Option<IpAddr>,
 }
 
 /// What a connection that is kept for a request may be used for.
@@ -92,7 +95,7 @@ impl<'a> Plain<'a, '_> {
             return Err(Failure::with(Kind::RequestError, "no host"));
         };
         let port = authority.port.unwrap_or(if self.inside.is_some() { 443 } else { 80 });
-        let aimed = Aimed { host: &authority.host, port, entry: Entry::Plain };
+        let aimed = Aimed { host: &authority.host, address: self.led, port, entry: Entry::Plain };
         // What is inside a tunnel leaves by the exit of the tunnel.
         let way = match self.inside {
             Some(_) => {
@@ -115,9 +118,9 @@ impl<'a> Plain<'a, '_> {
     async fn straight(&self, x: &mut Exchange<'a>, plan: &Plan<'_>) -> Result<(), Failure> {
         let lease = x.guest.as_ref().and_then(|guest| guest.lease.clone());
         // What an exit shows is its own, and rules about answers have to see them.
-        // Where netfilter leads connections here, a client may call an address what it likes.
         let is_usual = lease.is_none()
-            && self.face.config.transparent.is_none()
+            // What is there under a name that the client says is not what the name stands for.
+            && self.led.is_none()
             && x.guest.as_ref().is_none_or(|guest| guest.rules.is_none())
             && !self.face.targets.cares_for_types(&plan.aimed.asked(x));
         leave::begin_metering(x, lease, &plan.aimed);
@@ -151,7 +154,10 @@ impl<'a> Plain<'a, '_> {
             let rivals = Rivals { pool, aimed: &plan.aimed, tried: &tried };
             let rivals = (!last).then_some(rivals);
             leave::begin_metering(x, Some(Rc::new(lease)), &plan.aimed);
-            let key = origin_key(x, plan.aimed.host, plan.aimed.port, None);
+            let key = OriginKey {
+                address: self.led,
+                ..origin_key(x, plan.aimed.host, plan.aimed.port, None)
+            };
             let outcome = self.over_kept_or_new(x, plan, &key, rivals, None).await;
             let Err(failure) = outcome else { return Ok(()) };
             let Some(lease) = x.guest.as_mut().and_then(|guest| guest.lease.take()) else {
@@ -208,7 +214,10 @@ impl<'a> Plain<'a, '_> {
     async fn connect(&self, x: &mut Exchange<'a>, plan: &Plan<'_>) -> Result<Connection, Failure> {
         let (aimed, way) = (&plan.aimed, plan.way);
         let Some(inside) = self.inside else {
-            return leave::connect_chosen(x, self.face, aimed, (Purpose::Http, way)).await;
+            // A parent that takes the absolute form goes by that, and not by `Host`, which the
+            // client means (RFC 9112 §3.2.2).
+            let purpose = if self.led.is_some() { Purpose::Tunnel } else { Purpose::Http };
+            return leave::connect_chosen(x, self.face, aimed, (purpose, way)).await;
         };
         let reached = inside.reached();
         let aimed = Aimed { host: &reached, ..*aimed };
@@ -425,6 +434,7 @@ impl<'a> Origin<'a> for Straight<'_, 'a, '_> {
     ) -> Result<(), Failure> {
         let (plain, plan) = (self.plain, self.plan);
         let key = origin_key(x, plan.aimed.host, plan.aimed.port, plain.inside);
+        let key = OriginKey { address: plain.led.or(key.address), ..key };
         plain.over_kept_or_new(x, plan, &key, None, intake).await
     }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use config::WayOut;
 use egress::{ExitKey, Sign};
+use message::Host;
 use message::framing::BodyLength;
 use net::{Side, Stream, TunnelCounters};
 use policy::Entry;
@@ -31,7 +32,7 @@ pub(super) async fn connect(
     if x.body != BodyLength::None {
         return Err(bad("CONNECT with a body"));
     }
-    let aimed = Aimed { host: &authority.host, port, entry: Entry::Connect };
+    let aimed = Aimed { host: &authority.host, address: None, port, entry: Entry::Connect };
     let opened = open(x, face, &aimed).await?;
     x.record.status = 200;
     x.head_sent = true;
@@ -99,7 +100,9 @@ pub(crate) async fn run(
         drop(lease);
         connection = leave::connect(x, face, aimed, way, &mut tried).await?;
     }
-    let opened = Box::pin(intercept::open(x, face, aimed.host, aimed.port, connection));
+    let known = aimed.address.map(Host::Address);
+    let host = known.as_ref().unwrap_or(aimed.host);
+    let opened = Box::pin(intercept::open(x, face, host, aimed.port, connection));
     let Some(mut connection) = opened.await? else { return Ok(()) };
     let counters = TunnelCounters::default();
     let up = tunnel::End::Wire(&mut connection.wire);

@@ -23,6 +23,7 @@ pub(crate) async fn serve<'a>(
 ) -> Result<(), Failure> {
     // Whoever is asked inside for credentials of ours is asked by somebody else.
     x.request.fields.remove(FieldId::ProxyAuthorization);
+    x.request.fields.remove_aliases(b"proxy-authorization");
     x.record.user.clone_from(&inside.user);
     if let Some(guest) = &inside.guest {
         x.guest = Some(Box::new(Guest::of_tunnel(guest)));
@@ -49,7 +50,7 @@ pub(crate) async fn serve<'a>(
     if let Some(failure) = inside.failure.take() {
         return Err(failure);
     }
-    Plain { face, aim: &aim, path, inside: Some(inside) }.serve(x).await
+    Plain { face, aim: &aim, path, inside: Some(inside), led: None }.serve(x).await
 }
 
 fn path_of(x: &mut Exchange<'_>, target: &Target) -> Result<PathAndQuery, Failure> {

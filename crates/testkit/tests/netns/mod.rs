@@ -16,6 +16,9 @@ pub const ROUTER: &str = "10.77.0.1";
 /// Addresses that origins listen on, in the router's namespace.
 pub const ORIGINS: [&str; 2] = ["198.51.100.10", "2001:db8:77::10"];
 
+/// The same, of no network that is closed by default.
+pub const OPEN: [&str; 2] = ["11.77.0.1", "11.77.0.2"];
+
 /// The namespaces of one test. They go with it.
 pub struct Net {
     client: String,
@@ -85,6 +88,8 @@ impl Net {
             format!("-n {router} address add {}/32 dev lo", ORIGINS[0]),
             format!("-n {router} address add 198.51.100.66/32 dev lo"),
             format!("-n {router} address add 192.0.2.80/32 dev lo"),
+            format!("-n {router} address add {}/32 dev lo", OPEN[0]),
+            format!("-n {router} address add {}/32 dev lo", OPEN[1]),
             format!("-n {router} -6 address add {}/128 dev lo nodad", ORIGINS[1]),
             // What TPROXY has marked is delivered here, whatever its destination.
             format!("-n {router} rule add fwmark 1 lookup 100"),
