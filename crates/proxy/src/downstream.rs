@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::ready;
 
 use net::proxy_protocol::Ends;
 use net::watchdog::Guard;
@@ -301,10 +302,13 @@ async fn hello(
     stream: TcpStream,
 ) -> Option<(Wire, Protocol)> {
     let forward = matches!(listener.face, Face::Forward(_));
-    let first = if forward { Some(first_byte(guard, &stream).await?) } else { None };
+    // A listener of the forward face speaks TLS and what is not TLS.
+    let peeked = match &listener.tls {
+        Some(_) if forward => Some(first_byte(guard, &stream).await?),
+        _ => None,
+    };
     let mut wire = match &listener.tls {
-        // A listener of the forward face speaks both.
-        Some(tls) if first.is_none_or(|byte| byte == TLS_HANDSHAKE) => {
+        Some(tls) if peeked.is_none_or(|byte| byte == TLS_HANDSHAKE) => {
             Wire::new(handshake(core, guard, tls, stream).await?)
         }
         _ => Wire::new(Io::Tcp(stream)),
@@ -315,11 +319,17 @@ async fn hello(
     if !forward {
         return Some((wire, Protocol::Http));
     }
-    let first = match first {
+    let first = match peeked {
         Some(byte) if !wire.io.is_tls() => byte,
         _ => {
-            wire.lend(core.blocks.buffer());
-            let received = poll_fn(|cx| wire.poll_receive(cx));
+            let received = poll_fn(|cx| {
+                // Whoever says nothing is given no buffer.
+                ready!(wire.poll_readable(cx))?;
+                if !wire.has_buffer() {
+                    wire.lend(core.blocks.buffer());
+                }
+                wire.poll_receive(cx)
+            });
             guard.run(received).await.ok()?.ok()?;
             *wire.received().first()?
         }
