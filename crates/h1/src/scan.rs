@@ -35,11 +35,8 @@ pub(crate) fn value_end(bytes: &[u8], from: usize) -> usize {
 
 /// The position of the first byte that may not stand in a token (RFC 9110 §5.6.2).
 pub(crate) fn token_end(bytes: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while bytes.get(at).is_some_and(|&byte| TOKEN[byte as usize]) {
-        at += 1;
-    }
-    at
+    let rest = bytes.get(from..).unwrap_or_default();
+    rest.iter().position(|&byte| !TOKEN[byte as usize]).map_or(bytes.len(), |length| from + length)
 }
 
 pub(crate) static TOKEN: [bool; 256] = {

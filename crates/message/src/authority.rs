@@ -99,7 +99,9 @@ impl<'a> Host<'a> {
         }
         let text = std::str::from_utf8(text).map_err(|_| AuthorityError::BadCharacter)?;
         if ends_in_number(text) {
-            let address = ipv4_in_any_spelling(text).ok_or(AuthorityError::BadAddress)?;
+            // Nearly all are written in the one way that the standard library reads.
+            let usual = text.parse().ok().or_else(|| ipv4_in_any_spelling(text));
+            let address = usual.ok_or(AuthorityError::BadAddress)?;
             return Ok(Self::Address(IpAddr::V4(address)));
         }
         Ok(Self::Name(if upper { Cow::Owned(text.to_ascii_lowercase()) } else { text.into() }))

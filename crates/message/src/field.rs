@@ -126,17 +126,17 @@ impl FieldId {
     /// The number of a name in any case.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        // Length and first letter leave at most one or two candidates.
-        let Some(&first) = name.first() else { return Self::Other };
-        let first = first.to_ascii_lowercase();
-        if name.len() >= INDEX.len() {
+        if name.is_empty() || name.len() > LONGEST {
             return Self::Other;
         }
-        for &at in INDEX[name.len()] {
-            let (known, id) = KNOWN[at as usize];
-            if known[0] == first && is_known(name, known) {
+        let mut slot = slot_of(name);
+        // Most slots are empty, and of the others nearly all have the one name that could be it.
+        while SLOTS[slot] != EMPTY {
+            let (known, id) = KNOWN[SLOTS[slot] as usize];
+            if is_known(name, known) {
                 return id;
             }
+            slot = (slot + 1) % SLOTS.len();
         }
         Self::Other
     }
@@ -149,48 +149,60 @@ impl FieldId {
 
 /// Whether a name is this known one, in any case. Of two bytes of a token that differ in bit 5
 /// alone, one at the most is a lower-case letter, a digit or a hyphen, and known names have no
-/// others; without an early end the loop is done many bytes at a time.
+/// others. Eight bytes are compared at a time, the last of them twice where need be.
 fn is_known(name: &[u8], known: &[u8]) -> bool {
-    let differing =
-        name.iter().zip(known).fold(0, |all, (byte, known)| all | ((byte | 0x20) ^ known));
-    differing == 0
-}
-
-const MAX_LENGTH: usize = 26;
-
-/// Positions in [`KNOWN`] by the length of the name.
-static INDEX: [&[u8]; MAX_LENGTH] = {
-    let mut index: [&[u8]; MAX_LENGTH] = [&[]; MAX_LENGTH];
-    let mut length = 0;
-    while length < MAX_LENGTH {
-        index[length] = BY_LENGTH[length].as_slice();
-        length += 1;
+    if name.len() != known.len() {
+        return false;
     }
-    index
-};
-
-struct Bucket {
-    at: [u8; 8],
-    used: usize,
+    let (Some(last), Some(known_last)) = (name.last_chunk(), known.last_chunk()) else {
+        let pairs = name.iter().zip(known);
+        return pairs.fold(0, |all, (byte, known)| all | ((byte | 0x20) ^ known)) == 0;
+    };
+    let differ = |some: &[u8; 8], known: &[u8; 8]| {
+        (u64::from_ne_bytes(*some) | LOWER) ^ u64::from_ne_bytes(*known)
+    };
+    let words = name.as_chunks().0.iter().zip(known.as_chunks().0);
+    words.fold(differ(last, known_last), |all, (some, known)| all | differ(some, known)) == 0
 }
 
-impl Bucket {
-    const fn as_slice(&'static self) -> &'static [u8] {
-        self.at.split_at(self.used).0
-    }
-}
+/// Bit 5 of eight bytes.
+const LOWER: u64 = 0x2020_2020_2020_2020;
 
-static BY_LENGTH: [Bucket; MAX_LENGTH] = {
-    let mut all = [const { Bucket { at: [0; 8], used: 0 } }; MAX_LENGTH];
-    let mut at = 0;
+/// The length of the longest known name.
+const LONGEST: usize = {
+    let (mut longest, mut at) = (0, 0);
     while at < KNOWN.len() {
-        let bucket = &mut all[KNOWN[at].0.len()];
-        bucket.at[bucket.used] = at as u8;
-        bucket.used += 1;
+        if KNOWN[at].0.len() > longest {
+            longest = KNOWN[at].0.len();
+        }
         at += 1;
     }
-    all
+    longest
 };
+
+const EMPTY: u8 = u8::MAX;
+
+/// Positions in [`KNOWN`], each at the slot of its name or, where that is taken, behind it.
+static SLOTS: [u8; 256] = {
+    let mut slots = [EMPTY; 256];
+    let mut at = 0;
+    while at < KNOWN.len() {
+        let mut slot = slot_of(KNOWN[at].0);
+        while slots[slot] != EMPTY {
+            slot = (slot + 1) % slots.len();
+        }
+        slots[slot] = at as u8;
+        at += 1;
+    }
+    slots
+};
+
+/// Where a name, which is not empty, is looked for first. The factors are those that gave each
+/// name a slot of its own when there were 51.
+const fn slot_of(name: &[u8]) -> usize {
+    let (first, late) = (name[0] | 0x20, name[name.len() * 3 / 4] | 0x20);
+    (name.len() + 5 * first as usize + 50 * late as usize) % 256
+}
 
 const _: () = assert!(KNOWN.len() < 64, "the set of present names is a u64");
 
@@ -203,6 +215,17 @@ mod tests {
         for &(name, id) in KNOWN {
             assert_eq!(FieldId::of(name), id);
             assert_eq!(FieldId::of(&name.to_ascii_uppercase()), id);
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_one_byte_are_other() {
+        for &(name, _) in KNOWN {
+            for at in 0..name.len() {
+                let mut close = name.to_vec();
+                close[at] = b'~';
+                assert_eq!(FieldId::of(&close), FieldId::Other);
+            }
         }
     }
 

@@ -23,6 +23,9 @@ mod tests;
 /// RFC 8305 §8: the recommended Connection Attempt Delay.
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// The first port that is given to dialers anywhere (RFC 6335 §6: those below are assigned).
+const FIRST_FREE_PORT: u16 = 1024;
+
 /// How to dial.
 #[derive(Clone, Copy)]
 pub struct DialOptions<'a> {
@@ -258,7 +261,8 @@ async fn connect(
     let stream = socket.connect(addr).await.map_err(DialError::from_connect)?;
     // Without a listener, a local port can be given to the dialer itself, which
     // then meets itself (simultaneous open, RFC 9293 §3.5).
-    if stream.local_addr().is_ok_and(|local| local == addr) {
+    // Such ports are none of those that are known to everybody.
+    if addr.port() >= FIRST_FREE_PORT && stream.local_addr().is_ok_and(|local| local == addr) {
         return Err(DialError::Refused);
     }
     Ok(stream)

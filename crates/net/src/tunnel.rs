@@ -74,63 +74,67 @@ pub enum TunnelEnd {
 /// Bytes are spliced where both streams are plain sockets and copied otherwise;
 /// an idle tunnel holds neither pipe nor buffer. There is no deadline here: the
 /// caller watches `counters` and drops the future.
-pub async fn tunnel<A: Stream, B: Stream>(
-    a: &mut A,
-    b: &mut B,
-    pipes: &PipePool,
-    buffers: &BufferPool,
-    counters: &TunnelCounters,
-) -> TunnelEnd {
-    tunnel_under(a, b, pipes, buffers, counters, None).await
+pub fn tunnel<'a, A: Stream, B: Stream>(
+    a: &'a mut A,
+    b: &'a mut B,
+    pipes: &'a PipePool,
+    buffers: &'a BufferPool,
+    counters: &'a TunnelCounters,
+) -> impl Future<Output = TunnelEnd> {
+    tunnel_under(a, b, pipes, buffers, counters, None)
 }
 
 /// As [`tunnel`]; what `toll` does not let through is not taken in.
-pub async fn tunnel_under<A: Stream, B: Stream>(
-    a: &mut A,
-    b: &mut B,
-    pipes: &PipePool,
-    buffers: &BufferPool,
-    counters: &TunnelCounters,
-    toll: Option<&dyn Toll>,
-) -> TunnelEnd {
+pub fn tunnel_under<'a, A: Stream, B: Stream>(
+    a: &'a mut A,
+    b: &'a mut B,
+    pipes: &'a PipePool,
+    buffers: &'a BufferPool,
+    counters: &'a TunnelCounters,
+    toll: Option<&'a dyn Toll>,
+) -> impl Future<Output = TunnelEnd> {
+    // No async function: that would keep what it was given beside what it made of it, and
+    // thousands of these wait at a time.
     let flow = |direction, delivered| Flow::new(pipes, buffers, delivered, toll, direction);
     let mut a_to_b = flow(Direction::AToB, &counters.a_to_b);
     let mut b_to_a = flow(Direction::BToA, &counters.b_to_a);
     let mut stopped = false;
-    let first_end = &counters.first_end;
-    let note = |flow: &Poll<Result<(), TunnelEnd>>, source: Side| {
-        let side = match flow {
-            Poll::Ready(Ok(())) => source,
-            Poll::Ready(Err(TunnelEnd::Failed { side, .. })) => *side,
-            _ => return,
-        };
-        first_end.set(first_end.get().or(Some(side)));
-    };
-    let ended = poll_fn(|cx| {
+    poll_fn(move |cx| {
         if !stopped {
             // Both are polled before either may wait, so each has its waker in place.
             let first = poll_flow(&mut a_to_b, cx, a, b, Direction::AToB);
             let second = poll_flow(&mut b_to_a, cx, b, a, Direction::BToA);
-            note(&first, Side::A);
-            note(&second, Side::B);
-            let is_stop = |flow: &Poll<_>| matches!(flow, Poll::Ready(Err(TunnelEnd::Stopped)));
-            stopped = is_stop(&first) || is_stop(&second);
-            if !stopped {
-                let (first, second) = (first?, second?);
-                ready!(first);
-                ready!(second);
-                return Poll::Ready(Ok(()));
+            counters.note_end(&first, Side::A);
+            counters.note_end(&second, Side::B);
+            match (first, second) {
+                (Poll::Ready(Err(TunnelEnd::Stopped)), _)
+                | (_, Poll::Ready(Err(TunnelEnd::Stopped))) => stopped = true,
+                (Poll::Ready(Err(failed)), _) | (_, Poll::Ready(Err(failed))) => {
+                    return Poll::Ready(failed);
+                }
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
+                    return Poll::Ready(TunnelEnd::Closed);
+                }
+                _ => return Poll::Pending,
             }
         }
         // What was let through before arrives, in the other direction too.
         let first = a_to_b.poll_out(cx, b);
         ready!(b_to_a.poll_out(cx, a));
         ready!(first);
-        Poll::Ready(Err(TunnelEnd::Stopped))
-    });
-    match ended.await {
-        Ok(()) => TunnelEnd::Closed,
-        Err(failed) => failed,
+        Poll::Ready(TunnelEnd::Stopped)
+    })
+}
+
+impl TunnelCounters {
+    /// Takes note of how the direction out of `source` is, in case that it is the first to end.
+    fn note_end(&self, flow: &Poll<Result<(), TunnelEnd>>, source: Side) {
+        let side = match flow {
+            Poll::Ready(Ok(())) => source,
+            Poll::Ready(Err(TunnelEnd::Failed { side, .. })) => *side,
+            _ => return,
+        };
+        self.first_end.set(self.first_end.get().or(Some(side)));
     }
 }
 

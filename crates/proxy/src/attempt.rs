@@ -176,7 +176,8 @@ impl<'a> Forwarding<'a, '_> {
             (relay::Outcome::Upgraded, UpPeer::H2(up)) => {
                 // The place on the connection is taken for as long as the tunnel lives.
                 let (body, _slot) = up.into_body();
-                Box::pin(tunnel::run(x, End::Stream(Box::new(body.into_io())), idle)).await
+                let mut stream = Box::new(body.into_io());
+                Box::pin(tunnel::run(x, End::Stream(&mut stream), idle)).await
             }
         }
     }

@@ -19,7 +19,9 @@ use crate::peer::{DownPeer, PeerError, Sink, Source};
 use crate::record::Record;
 use crate::respond::Answer;
 use crate::site::TlsIdentity;
+use crate::slot::Serving;
 use crate::snapshot::{Face, Listener};
+use crate::tunnel::Remainder;
 use crate::{forward, reverse};
 
 /// Of a request body that nobody wants so much is read, to keep the connection.
@@ -28,7 +30,8 @@ const DISCARD: u64 = 256 * 1024;
 /// One request. It belongs to the task of its connection: nothing in it is shared.
 pub(crate) struct Exchange<'a> {
     pub(crate) core: &'a Core,
-    /// The configuration it began with.
+    /// The configuration it began with, and the listener of it.
+    pub(crate) serving: &'a Serving,
     pub(crate) view: &'a View,
     pub(crate) listener: &'a Listener,
     pub(crate) client: Client,
@@ -51,6 +54,9 @@ pub(crate) struct Exchange<'a> {
     pub(crate) inside: Option<&'a Inside>,
     /// The tunnel that it has become, if its TLS is to be opened.
     pub(crate) opens: Option<Rc<Inside>>,
+    /// The tunnel that it has become, if bytes are to be carried. All that could be told of the
+    /// exchange is there.
+    pub(crate) carries: Option<Box<Remainder>>,
     pub(crate) record: Record,
     /// What is remembered of the client's connection between requests.
     pub(crate) mark: &'a Mark,
@@ -67,6 +73,8 @@ pub(crate) enum Next {
     Http2,
     /// TLS, to be opened, and requests inside it.
     Inside(Rc<Inside>),
+    /// A tunnel, to be carried to its end.
+    Tunnel(Box<Remainder>),
     /// It is closed.
     Close {
         /// The client may still be sending.
@@ -98,6 +106,9 @@ pub(crate) async fn run(x: &mut Exchange<'_>, failure: Option<Failure>) -> Next 
             }
         },
     };
+    if let Some(tunnel) = x.carries.take() {
+        return Next::Tunnel(tunnel);
+    }
     let outcome = match outcome {
         Ok(()) => Ok(()),
         Err(failure) => fail(x, failure).await,

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use message::FieldId;
+use message::{FieldId, RequestHead};
 use telemetry::counters::Finished;
 use telemetry::{AccessRecord, AccessTls};
+use tls::TlsInfo;
 
+use crate::client::Client;
+use crate::core::{Core, View};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::gate::{Noted, Reserved};
@@ -129,11 +132,38 @@ impl Record {
 impl Exchange<'_> {
     /// Writes the line of the access log and counts.
     pub(crate) fn record(&self) {
-        let record = &self.record;
+        let line = Line {
+            core: self.core,
+            view: self.view,
+            listener: self.listener,
+            client: &self.client,
+            tls: self.down.tls_info(),
+            request: &self.request,
+            record: &self.record,
+        };
+        line.write();
+    }
+}
+
+/// What a line of the access log is made of.
+pub(crate) struct Line<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) view: &'a View,
+    pub(crate) listener: &'a Listener,
+    pub(crate) client: &'a Client,
+    pub(crate) tls: Option<&'a TlsInfo>,
+    pub(crate) request: &'a RequestHead,
+    pub(crate) record: &'a Record,
+}
+
+impl Line<'_> {
+    /// Writes it, and counts.
+    pub(crate) fn write(&self) {
+        let record = self.record;
         let (face, site, route) = self.names();
         let upstream = record.upstream.map_or("", |index| self.view.clusters[index].name());
         let duration = record.started.elapsed();
-        let info = self.down.tls_info();
+        let info = self.tls;
         let line = AccessRecord {
             face,
             client: self.client.address,

@@ -1,6 +1,8 @@
 //! Connections whose bytes are nobody's business: CONNECT, SOCKS, what follows a 101, and those
 //! of tunnel listeners.
 
+mod remainder;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -21,14 +23,16 @@ use crate::fare::{self, Fare};
 use crate::peer::{DownPeer, H2Io};
 use crate::standing::{News, Standing};
 
+pub(crate) use self::remainder::{Down, Remainder};
+
 /// One end of a tunnel: a connection, or a stream of one.
 pub(crate) enum End<'a> {
     /// A connection, with what was received on it already.
     Wire(&'a mut Wire),
     /// A stream of HTTP/2.
-    Stream(Box<H2Io>),
+    Stream(&'a mut H2Io),
     /// A stream whose client may end its half while it still waits for an answer.
-    Hasty(Box<H2Io>, Rc<Hold>),
+    Hasty(&'a mut H2Io, Rc<Hold>),
     /// The connection behind it, whose server may take the end of one half for that of both.
     Behind(&'a mut Wire, Rc<Hold>),
 }
@@ -69,23 +73,13 @@ impl Hold {
 /// Moves bytes between the client and `up` until both are done. What was already received on
 /// either side goes first.
 pub(crate) async fn run(x: &mut Exchange<'_>, up: End<'_>, idle: Duration) -> Result<(), Failure> {
-    run_counting(x, up, idle, &TunnelCounters::default()).await
-}
-
-/// The same, for who wants to know how it ended. `counters` are those of this tunnel alone.
-pub(crate) async fn run_counting(
-    x: &mut Exchange<'_>,
-    up: End<'_>,
-    idle: Duration,
-    counters: &TunnelCounters,
-) -> Result<(), Failure> {
     x.keep_alive = false;
     // It may be there for days: of what was lent for a request it keeps what it needs.
     x.request.fields.compact();
-    let standing = Standing::of(x);
-    let fare = fare::of(x);
-    let down = match x.down.take_stream() {
-        Some(body) => End::Stream(Box::new(body.into_io())),
+    let (standing, fare) = (Standing::of(x), fare::of(x));
+    let mut stream = x.down.take_stream().map(|body| Box::new(body.into_io()));
+    let down = match &mut stream {
+        Some(stream) => End::Stream(stream),
         None => match x.down {
             DownPeer::H1(peer) => {
                 peer.release(&x.core.blocks);
@@ -103,53 +97,67 @@ pub(crate) async fn run_counting(
         }
         ends => ends,
     };
-    let outcome = join(standing, x.guard, down, up, idle, counters, fare.as_deref()).await;
+    let mut joint = Joint {
+        standing,
+        guard: x.guard,
+        down,
+        up,
+        idle,
+        counters: TunnelCounters::default(),
+        fare: fare.as_deref(),
+    };
+    let outcome = joint.carry().await;
+    let counters = joint.counters;
     x.record.bytes_in += counters.a_to_b.get();
     x.record.bytes_out += counters.b_to_a.get();
     outcome
 }
 
-/// Joins a client and a server until both are done, nothing moves for too long, or what they
-/// came in by went from the configuration. `counters`
-/// are those of this tunnel alone, and grow while it runs.
-pub(crate) async fn join(
-    standing: Standing<'_>,
-    guard: &Guard,
-    down: End<'_>,
-    up: End<'_>,
-    idle: Duration,
-    counters: &TunnelCounters,
-    fare: Option<&Fare>,
-) -> Result<(), Failure> {
-    let core = standing.core;
-    core.counters.tunnels_opened.inc();
-    let outcome = relay(standing, guard, down, up, idle, counters, fare).await;
-    core.counters.tunnels_closed.inc();
-    core.counters.tunnel_bytes_in.add(counters.a_to_b.get());
-    core.counters.tunnel_bytes_out.add(counters.b_to_a.get());
-    outcome
+/// A client and a server whose bytes go to each other.
+pub(crate) struct Joint<'a> {
+    /// Whether what they came in by is still there.
+    pub(crate) standing: Standing<'a>,
+    pub(crate) guard: &'a Guard,
+    pub(crate) down: End<'a>,
+    pub(crate) up: End<'a>,
+    /// How long nothing may move.
+    pub(crate) idle: Duration,
+    /// Those of this tunnel alone. They grow while it runs.
+    pub(crate) counters: TunnelCounters,
+    /// Asked about each byte.
+    pub(crate) fare: Option<&'a Fare>,
 }
 
-async fn relay(
-    mut standing: Standing<'_>,
-    guard: &Guard,
-    mut down: End<'_>,
-    mut up: End<'_>,
-    idle: Duration,
-    counters: &TunnelCounters,
-    fare: Option<&Fare>,
-) -> Result<(), Failure> {
+impl Joint<'_> {
+    /// Moves bytes until both are done, nothing moves for too long, or what they came in by went
+    /// from the configuration.
+    ///
+    /// Not by value: futures keep what they are given for as long as they run, and again where
+    /// they pass it on.
+    pub(crate) async fn carry(&mut self) -> Result<(), Failure> {
+        let core = self.standing.core;
+        core.counters.tunnels_opened.inc();
+        let outcome = relay(self).await;
+        core.counters.tunnels_closed.inc();
+        core.counters.tunnel_bytes_in.add(self.counters.a_to_b.get());
+        core.counters.tunnel_bytes_out.add(self.counters.b_to_a.get());
+        outcome
+    }
+}
+
+async fn relay(joint: &mut Joint<'_>) -> Result<(), Failure> {
+    let Joint { standing, guard, down, up, idle, counters, fare } = joint;
+    let (guard, counters, fare, idle) = (*guard, &*counters, *fare, &*idle);
     let core = standing.core;
-    let (early_down, early_up) = (down.take_received(), up.take_received());
+    let early = early_of(down, up);
     let moved = || counters.a_to_b.get() + counters.b_to_a.get();
     let mut work = pin!(async {
-        // At most one buffer each way is at hand, which sockets take at once as a rule.
         let toll = fare.map(|fare| fare as &dyn Toll);
-        send_early(&mut up, &early_down, Direction::AToB, &counters.a_to_b, toll).await?;
-        send_early(&mut down, &early_up, Direction::BToA, &counters.b_to_a, toll).await?;
-        drop((early_down, early_up));
+        if let Some(early) = early {
+            Box::pin(send_all_early(down, up, early, counters, toll)).await?;
+        }
         let (pipes, buffers) = (&core.pipes, &core.buffers);
-        match net::tunnel_under(&mut down, &mut up, pipes, buffers, counters, toll).await {
+        match net::tunnel_under(down, up, pipes, buffers, counters, toll).await {
             TunnelEnd::Closed => Ok(()),
             TunnelEnd::Stopped => Err(Broken::Stopped),
             TunnelEnd::Failed { side: net::Side::A, error, .. } => {
@@ -161,7 +169,7 @@ async fn relay(
         }
     });
     let mut seen = 0;
-    guard.set(idle);
+    guard.set(*idle);
     let outcome = poll_fn(|cx| {
         if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
             return Poll::Ready(outcome.map_err(|broken| match broken {
@@ -174,7 +182,7 @@ async fn relay(
         match standing.news() {
             News::None => {}
             News::Gone(left) => guard.set(left),
-            News::Back => guard.set(idle),
+            News::Back => guard.set(*idle),
         }
         while guard.poll_expired(cx).is_ready() {
             if standing.is_gone() {
@@ -184,7 +192,7 @@ async fn relay(
                 return Poll::Ready(Err(Failure::with(Kind::ReadTimeout, "idle tunnel")));
             }
             seen = moved();
-            guard.set(idle);
+            guard.set(*idle);
         }
         Poll::Pending
     })
@@ -204,7 +212,30 @@ enum Broken {
     Stopped,
 }
 
-/// Sends what was received before the tunnel began.
+/// What was received on a client and a server before their tunnel began.
+type Early = Box<(Vec<u8>, Vec<u8>)>;
+
+/// That of these two; `None`: nothing, as in most tunnels, which then hold no room for it.
+fn early_of(down: &mut End<'_>, up: &mut End<'_>) -> Option<Early> {
+    let (from_down, from_up) = (down.take_received(), up.take_received());
+    let none = from_down.is_empty() && from_up.is_empty();
+    (!none).then(|| Box::new((from_down, from_up)))
+}
+
+/// Sends it. At most one buffer each way is at hand, which sockets take at once as a rule.
+async fn send_all_early(
+    down: &mut End<'_>,
+    up: &mut End<'_>,
+    early: Early,
+    counters: &TunnelCounters,
+    toll: Option<&dyn Toll>,
+) -> Result<(), Broken> {
+    let (from_down, from_up) = &*early;
+    send_early(up, from_down, Direction::AToB, &counters.a_to_b, toll).await?;
+    send_early(down, from_up, Direction::BToA, &counters.b_to_a, toll).await
+}
+
+/// Sends what one side has received before the tunnel began.
 async fn send_early(
     to: &mut End<'_>,
     mut bytes: &[u8],

@@ -45,6 +45,7 @@ async fn run(core: &Rc<Core>, serving: Serving, client: Client, request: Request
     let (mut down, mark) = (DownPeer::Nobody, Mark::default());
     let mut x = Exchange {
         core,
+        serving: &serving,
         view: &serving.view,
         listener: serving.listener(),
         client,
@@ -60,6 +61,7 @@ async fn run(core: &Rc<Core>, serving: Serving, client: Client, request: Request
         head_sent: false,
         inside: None,
         opens: None,
+        carries: None,
         record: Record::new(Instant::now()),
         mark: &mark,
         guest: None,

@@ -25,7 +25,7 @@ use crate::preface::preface;
 use crate::record::Record;
 use crate::snapshot::{Face, Listener, Tunnel};
 use crate::standing::Standing;
-use crate::tunnel::{self, End};
+use crate::tunnel::{End, Joint};
 
 /// One connection that is carried.
 struct Passage<'a> {
@@ -101,13 +101,19 @@ impl Passage<'_> {
             self.reach(begun.upstream).await.map_err(|failure| Refusal::Failed(failure, None))?;
         self.record.status = 200;
         let idle = self.face.config.timeouts.tunnel_idle;
-        let counters = net::TunnelCounters::default();
         let mut down = begun.wire;
-        let (down, up) = (End::Wire(&mut down), End::Wire(&mut up));
-        let standing = Standing::at(core, self.listener);
-        let ended = tunnel::join(standing, guard, down, up, idle, &counters, None).await;
-        self.record.bytes_in = counters.a_to_b.get();
-        self.record.bytes_out = counters.b_to_a.get();
+        let mut joint = Joint {
+            standing: Standing::at(core, self.listener),
+            guard,
+            down: End::Wire(&mut down),
+            up: End::Wire(&mut up),
+            idle,
+            counters: net::TunnelCounters::default(),
+            fare: None,
+        };
+        let ended = joint.carry().await;
+        self.record.bytes_in = joint.counters.a_to_b.get();
+        self.record.bytes_out = joint.counters.b_to_a.get();
         ended.map_err(|failure| Refusal::Failed(failure, None))
     }
 

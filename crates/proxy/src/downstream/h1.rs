@@ -20,6 +20,7 @@ use crate::peer::{DownPeer, H1Peer};
 use crate::record::Record;
 use crate::slot::Serving;
 use crate::snapshot::Listener;
+use crate::tunnel::{Down, Remainder};
 
 /// What a connection of HTTP/2 begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -58,6 +59,10 @@ impl Connection {
                 Next::Request => {}
                 Next::Close { .. } => return None,
                 Next::Http2 => return self.wire.take(),
+                Next::Tunnel(tunnel) => {
+                    Box::pin(self.carry(tunnel)).await;
+                    return None;
+                }
                 Next::Inside(inside) => match Box::pin(self.enter(inside)).await {
                     Some(Spoken::Http1) => {}
                     Some(Spoken::Http2(wire)) => return Some(wire),
@@ -82,6 +87,21 @@ impl Connection {
         }
         self.wire = Some(wire);
         Some(Spoken::Http1)
+    }
+
+    /// Carries the tunnel that the connection has become, until it ends or the time is over that
+    /// a listener which went has left.
+    pub(super) async fn carry(&mut self, tunnel: Box<Remainder>) {
+        let Some(wire) = self.wire.take() else { return };
+        let (slot, guard) = (&self.accepted.slot, &self.accepted.guard);
+        let mut carried = pin!(tunnel.run(&self.core, guard, Down::Wire(wire)));
+        let ended = poll_fn(|cx| match slot.is_cut() {
+            true => Poll::Ready(None),
+            false => carried.as_mut().poll(cx),
+        });
+        if let Some(mut wire) = ended.await {
+            Box::pin(super::linger(guard, &mut wire)).await;
+        }
     }
 
     /// Serves what is found to be HTTP/2.
@@ -207,6 +227,7 @@ impl Connection {
     ) -> Exchange<'a> {
         Exchange {
             core,
+            serving,
             view: &serving.view,
             listener: serving.listener(),
             client: self.accepted.client.under(&serving.view.snapshot.trusted),
@@ -222,6 +243,7 @@ impl Connection {
             head_sent: false,
             inside: self.accepted.inside.as_deref(),
             opens: None,
+            carries: None,
             record: Record::new(started),
             mark: &self.accepted.mark,
             guest: None,

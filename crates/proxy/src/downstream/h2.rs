@@ -34,6 +34,7 @@ use crate::failure::{Failure, Kind};
 use crate::peer::{DownPeer, H2Down};
 use crate::record::Record;
 use crate::snapshot::{Face, Listener};
+use crate::tunnel::{Down, Remainder};
 
 /// Bytes of one request body that may be under way to us.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -240,7 +241,11 @@ impl Serving {
         let tls = self.tls.clone();
         tokio::task::spawn_local(async move {
             // Boxed: a task is moved about before it runs, and this is large.
-            Box::pin(serve_stream(&core, &accepted, tls, request, respond)).await;
+            let served = serve_stream(&core, &accepted, tls, request, respond);
+            if let Some((tunnel, down)) = Box::pin(served).await {
+                let guard = core.clock.guard();
+                Box::pin(tunnel.run(&core, &guard, down)).await;
+            }
             drop(active);
         });
     }
@@ -255,14 +260,14 @@ impl Drop for Active {
     }
 }
 
-/// Serves one request.
+/// Serves one request. What it gives back is the tunnel that it has become.
 async fn serve_stream(
     core: &Rc<Core>,
     accepted: &Accepted,
     tls: Option<Rc<TlsInfo>>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-) {
+) -> Option<(Box<Remainder>, Down)> {
     let started = Instant::now();
     let (parts, recv) = request.into_parts();
     // What the configuration says now, whatever it said when the connection was made.
@@ -278,7 +283,7 @@ async fn serve_stream(
             tracing::debug!(client = %accepted.client.address, words, "malformed request");
             respond.send_reset(Reason::PROTOCOL_ERROR);
             core.count_failure(Kind::RequestError);
-            return;
+            return None;
         }
     };
     let heads = listener.heads();
@@ -286,9 +291,10 @@ async fn serve_stream(
         request.fields.len() > heads.fields || request.fields.bytes().len() > heads.bytes;
     let failure = too_large.then(|| Failure::new(Kind::RequestHeadTooLarge));
     let guard = core.clock.guard();
-    let mut down = DownPeer::H2(H2Down::new(respond, recv, connect, tls));
+    let mut down = DownPeer::H2(H2Down::new(respond, recv, connect, tls.clone()));
     let mut x = Exchange {
         core,
+        serving: &serving,
         view: &serving.view,
         listener,
         client: accepted.client.under(&serving.view.snapshot.trusted),
@@ -304,6 +310,7 @@ async fn serve_stream(
         head_sent: false,
         inside: accepted.inside.as_deref(),
         opens: None,
+        carries: None,
         record: Record::new(started),
         mark: &accepted.mark,
         guest: None,
@@ -311,8 +318,20 @@ async fn serve_stream(
     let next = exchange::run(&mut x, failure).await;
     drop(x);
     drop(serving);
-    if let (Next::Inside(inside), DownPeer::H1(down)) = (next, down) {
-        let stream = accepted.stream(core);
-        super::serve_inside(Rc::clone(core), stream, down.wire, inside).await;
+    match (next, down) {
+        (Next::Inside(inside), DownPeer::H1(down)) => {
+            let stream = accepted.stream(core);
+            super::serve_inside(Rc::clone(core), stream, down.wire, inside).await;
+            None
+        }
+        (Next::Tunnel(tunnel), DownPeer::H1(mut down)) => {
+            down.release(&core.blocks);
+            Some((tunnel, Down::Wire(down.wire)))
+        }
+        (Next::Tunnel(tunnel), mut down @ DownPeer::H2(_)) => {
+            let stream = Box::new(down.take_stream()?.into_io());
+            Some((tunnel, Down::Stream(stream, tls)))
+        }
+        _ => None,
     }
 }

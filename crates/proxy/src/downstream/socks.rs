@@ -13,7 +13,7 @@ use policy::Entry;
 use upstream::Wire;
 
 use super::socks_wire::{Incomplete, Request, methods, password, request4, request5};
-use super::{Accepted, linger, serve_inside, socks_bind, udp};
+use super::{Accepted, Turned, into_tunnel, linger, serve_inside, socks_bind, udp};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
@@ -50,13 +50,14 @@ pub(super) enum Refusal {
     Told(Vec<u8>, Failure),
 }
 
-/// Serves the one request of a SOCKS connection.
-pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
+/// Serves the one request of a SOCKS connection. What it gives back is the tunnel that the
+/// connection has become.
+pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) -> Option<Turned> {
     let serving = core.serving(&accepted.slot);
     let listener = serving.listener();
-    let Face::Forward(face) = &listener.face else { return };
+    let Face::Forward(face) = &listener.face else { return None };
     let mut down = DownPeer::H1(H1Peer::new(wire));
-    let inside = {
+    let (inside, tunnel) = {
         let mut x = exchange(core, &serving, &accepted, &mut down, nothing(core));
         let version = match next_bytes(&mut x).await {
             true => wire_of(x.down).received().first().copied(),
@@ -73,19 +74,25 @@ pub(super) async fn serve(core: &Rc<Core>, accepted: Accepted, wire: Wire) {
             // The connection closes whether this arrives or not.
             let _ = x.guard.within(face.config.timeouts.header, wire_of(x.down).send(&reply)).await;
         }
-        if x.record.protocol.is_some() {
+        if x.carries.is_some() || x.record.protocol.is_some() {
             core.counters.face(listener.telemetry_face()).requests_started.inc();
+        }
+        if x.carries.is_none() && x.record.protocol.is_some() {
             x.record();
         }
-        x.opens.take()
+        (x.opens.take(), x.carries.take())
     };
-    match (inside, down) {
-        (Some(inside), DownPeer::H1(down)) => {
+    match (inside, tunnel, down) {
+        (_, Some(tunnel), DownPeer::H1(down)) => {
+            return Some(into_tunnel(core, accepted, down, tunnel));
+        }
+        (Some(inside), None, DownPeer::H1(down)) => {
             drop(serving);
             serve_inside(Rc::clone(core), accepted, down.wire, inside).await;
         }
-        (_, mut down) => linger(&accepted.guard, wire_of(&mut down)).await,
+        (_, _, mut down) => linger(&accepted.guard, wire_of(&mut down)).await,
     }
+    None
 }
 
 /// A request of which nothing is known yet.
@@ -109,6 +116,7 @@ pub(super) fn exchange<'a>(
 ) -> Exchange<'a> {
     Exchange {
         core,
+        serving,
         view: &serving.view,
         listener: serving.listener(),
         client: accepted.client,
@@ -124,6 +132,7 @@ pub(super) fn exchange<'a>(
         head_sent: false,
         inside: None,
         opens: None,
+        carries: None,
         record: Record::new(Instant::now()),
         mark: &accepted.mark,
         guest: None,

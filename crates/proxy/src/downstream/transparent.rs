@@ -21,7 +21,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use upstream::Wire;
 
-use super::{Accepted, hurried, linger, serve_inside, socks};
+use super::{Accepted, Turned, hurried, into_http, into_tunnel, linger, serve_inside, socks};
 use crate::core::Core;
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
@@ -62,14 +62,14 @@ struct Begun {
     name: Option<Box<str>>,
 }
 
-/// Carries a connection to where it was going. One on which plain HTTP is spoken is given back:
-/// its requests are served one by one.
+/// Leads a connection to where it was going: the tunnel there is given back. So is a connection on
+/// which plain HTTP is spoken: its requests are served one by one.
 pub(super) async fn serve(
     core: &Rc<Core>,
     mut accepted: Accepted,
     stream: TcpStream,
     mode: Transparent,
-) -> Option<(Accepted, Wire)> {
+) -> Option<Turned> {
     let original = match original(&stream, mode) {
         Ok(original) => original,
         Err(failure) => {
@@ -80,10 +80,10 @@ pub(super) async fn serve(
     accepted.destination = Some(Box::new(original));
     let begun = begin(core, &accepted, stream, original.port()).await?;
     if begun.words == FirstWords::Http {
-        return Some((accepted, Wire::with_received(begun.io, begun.early)));
+        let wire = Wire::with_received(begun.io, begun.early);
+        return Some(into_http(core, accepted, wire));
     }
-    carry(core, accepted, begun, original).await;
-    None
+    carry(core, accepted, begun, original).await
 }
 
 /// Where the client wanted to go.
@@ -191,33 +191,42 @@ fn look(bytes: &[u8]) -> FirstWords {
 }
 
 /// Carries a connection whose bytes are nobody's business.
-async fn carry(core: &Rc<Core>, accepted: Accepted, begun: Begun, original: SocketAddr) {
+async fn carry(
+    core: &Rc<Core>,
+    accepted: Accepted,
+    begun: Begun,
+    original: SocketAddr,
+) -> Option<Turned> {
     let serving = core.serving(&accepted.slot);
-    let Face::Forward(face) = &serving.listener().face else { return };
+    let Face::Forward(face) = &serving.listener().face else { return None };
     let Begun { io, early, words, name } = begun;
-    let Some(request) = request(core, original, name.as_deref()) else { return };
+    let request = request(core, original, name.as_deref())?;
     let mut down = DownPeer::H1(H1Peer::new(Wire::with_received(io, early)));
-    let (refused, inside) = {
+    let (refused, inside, tunnel) = {
         let mut x = socks::exchange(core, &serving, &accepted, &mut down, request);
         x.record.protocol = Some(if words == FirstWords::Tls { "TLS" } else { "TCP" });
         let outcome = connect(&mut x, face, name.as_deref(), original).await;
-        let refused = x.record.status != 200;
+        let refused = x.carries.is_none() && x.record.status != 200;
         finish(&mut x, outcome);
-        (refused, x.opens.take())
+        (refused, x.opens.take(), x.carries.take())
     };
-    if let Some(inside) = inside {
-        if let DownPeer::H1(down) = down {
+    match (inside, tunnel, down) {
+        (_, Some(tunnel), DownPeer::H1(down)) => {
+            return Some(into_tunnel(core, accepted, down, tunnel));
+        }
+        (Some(inside), None, DownPeer::H1(down)) => {
             drop(serving);
             serve_inside(Rc::clone(core), accepted, down.wire, inside).await;
         }
-        return;
+        (_, _, mut down) if refused && words == FirstWords::Tls => {
+            let wire = socks::wire_of(&mut down);
+            // The connection ends whether this arrives or not.
+            let _ = accepted.guard.within(super::HURRY, wire.send(&ACCESS_DENIED)).await;
+            linger(&accepted.guard, wire).await;
+        }
+        _ => {}
     }
-    if refused && words == FirstWords::Tls {
-        let wire = socks::wire_of(&mut down);
-        // The connection ends whether this arrives or not.
-        let _ = accepted.guard.within(super::HURRY, wire.send(&ACCESS_DENIED)).await;
-        linger(&accepted.guard, wire).await;
-    }
+    None
 }
 
 /// The connection as the CONNECT that it would be if the client knew of us, for rules and log.
@@ -291,7 +300,9 @@ fn finish(x: &mut Exchange<'_>, outcome: Result<(), Failure>) {
         x.record.note_failure(&failure);
     }
     x.core.counters.face(x.listener.telemetry_face()).requests_started.inc();
-    x.record();
+    if x.carries.is_none() {
+        x.record();
+    }
 }
 
 /// Serves a request of plain HTTP on a connection that was led here.

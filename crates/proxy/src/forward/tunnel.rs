@@ -13,12 +13,14 @@ use policy::Entry;
 use upstream::{Connection, Wire};
 
 use super::leave::{self, Aimed};
+use crate::core::Core;
 use crate::exchange::{Aim, Exchange, client_gone};
 use crate::failure::{Failure, Kind};
+use crate::guest::Guest;
 use crate::intercept;
 use crate::peer::DownPeer;
 use crate::snapshot::Forward;
-use crate::tunnel;
+use crate::tunnel::Remainder;
 
 /// CONNECT (RFC 9110 §9.3.6).
 pub(super) async fn connect(
@@ -78,7 +80,8 @@ pub(crate) async fn open(
     Ok(Opened { connection, way, tried })
 }
 
-/// Carries a tunnel to its end. The client knows that it is open.
+/// Begins a tunnel, which the client knows to be open: what carries it to its end is put into
+/// [`Exchange::carries`].
 pub(crate) async fn run(
     x: &mut Exchange<'_>,
     face: &Forward,
@@ -86,7 +89,6 @@ pub(crate) async fn run(
     opened: Opened,
 ) -> Result<(), Failure> {
     let Opened { mut connection, way, mut tried } = opened;
-    let idle = face.config.timeouts.tunnel_idle;
     // A listener that opens TLS looks at the first bytes by itself.
     while face.intercept.is_none()
         && let First::ExitGone = first(x, &mut connection.wire).await
@@ -103,20 +105,24 @@ pub(crate) async fn run(
     let known = aimed.address.map(Host::Address);
     let host = known.as_ref().unwrap_or(aimed.host);
     let opened = Box::pin(intercept::open(x, face, host, aimed.port, connection));
-    let Some(mut connection) = opened.await? else { return Ok(()) };
-    let counters = TunnelCounters::default();
-    let up = tunnel::End::Wire(&mut connection.wire);
-    let outcome = tunnel::run_counting(x, up, idle, &counters).await;
-    judge(x, &counters, outcome.as_ref().err());
-    outcome
+    let Some(connection) = opened.await? else { return Ok(()) };
+    // The exchange has ended.
+    x.keep_alive = false;
+    let Connection { wire, .. } = connection;
+    x.carries = Some(Remainder::of(x, wire));
+    Ok(())
 }
 
 /// What the bytes of a tunnel say of its exit: nobody sees into it, but whose question the far side
 /// ends without a byte has not been let in. A client that goes before says nothing of it.
-fn judge(x: &Exchange<'_>, counters: &TunnelCounters, failure: Option<&Failure>) {
-    let Some(guest) = &x.guest else { return };
+pub(crate) fn judge(
+    core: &Core,
+    guest: &Guest,
+    counters: &TunnelCounters,
+    failure: Option<&Failure>,
+) {
     let Some(lease) = &guest.lease else { return };
-    let now = x.core.clock.now_ms();
+    let now = core.clock.now_ms();
     if let Some(first) = guest.fare.as_ref().and_then(|fare| fare.first_byte()) {
         lease.report(&Sign::FirstByte(first), now);
     }
