@@ -5,6 +5,7 @@
 //! number of the newest purge at that time, and is compared with those that came later when it
 //! is to be stored.
 
+mod form;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,6 @@ use parking_lot::RwLock;
 
 use crate::Stored;
 use table::Table;
-
-/// Beside the number of a purge: the answer was purged softly since it was stored.
-pub(crate) const SOFT: u64 = 1 << 63;
 
 /// A purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,11 +118,11 @@ impl Purges {
     }
 
     /// Takes a purge down, and gives its number. What is stored from now on has been compared
-    /// with it.
-    pub(crate) fn note(&self, purge: &Purge) -> u64 {
+    /// with it. `oldest`: the lowest number that anything on the disk has; 0: not known.
+    pub(crate) fn note(&self, purge: &Purge, oldest: u64) -> u64 {
         let mut table = self.table.write();
         let number = self.newest() + 1;
-        table.note(purge, number);
+        table.note(purge, number, oldest);
         table.pending.push(number);
         self.newest.store(number, Ordering::Release);
         number

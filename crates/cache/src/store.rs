@@ -24,7 +24,7 @@ use message::Block;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::flight::Flights;
-use crate::purge::{Purges, SOFT, Subject, Verdict};
+use crate::purge::{Purges, Subject, Verdict};
 use crate::rules::vary::matches;
 use crate::{Key, Stored, Time};
 pub use ledger::Held;
@@ -90,7 +90,6 @@ pub struct Stats {
 }
 
 /// Answers in memory, those that are coming, and what was purged. One for the process.
-#[derive(Debug)]
 pub struct Cache {
     shards: Box<[Mutex<Shard>]>,
     /// How many answers each part has, to be read without its lock.
@@ -105,12 +104,24 @@ pub struct Cache {
     counts: Counts,
 }
 
+/// What became of an answer that was to be kept. What it replaced is given back without the lock.
+struct Linked {
+    stored: Arc<Stored>,
+    _old: Option<Arc<Stored>>,
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     inserted: AtomicU64,
     evicted: AtomicU64,
     refused: AtomicU64,
     purged: AtomicU64,
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("stats", &self.stats()).finish_non_exhaustive()
+    }
 }
 
 impl Cache {
@@ -182,25 +193,16 @@ impl Cache {
         }
         self.ledger.give(taken.saturating_sub(weight));
         stored.held = Held::taken(&self.ledger, weight);
-        if *stored.purged_by.get_mut() & SOFT != 0 {
-            *stored.purged_by.get_mut() &= !SOFT;
-            stored.facts.marked_stale = true;
-        }
-        let (stored, old) = self.link(stored, weight, fits);
-        drop(old);
+        let linked = self.link(stored, weight, fits);
         self.trim();
-        stored
+        linked.stored
     }
 
     /// Puts it into the table, unless it was purged meanwhile. Under the lock, so that a purge
     /// either comes before and is seen here, or finds it there.
-    fn link(
-        &self,
-        mut stored: Stored,
-        weight: u64,
-        fits: bool,
-    ) -> (Arc<Stored>, Option<Arc<Stored>>) {
-        let mut shard = self.shard(stored.key.hash());
+    fn link(&self, mut stored: Stored, weight: u64, fits: bool) -> Linked {
+        let index = Self::index(stored.key.hash());
+        let mut shard = self.shards[index].lock();
         let newest = self.purges.newest();
         let since = std::mem::replace(stored.purged_by.get_mut(), newest);
         let verdict = self.purges.verdict(since, &Subject::of(&stored));
@@ -208,12 +210,12 @@ impl Cache {
         let stored = Arc::new(stored);
         if verdict == Verdict::Gone || !fits {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
-            return (stored, None);
+            return Linked { stored, _old: None };
         }
         self.counts.inserted.fetch_add(1, Ordering::Relaxed);
         let old = shard.insert(Arc::clone(&stored), weight);
-        self.settle(Self::index(stored.key.hash()), &mut shard);
-        (stored, old)
+        self.settle(index, &mut shard);
+        Linked { stored, _old: old }
     }
 
     /// Takes this very answer out.
@@ -380,11 +382,13 @@ impl Cache {
     /// An answer as it is since the last soft purge, with the number of the purge up to which
     /// all have left it in place: what is made of it (RFC 9111 §3.2) takes that number along.
     fn checked(&self, stored: Arc<Stored>, swept: u64) -> Arc<Stored> {
-        let purged_by = stored.purged_by.load(Ordering::Acquire);
-        if purged_by < swept {
+        if stored.held.is_stale() {
+            return self.mark_stale(&stored, swept);
+        }
+        if stored.purged_by.load(Ordering::Acquire) < swept {
             stored.purged_by.fetch_max(swept, Ordering::AcqRel);
         }
-        if purged_by & SOFT == 0 { stored } else { self.mark_stale(&stored) }
+        stored
     }
 
     fn shard(&self, hash: u128) -> MutexGuard<'_, Shard> {

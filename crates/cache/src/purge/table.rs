@@ -1,18 +1,19 @@
 //! Purges by what they are about.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::Hasher;
 
 use ahash::RandomState;
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{Purge, Subject, Verdict, What, hosts};
 
 /// Purges that are told apart. Of more, the older half is taken together, as one of everything:
-/// what was asked for before them is not stored.
-const CAPACITY: usize = 65_536;
+/// what was asked for before them is not stored, or used from the disk.
+const CAPACITY: usize = 1 << 18;
 
-/// Prefixes among them: each answer under way is held against all.
-const PREFIXES: usize = 256;
+/// Of so many it is looked for those that are about nothing any more.
+const FEW: usize = 1 << 10;
 
 /// The numbers of the newest purges of one thing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,69 +22,83 @@ struct Mark {
     soft: u64,
 }
 
-type Marks<K> = HashMap<K, Mark, RandomState>;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     /// Those that are still going through what is in memory.
     pub(super) pending: Vec<u64>,
     all: Mark,
     /// Of any tag, for what has no tags yet.
     any_tag: Mark,
-    hashes: Marks<(Kind, u128)>,
-    hosts: Marks<Box<[u8]>>,
-    prefixes: Vec<(Box<[u8]>, Mark)>,
+    /// By [`print()`] of what they are about. Two with the same are purged together.
+    marks: HashMap<u64, Mark, RandomState>,
+    /// How long the prefixes are that were purged, in order, and the newest purge of that length.
+    lengths: Vec<(usize, u64)>,
+    /// The size at which it is looked for what is about nothing any more.
+    crowded: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 enum Kind {
     Url,
     Key,
     Tag,
+    Host,
+    Prefix,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            pending: Vec::new(),
+            all: Mark::default(),
+            any_tag: Mark::default(),
+            marks: HashMap::default(),
+            lengths: Vec::new(),
+            crowded: FEW,
+        }
+    }
 }
 
 impl Table {
-    pub(super) fn note(&mut self, purge: &Purge, number: u64) {
-        self.make_room();
-        let mark = match &purge.what {
-            What::All => &mut self.all,
-            What::Url(hash) => self.hashes.entry((Kind::Url, *hash)).or_default(),
-            What::Key(hash) => self.hashes.entry((Kind::Key, *hash)).or_default(),
+    /// Takes down a purge. All that is not newer than `oldest` was compared with all that is
+    /// older than it.
+    pub(super) fn note(&mut self, purge: &Purge, number: u64, oldest: u64) {
+        // What is under way was asked for lately.
+        self.make_room(oldest.min(number.saturating_sub(FEW as u64)));
+        let print = match &purge.what {
+            What::All => return self.all.set(purge.soft, number),
+            What::Url(hash) => print(Kind::Url, *hash),
+            What::Key(hash) => print(Kind::Key, *hash),
             What::Tag(hash) => {
                 self.any_tag.set(purge.soft, number);
-                self.hashes.entry((Kind::Tag, *hash)).or_default()
+                print(Kind::Tag, *hash)
             }
-            What::Host(host) => self.hosts.entry(host.clone()).or_default(),
+            What::Host(host) => print(Kind::Host, crate::hash(host)),
             What::Prefix(prefix) => {
-                let known = self.prefixes.iter().position(|(known, _)| known == prefix);
-                let at = known.unwrap_or_else(|| {
-                    self.prefixes.push((prefix.clone(), Mark::default()));
-                    self.prefixes.len() - 1
-                });
-                &mut self.prefixes[at].1
+                match self.lengths.binary_search_by_key(&prefix.len(), |(length, _)| *length) {
+                    Ok(at) => self.lengths[at].1 = number,
+                    Err(at) => self.lengths.insert(at, (prefix.len(), number)),
+                }
+                print(Kind::Prefix, crate::hash(prefix))
             }
         };
-        mark.set(purge.soft, number);
+        self.marks.entry(print).or_default().set(purge.soft, number);
     }
 
     pub(super) fn verdict(&self, since: u64, of: &Subject<'_>) -> Verdict {
         let mut found = self.all;
-        let mut meet = |mark: Option<&Mark>| found = found.or(mark.copied().unwrap_or_default());
-        meet(self.hashes.get(&(Kind::Url, of.url)));
-        meet(self.hashes.get(&(Kind::Key, of.key)));
-        match of.tags {
-            Some(tags) => {
-                tags.iter().for_each(|tag| meet(self.hashes.get(&(Kind::Tag, *tag))));
+        let mut meet = |kind, hash| {
+            if let Some(mark) = self.marks.get(&print(kind, hash)) {
+                found = found.or(*mark);
             }
-            None => meet(Some(&self.any_tag)),
-        }
-        if !self.hosts.is_empty() {
-            hosts(of.url_text).into_iter().for_each(|host| meet(self.hosts.get(host)));
-        }
-        for (prefix, mark) in &self.prefixes {
-            if of.url_text.starts_with(prefix) {
-                meet(Some(mark));
-            }
+        };
+        meet(Kind::Url, of.url);
+        meet(Kind::Key, of.key);
+        of.tags.unwrap_or_default().iter().for_each(|tag| meet(Kind::Tag, *tag));
+        hosts(of.url_text).into_iter().for_each(|host| meet(Kind::Host, crate::hash(host)));
+        self.prefixes(of.url_text, |hash| meet(Kind::Prefix, hash));
+        if of.tags.is_none() {
+            found = found.or(self.any_tag);
         }
         match found {
             Mark { hard, .. } if hard > since => Verdict::Gone,
@@ -92,30 +107,52 @@ impl Table {
         }
     }
 
-    fn make_room(&mut self) {
-        let many = self.hashes.len() + self.hosts.len() >= CAPACITY;
-        if !many && self.prefixes.len() < PREFIXES {
+    pub(super) fn is_crowded(&self) -> bool {
+        self.marks.len() >= self.crowded
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// The hashes of all prefixes of a text that are as long as one that was purged.
+    fn prefixes(&self, text: &[u8], mut meet: impl FnMut(u128)) {
+        let mut hasher = SipHasher13::new();
+        let mut done = 0;
+        for (length, _) in &self.lengths {
+            let Some(more) = text.get(done..*length) else { return };
+            hasher.write(more);
+            done = *length;
+            meet(hasher.finish128().as_u128());
+        }
+    }
+
+    fn make_room(&mut self, oldest: u64) {
+        if !self.is_crowded() {
             return;
         }
-        let mut numbers: Vec<u64> = if many {
-            self.hashes.values().chain(self.hosts.values()).map(|mark| mark.newest()).collect()
-        } else {
-            self.prefixes.iter().map(|(_, mark)| mark.newest()).collect()
-        };
-        let middle = numbers.len() / 2;
-        let (_, floor, _) = numbers.select_nth_unstable(middle);
-        let floor = *floor;
+        let mut floor = oldest;
+        self.retain(floor);
+        if self.marks.len() >= CAPACITY {
+            let mut numbers: Vec<u64> = self.marks.values().map(Mark::newest).collect();
+            floor = *numbers.select_nth_unstable(CAPACITY / 2).1;
+            self.retain(floor);
+        }
         self.all.hard = self.all.hard.max(floor);
-        self.hashes.retain(|_, mark| mark.newest() > floor);
-        self.hosts.retain(|_, mark| mark.newest() > floor);
-        self.prefixes.retain(|(_, mark)| mark.newest() > floor);
+        self.crowded = (self.marks.len() * 2).clamp(FEW, CAPACITY);
+    }
+
+    fn retain(&mut self, floor: u64) {
+        self.marks.retain(|_, mark| mark.newest() > floor);
+        self.lengths.retain(|(_, newest)| *newest > floor);
     }
 }
 
 impl Mark {
     fn set(&mut self, soft: bool, number: u64) {
         let place = if soft { &mut self.soft } else { &mut self.hard };
-        *place = number;
+        *place = number.max(*place);
     }
 
     fn or(self, other: Self) -> Self {
@@ -125,4 +162,9 @@ impl Mark {
     fn newest(&self) -> u64 {
         self.hard.max(self.soft)
     }
+}
+
+/// What a thing is found by.
+fn print(kind: Kind, hash: u128) -> u64 {
+    (hash as u64).wrapping_add((kind as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }

@@ -1,7 +1,7 @@
 //! How much memory the cache takes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes that the cache takes and may take. What is stored counts for as long as somebody holds
 /// it, whether it can be found or not: a slow client keeps an answer that was given up.
@@ -56,18 +56,29 @@ impl Ledger {
 pub struct Held {
     ledger: Option<Arc<Ledger>>,
     bytes: AtomicU64,
+    /// The answer was purged softly: whoever finds it makes a stale one of it.
+    is_stale: AtomicBool,
 }
 
 impl Held {
     /// These bytes, which were taken already.
     pub(super) fn taken(ledger: &Arc<Ledger>, bytes: u64) -> Self {
-        Self { ledger: Some(Arc::clone(ledger)), bytes: AtomicU64::new(bytes) }
+        let (bytes, is_stale) = (AtomicU64::new(bytes), AtomicBool::new(false));
+        Self { ledger: Some(Arc::clone(ledger)), bytes, is_stale }
     }
 
     /// How many they are.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark_stale(&self) {
+        self.is_stale.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Acquire)
     }
 
     /// More, which were taken already.

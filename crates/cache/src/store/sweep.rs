@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Cache;
 use super::shard::Shard;
-use crate::purge::{Purge, PurgeReport, SOFT, Subject, What};
+use crate::purge::{Purge, PurgeReport, Subject, What};
 use crate::stored::Stored;
 
 /// Slots that are looked at under one hold of a lock.
@@ -32,7 +32,7 @@ impl Cache {
     /// asked for before will be stored as if it had not been. By URL and by key it takes
     /// microseconds; else it looks at all answers, on the thread that calls it.
     pub fn purge(&self, purge: &Purge) -> PurgeReport {
-        let number = self.purges.note(purge);
+        let number = self.purges.note(purge, 0);
         let report = match &purge.what {
             What::Url(url) => self.purge_slots(purge, |shard| shard.of_url(*url)),
             What::Key(key) => self.sweep(purge, Some(Self::index(*key))),
@@ -151,10 +151,11 @@ impl Cache {
             if !purge.what.covers(&Subject::of(stored)) {
                 continue;
             }
-            report.add(PurgeReport { objects: 1, bytes: stored.held.bytes() });
+            report.objects += 1;
+            report.bytes += stored.held.bytes();
             if purge.soft {
                 // Whoever finds it next makes a stale one of it.
-                stored.purged_by.fetch_or(SOFT, Ordering::AcqRel);
+                stored.held.mark_stale();
             } else {
                 dead.extend(shard.remove(slot));
             }
@@ -167,11 +168,11 @@ impl Cache {
     }
 
     /// An answer that was purged softly gives way to the same one, marked.
-    pub(super) fn mark_stale(&self, stored: &Arc<Stored>) -> Arc<Stored> {
+    pub(super) fn mark_stale(&self, stored: &Arc<Stored>, swept: u64) -> Arc<Stored> {
         let mut facts = stored.facts.clone();
         facts.marked_stale = true;
         let mut marked = stored.with_facts(facts);
-        *marked.purged_by.get_mut() &= !SOFT;
+        marked.purged_by.fetch_max(swept, Ordering::AcqRel);
         let weight = stored.held.bytes();
         self.force_room(weight);
         marked.held = super::Held::taken(&self.ledger, weight);
