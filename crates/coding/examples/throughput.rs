@@ -7,7 +7,10 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use coding::{Coding, Limits, decode_all, encode_all};
+use coding::{
+    Coding, Dictionary, DictionaryCoding, Limits, decode_all, decode_by_dictionary, encode_all,
+    encode_by_dictionary,
+};
 
 /// What comes out is what went in, so there is nothing to guard.
 const FREE: Limits = Limits { max_size: u64::MAX, max_ratio: u32::MAX };
@@ -39,6 +42,39 @@ fn main() -> Result<(), Box<dyn Error>> {
                     body.len() as f64 / packed.len() as f64,
                 );
             }
+        }
+    }
+    for size in [64 << 10, 1 << 20] {
+        by_dictionary(most, size)?;
+    }
+    Ok(())
+}
+
+/// The next version of a page, by the one before.
+fn by_dictionary(most: Duration, size: usize) -> Result<(), Box<dyn Error>> {
+    let old = page(size);
+    let mut new = old.clone();
+    for at in (1000..size - 1000).step_by(size / 20) {
+        new.splice(at..at + 10, *b"something quite new");
+    }
+    let old = Dictionary::new(old.into()).ok_or("no dictionary")?;
+    for (coding, levels) in [(DictionaryCoding::Dcb, [5, 7, 9]), (DictionaryCoding::Dcz, [3, 6, 9])]
+    {
+        for level in levels {
+            let packed = encode_by_dictionary(coding, level, &old, &new)?;
+            let packing = rate(most, new.len(), || {
+                encode_by_dictionary(coding, level, &old, &new).map(drop)
+            })?;
+            let unpacking = rate(most, new.len(), || {
+                decode_by_dictionary(coding, FREE, &old, &packed).map(drop)
+            })?;
+            println!(
+                "{:<14} {:>5} {:>9} {:>8.0} {packing:>8.1} {unpacking:>8.1}",
+                format!("next {} KiB", size >> 10),
+                format!("{} {level}", coding.as_str()),
+                packed.len(),
+                new.len() as f64 / packed.len() as f64,
+            );
         }
     }
     Ok(())

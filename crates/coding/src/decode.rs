@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Coding;
+use crate::{Coding, Dictionary, DictionaryCoding};
 
 mod brotli;
 mod gzip;
@@ -31,6 +31,8 @@ pub struct Limits {
 pub struct Decoder {
     unpacker: Unpacker,
     limits: Limits,
+    /// What the body has to begin with, as far as it was not seen yet.
+    header: Vec<u8>,
     /// Bytes that went in, and came out.
     taken: u64,
     made: u64,
@@ -88,7 +90,36 @@ impl Decoder {
             Coding::Brotli => Unpacker::Brotli(brotli::Unpacker::new()),
             Coding::Zstd => Unpacker::Zstd(zstd::Unpacker::new()?),
         };
-        Ok(Self { unpacker, limits, taken: 0, made: 0, failed: None })
+        Ok(Self { unpacker, limits, header: Vec::new(), taken: 0, made: 0, failed: None })
+    }
+
+    /// For one body that was made by this dictionary (RFC 9842). A body that was made by another
+    /// one is corrupt.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Memory`].
+    pub fn by_dictionary(
+        coding: DictionaryCoding,
+        limits: Limits,
+        dictionary: &Dictionary,
+    ) -> Result<Self, DecodeError> {
+        let unpacker = match coding {
+            DictionaryCoding::Dcb => {
+                Unpacker::Brotli(brotli::Unpacker::by_dictionary(dictionary.bytes())?)
+            }
+            DictionaryCoding::Dcz => {
+                Unpacker::Zstd(zstd::Unpacker::by_dictionary(dictionary.bytes())?)
+            }
+        };
+        Ok(Self {
+            unpacker,
+            limits,
+            header: coding.header(dictionary),
+            taken: 0,
+            made: 0,
+            failed: None,
+        })
     }
 
     /// Unpacks some of `input`, and appends at most `most` bytes to `out`.
@@ -125,7 +156,7 @@ impl Decoder {
         };
         match self.failed {
             Some(error) => Err(error),
-            None if ended || self.taken == 0 => Ok(()),
+            None if (ended && self.header.is_empty()) || self.taken == 0 => Ok(()),
             None => Err(DecodeError::Truncated),
         }
     }
@@ -142,7 +173,10 @@ impl Decoder {
         out: &mut Vec<u8>,
         most: usize,
     ) -> Result<Progress, DecodeError> {
-        let mut progress = Progress { taken: 0, more: true };
+        let mut progress = Progress { taken: self.header(input)?, more: true };
+        if !self.header.is_empty() {
+            return Ok(Progress { more: false, ..progress });
+        }
         let mut left = most;
         while left > 0 && (progress.more || progress.taken < input.len()) {
             let step = self.step(&input[progress.taken..], out, left)?;
@@ -154,6 +188,17 @@ impl Decoder {
             }
         }
         Ok(progress)
+    }
+
+    /// Takes what the input has of the header.
+    fn header(&mut self, input: &[u8]) -> Result<usize, DecodeError> {
+        let size = self.header.len().min(input.len());
+        if self.header[..size] != input[..size] {
+            return Err(DecodeError::Corrupt);
+        }
+        self.header.drain(..size);
+        self.taken += size as u64;
+        Ok(size)
     }
 
     fn step(&mut self, input: &[u8], out: &mut Vec<u8>, most: usize) -> Result<Step, DecodeError> {
@@ -198,7 +243,24 @@ const STEP: usize = 32 * 1024;
 ///
 /// The body is not what it should be, or goes beyond the limits.
 pub fn decode_all(coding: Coding, limits: Limits, body: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let mut decoder = Decoder::new(coding, limits)?;
+    run(Decoder::new(coding, limits)?, body)
+}
+
+/// Unpacks a body that is there as a whole, and was made by this dictionary.
+///
+/// # Errors
+///
+/// The body is not what it should be, or goes beyond the limits.
+pub fn decode_by_dictionary(
+    coding: DictionaryCoding,
+    limits: Limits,
+    dictionary: &Dictionary,
+    body: &[u8],
+) -> Result<Vec<u8>, DecodeError> {
+    run(Decoder::by_dictionary(coding, limits, dictionary)?, body)
+}
+
+fn run(mut decoder: Decoder, body: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::new();
     let mut left = body;
     loop {

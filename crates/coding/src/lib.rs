@@ -1,6 +1,6 @@
 //! Content codings (RFC 9110 §8.4.1): which of them a client takes ([`Accepts`]), packing
-//! ([`Encoder`]) and unpacking ([`Decoder`]) piece by piece, and which types are worth it
-//! ([`TypeSet`]). Pure: no sockets, no clock.
+//! ([`Encoder`]) and unpacking ([`Decoder`]) piece by piece, which types are worth it
+//! ([`TypeSet`]), and dictionaries ([`dictionary`]). Pure: no sockets, no clock.
 //!
 //! What is not here: whether an answer *may* be packed (`no-transform`, `Range`, entity tags, what
 //! it is packed in already) is for whoever has its head.
@@ -11,13 +11,15 @@ use std::ops::RangeInclusive;
 
 mod accepts;
 mod decode;
+pub mod dictionary;
 mod encode;
 mod pool;
 mod types;
 
 pub use accepts::Accepts;
-pub use decode::{DecodeError, Decoder, Limits, Progress, decode_all};
-pub use encode::{EncodeError, Encoder, encode_all};
+pub use decode::{DecodeError, Decoder, Limits, Progress, decode_all, decode_by_dictionary};
+pub use dictionary::{Dictionaries, Dictionary, DictionaryCoding};
+pub use encode::{EncodeError, Encoder, encode_all, encode_by_dictionary};
 pub use types::{DEFAULT_TYPES, TypeSet};
 
 /// A content coding that we make and undo.

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use flate2::Compress;
-use zstd::zstd_safe::{CCtx, DCtx};
+use zstd::zstd_safe::{CCtx, DCtx, ResetDirective};
 
 /// Contexts kept of one kind.
 const MOST: usize = 4;
@@ -47,14 +47,16 @@ pub fn keep_deflate(level: u8, mut context: Compress) {
     });
 }
 
-/// A context of zstd in any state: whoever takes it resets it.
+/// A context of zstd, reset.
 pub fn zstd() -> Option<CCtx<'static>> {
     with(|spares| spares.zstd.pop())
 }
 
-/// Keeps it, if it is not too large.
-pub fn keep_zstd(context: CCtx<'static>) {
-    with(|spares| keep(&mut spares.zstd, context.sizeof(), context));
+/// Keeps it, if it is not too large without the dictionary that it may have had.
+pub fn keep_zstd(mut context: CCtx<'static>) {
+    if context.reset(ResetDirective::SessionAndParameters).is_ok() {
+        with(|spares| keep(&mut spares.zstd, context.sizeof(), context));
+    }
 }
 
 /// As [`zstd`], for unpacking.
@@ -63,8 +65,10 @@ pub fn unzstd() -> Option<DCtx<'static>> {
 }
 
 /// As [`keep_zstd`], for unpacking.
-pub fn keep_unzstd(context: DCtx<'static>) {
-    with(|spares| keep(&mut spares.unzstd, context.sizeof(), context));
+pub fn keep_unzstd(mut context: DCtx<'static>) {
+    if context.reset(ResetDirective::SessionAndParameters).is_ok() {
+        with(|spares| keep(&mut spares.unzstd, context.sizeof(), context));
+    }
 }
 
 fn keep<T>(kept: &mut Vec<T>, size: usize, context: T) -> Option<()> {

@@ -18,6 +18,15 @@ impl Unpacker {
         Self { state: Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())), ended: false }
     }
 
+    pub fn by_dictionary(dictionary: &[u8]) -> Result<Self, DecodeError> {
+        let mut unpacker = Self::new();
+        if unpacker.state.attach_dictionary(dictionary.to_vec().into()) {
+            Ok(unpacker)
+        } else {
+            Err(DecodeError::Memory)
+        }
+    }
+
     pub fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Step, DecodeError> {
         if self.ended {
             let nothing = Step { taken: 0, made: 0, more: false };

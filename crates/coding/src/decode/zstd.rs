@@ -1,6 +1,6 @@
 //! zstd, by the reference library.
 
-use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
 
 use super::{DecodeError, Step};
 use crate::pool;
@@ -18,11 +18,15 @@ pub struct Unpacker {
 impl Unpacker {
     pub fn new() -> Result<Self, DecodeError> {
         let mut context = pool::unzstd().or_else(DCtx::try_create).ok_or(DecodeError::Memory)?;
-        context
-            .reset(ResetDirective::SessionAndParameters)
-            .and_then(|_| context.set_parameter(DParameter::WindowLogMax(WINDOW)))
-            .map_err(|_| DecodeError::Memory)?;
+        context.set_parameter(DParameter::WindowLogMax(WINDOW)).map_err(|_| DecodeError::Memory)?;
         Ok(Self { context: Some(context), between: false })
+    }
+
+    pub fn by_dictionary(dictionary: &[u8]) -> Result<Self, DecodeError> {
+        let mut unpacker = Self::new()?;
+        let context = unpacker.context.as_mut().ok_or(DecodeError::Memory)?;
+        context.load_dictionary(dictionary).map_err(|_| DecodeError::Memory)?;
+        Ok(unpacker)
     }
 
     pub fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Step, DecodeError> {

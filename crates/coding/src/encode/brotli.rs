@@ -17,6 +17,10 @@ const WINDOW: u32 = 20;
 const LEAST: u32 = 10;
 const LEAST_OF_5: u32 = 17;
 
+/// The largest window of a body and its dictionary: 4 MiB and a little more, for what cannot be
+/// reached of it.
+const MOST_OF_DICTIONARY: u32 = 23;
+
 pub struct Packer {
     /// In a box: it is some ten KiB large.
     state: Box<BrotliEncoderStateStruct<StandardAlloc>>,
@@ -34,6 +38,28 @@ impl Packer {
             state.set_parameter(Parameter::BROTLI_PARAM_SIZE_HINT, hint);
         }
         Self { state }
+    }
+
+    /// For a body that is there as a whole, by a dictionary, which stands in the window in front of
+    /// it. `None`: the dictionary is of no use for it.
+    pub fn by_dictionary(level: u8, dictionary: &[u8], body: &[u8]) -> Option<Self> {
+        // A copy out of the dictionary has to end with it (RFC 9841 §9.2), and the library does not
+        // always see to that: it goes on into the beginning of the body, which stands behind it in
+        // its buffer. A last byte that the body does not have keeps every copy away from there.
+        let mut guarded = dictionary.to_vec();
+        *guarded.last_mut()? = absent(body)?;
+        let mut state = Box::new(BrotliEncoderStateStruct::new(StandardAlloc::default()));
+        let size = dictionary.len() as u64 + body.len() as u64;
+        // Lower levels know no dictionaries, or remember no more than the end of a large one: 5 and 6
+        // have room for 256 Ki positions, 7 for 2 Mi.
+        let least = if size <= 256 << 10 { 5 } else { 7 };
+        state.set_parameter(Parameter::BROTLI_PARAM_QUALITY, u32::from(level.max(least)));
+        state.set_parameter(
+            Parameter::BROTLI_PARAM_LGWIN,
+            window_bits(Some(size), LEAST_OF_5, MOST_OF_DICTIONARY),
+        );
+        state.set_custom_dictionary(guarded.len(), &guarded);
+        Some(Self { state })
     }
 
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -83,6 +109,15 @@ impl Packer {
             }
         }
     }
+}
+
+/// A byte that does not occur.
+fn absent(body: &[u8]) -> Option<u8> {
+    let mut seen = [false; 256];
+    for byte in body {
+        seen[usize::from(*byte)] = true;
+    }
+    (0..=u8::MAX).rev().find(|byte| !seen[usize::from(*byte)])
 }
 
 impl Drop for Packer {

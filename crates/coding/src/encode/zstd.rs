@@ -1,6 +1,6 @@
 //! zstd, by the reference library.
 
-use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
+use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
 
 use super::{EncodeError, make_room, window_bits};
 use crate::pool;
@@ -11,6 +11,11 @@ const WINDOW_OF_UNKNOWN: u32 = 20;
 /// that RFC 9659 allows, which nobody wants to hold for each of a thousand clients.
 const WINDOW: u32 = 21;
 
+/// With a dictionary: from 128 KiB, so that a body that is longer than it was said to be still
+/// reaches it, to 8 MiB.
+const LEAST_OF_DICTIONARY: u32 = 17;
+const WINDOW_OF_DICTIONARY: u32 = 23;
+
 pub struct Packer {
     /// Always there, but while this is dropped.
     context: Option<CCtx<'static>>,
@@ -18,8 +23,6 @@ pub struct Packer {
 
 impl Packer {
     pub fn new(level: u8, size: Option<u64>) -> Result<Self, EncodeError> {
-        let mut context = pool::zstd().or_else(CCtx::try_create).ok_or(EncodeError)?;
-        context.reset(ResetDirective::SessionAndParameters).map_err(|_| EncodeError)?;
         let most = match level {
             // Levels that have a smaller one by themselves.
             0..=1 => 19,
@@ -29,8 +32,28 @@ impl Packer {
         };
         let window = window_bits(size, 10, most);
         // Tables follow the size, and not the window: without it, level 19 clears 80 MiB for 4 KiB.
-        let hint =
-            size.map_or(1 << window, |size| u32::try_from(size).unwrap_or(u32::MAX).min(1 << 30));
+        Self::prepare(level, window, size.unwrap_or(1 << window))
+    }
+
+    /// By a dictionary. It can be reached until the body is as long as the window, which is
+    /// therefore as long as the body, within the 8 MiB that every client takes (RFC 9842 §5).
+    pub fn by_dictionary(
+        level: u8,
+        size: Option<u64>,
+        dictionary: &[u8],
+    ) -> Result<Self, EncodeError> {
+        // Where nothing is known of it, the next version is not much larger than this one.
+        let size = size.unwrap_or(dictionary.len() as u64 / 4 * 5);
+        let window = window_bits(Some(size), LEAST_OF_DICTIONARY, WINDOW_OF_DICTIONARY);
+        let mut packer = Self::prepare(level, window, size)?;
+        let context = packer.context.as_mut().ok_or(EncodeError)?;
+        context.load_dictionary(dictionary).map_err(|_| EncodeError)?;
+        Ok(packer)
+    }
+
+    fn prepare(level: u8, window: u32, size: u64) -> Result<Self, EncodeError> {
+        let mut context = pool::zstd().or_else(CCtx::try_create).ok_or(EncodeError)?;
+        let hint = u32::try_from(size).unwrap_or(u32::MAX).min(1 << 30);
         for parameter in [
             CParameter::CompressionLevel(i32::from(level)),
             CParameter::WindowLog(window),
