@@ -5,10 +5,12 @@
 //! - [`Stored`] is an answer as it is kept: immutable, shared by all cores.
 //! - [`Cache`] is where it is kept: found by its [`Key`] and what its `Vary` selects, purged by
 //!   what is known of it, given up when there is no room.
+//! - [`disk`] is where it outlives the process.
 //! - A *flight* is an answer that is still coming: one request leads it, others follow.
 
 #![forbid(unsafe_code)]
 
+pub mod disk;
 mod flight;
 mod key;
 mod purge;

@@ -1,0 +1,232 @@
+//! The file of purges. What a purge is about is bytes here: whoever notes it knows how to read
+//! them. It grows at its end until no record is older than what it begins with.
+//!
+//! A line is `magic, length, number, bytes, checksum`. One that was not written to its end does
+//! not hide those behind it: reading goes on at the next magic.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+
+use parking_lot::Mutex;
+
+use super::codec::Reader;
+use super::folder::Folder;
+use super::io::Io;
+
+/// What a line begins with.
+const MAGIC: [u8; 4] = *b"Pur1";
+
+/// Bytes of a line beside what the purge is about.
+const FRAME: usize = 20;
+
+/// Longest description of a purge.
+const LONGEST: usize = 64 << 10;
+
+/// A file that is shorter than this is left as it is.
+const SHORT: u64 = 64 << 10;
+
+/// More purges than this are not kept: the oldest records go, and with them the need for these.
+const MOST: usize = 1 << 18;
+
+/// A purge as it is noted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NotedPurge {
+    /// It is about what was stored with a lower `purged_by`.
+    pub number: u64,
+    /// What it is about, as whoever noted it wrote it.
+    pub what: Box<[u8]>,
+}
+
+/// The file.
+pub(super) struct PurgeLog {
+    /// `None`: it could not be opened.
+    file: Option<File>,
+    /// Purges that could not be written yet.
+    owed: Vec<NotedPurge>,
+    /// How many there are in the file, and the lowest number of them.
+    count: usize,
+    first: u64,
+    /// The highest number that was removed: what is older cannot be stored any more.
+    floor: u64,
+    /// Until this process writes: the lines that it knows, and its own purges, which the other one
+    /// may have written over.
+    reader: Option<(HashSet<u128>, Vec<NotedPurge>)>,
+}
+
+impl PurgeLog {
+    /// Opens the file and reads it.
+    pub(super) fn open(io: &Io, folder: &Folder) -> io::Result<(Self, Vec<NotedPurge>)> {
+        let file = io.append_to(&folder.purges())?;
+        let purges = parse(&fs::read(folder.purges())?);
+        let known = purges.iter().map(|purge| crate::hash(&line_of(purge))).collect();
+        let mut log = Self {
+            file: Some(file),
+            owed: Vec::new(),
+            count: 0,
+            first: u64::MAX,
+            floor: 0,
+            reader: Some((known, Vec::new())),
+        };
+        log.count_in(&purges);
+        Ok((log, purges))
+    }
+
+    /// Notes a purge. What cannot be written is kept, and written before the next record is.
+    pub(super) fn note(&mut self, io: &Io, purge: NotedPurge) -> io::Result<()> {
+        if purge.what.len() > LONGEST {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if let Some((_, own)) = &mut self.reader {
+            own.push(purge.clone());
+        }
+        self.owed.push(purge);
+        self.pay(io)
+    }
+
+    /// Writes what could not be written before.
+    pub(super) fn pay(&mut self, io: &Io) -> io::Result<()> {
+        if self.owed.is_empty() {
+            return Ok(());
+        }
+        let Some(file) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        let lines: Vec<u8> = self.owed.iter().flat_map(line_of).collect();
+        io.append(file, &lines)?;
+        let paid = std::mem::take(&mut self.owed);
+        self.count_in(&paid);
+        Ok(())
+    }
+
+    /// The file, to be brought to the disk.
+    pub(super) fn file(&self) -> Option<io::Result<File>> {
+        self.file.as_ref().map(File::try_clone)
+    }
+
+    /// What is older than this must not be stored: nobody knows any more by what it was purged.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Whether there are more purges than are kept.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.count > MOST
+    }
+
+    /// From here on this process writes: returns what others have noted since the file was read.
+    pub(super) fn take_over(&mut self, io: &Io, folder: &Folder) -> io::Result<Vec<NotedPurge>> {
+        let file = io.append_to(&folder.purges())?;
+        let purges = parse(&fs::read(folder.purges())?);
+        self.file = Some(file);
+        self.count = 0;
+        self.count_in(&purges);
+        let Some((known, own)) = self.reader.take() else { return Ok(Vec::new()) };
+        let there: HashSet<_> = purges.iter().collect();
+        for purge in own.iter().filter(|purge| !there.contains(purge)) {
+            if !self.owed.contains(purge) {
+                self.owed.push(purge.clone());
+            }
+        }
+        let own: HashSet<_> = own.iter().collect();
+        let learned = purges
+            .iter()
+            .filter(|purge| !own.contains(purge) && !known.contains(&crate::hash(&line_of(purge))));
+        Ok(learned.cloned().collect())
+    }
+
+    fn count_in(&mut self, purges: &[NotedPurge]) {
+        self.count += purges.len();
+        let first = purges.iter().map(|purge| purge.number).min();
+        self.first = self.first.min(first.unwrap_or(u64::MAX));
+    }
+}
+
+/// Removes the purges that no record is older than, if that is worth it. Only the process that
+/// writes does that, and only its writer. `oldest`: the lowest `purged_by` that there is.
+pub(super) fn compact(
+    log: &Mutex<PurgeLog>,
+    io: &Io,
+    folder: &Folder,
+    oldest: u64,
+) -> io::Result<()> {
+    let length = {
+        let log = log.lock();
+        if log.first > oldest || log.count < 2 {
+            return Ok(());
+        }
+        let Some(file) = &log.file else { return Ok(()) };
+        let length = file.metadata()?.len();
+        if length < SHORT && !log.is_crowded() {
+            return Ok(());
+        }
+        length as usize
+    };
+    let bytes = fs::read(folder.purges())?;
+    let mut purges = parse(&bytes[..length.min(bytes.len())]);
+    // The last one says where numbers go on.
+    let last = purges.iter().map(|purge| purge.number).max().unwrap_or(0);
+    let before = purges.len();
+    let mut floor = 0;
+    purges.retain(|purge| {
+        let stays = purge.number > oldest || purge.number == last;
+        floor = floor.max(if stays { 0 } else { purge.number });
+        stays
+    });
+    if purges.len() == before {
+        return Ok(());
+    }
+    let path = folder.purges_new();
+    match io.remove(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = io.append_to(&path)?;
+    io.append(&file, &purges.iter().flat_map(line_of).collect::<Vec<_>>())?;
+    io.sync(&file)?;
+    let mut log = log.lock();
+    let bytes = fs::read(folder.purges())?;
+    let since = &bytes[length.min(bytes.len())..];
+    io.append(&file, since)?;
+    io.rename(&path, &folder.purges())?;
+    log.file = Some(file);
+    log.floor = log.floor.max(floor);
+    log.count = 0;
+    log.first = u64::MAX;
+    purges.extend(parse(since));
+    log.count_in(&purges);
+    Ok(())
+}
+
+fn line_of(purge: &NotedPurge) -> Vec<u8> {
+    let mut line = MAGIC.to_vec();
+    line.extend_from_slice(&(purge.what.len() as u32).to_le_bytes());
+    line.extend_from_slice(&purge.number.to_le_bytes());
+    line.extend_from_slice(&purge.what);
+    let crc = crc32c::crc32c(&line);
+    line.extend_from_slice(&crc.to_le_bytes());
+    line
+}
+
+fn parse(mut bytes: &[u8]) -> Vec<NotedPurge> {
+    let mut purges = Vec::new();
+    while let Some(at) = memchr::memmem::find(bytes, &MAGIC) {
+        bytes = &bytes[at..];
+        match parse_line(bytes) {
+            Some(purge) => {
+                bytes = &bytes[FRAME + purge.what.len()..];
+                purges.push(purge);
+            }
+            None => bytes = &bytes[MAGIC.len()..],
+        }
+    }
+    purges
+}
+
+fn parse_line(bytes: &[u8]) -> Option<NotedPurge> {
+    let mut reader = Reader::new(bytes);
+    reader.take(MAGIC.len())?;
+    let length = reader.u32()? as usize;
+    let number = reader.u64()?;
+    let what = reader.take(length)?;
+    let covered = &bytes[..MAGIC.len() + 12 + length];
+    (reader.u32()? == crc32c::crc32c(covered)).then(|| NotedPurge { number, what: what.into() })
+}

@@ -1,0 +1,343 @@
+//! What waits to be written. Whoever hands something over never waits.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::{Body, Stored};
+
+/// Answers that wait at most, and the bytes of their bodies.
+const JOBS: usize = 16_384;
+const BYTES: u64 = 64 << 20;
+
+/// What is taken out at once.
+const BATCH_JOBS: usize = 256;
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// Keys that wait to be ended at most. Beyond, everything is ended: forgetting may not fail.
+const FORGETS: usize = 1 << 18;
+
+/// Something to be written.
+pub(super) enum Job {
+    /// An answer.
+    Store(Arc<Stored>),
+    /// The end of a key. `had`: the table knew something under it, or could not yet know.
+    Forget { hash: u128, had: bool },
+}
+
+/// What the writer is to do next.
+pub(super) struct Batch {
+    /// With the ticket of each: they count up.
+    pub jobs: Vec<(u64, Job)>,
+    /// Everything is to be forgotten that was stored before this ticket.
+    pub wipe: Option<u64>,
+    /// Purges were noted, which have to outlive a loss of power.
+    pub sync: bool,
+    /// The folder is to be left to another process.
+    pub hand_over: bool,
+    /// Nothing comes any more.
+    pub close: bool,
+}
+
+/// The queue.
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    /// There is something to do.
+    work: Condvar,
+    /// Something was done.
+    progress: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    jobs: VecDeque<(u64, Job)>,
+    bytes: u64,
+    /// The ticket of the last job handed over, and of the last one that is done with.
+    last: u64,
+    done: u64,
+    /// The tickets of keys that wait to be ended: what was handed over before is not let in.
+    forgets: HashMap<u64, u64>,
+    /// The lowest `purged_by` of what the writer has taken out and is not done with.
+    in_hand: Option<u64>,
+    wipe: Option<u64>,
+    sync: bool,
+    /// The index is there.
+    ready: bool,
+    hand_over: bool,
+    handed_over: bool,
+    close: bool,
+}
+
+impl Queue {
+    /// Hands an answer over. `false`: too much waits already.
+    pub(super) fn store(&self, stored: Arc<Stored>) -> bool {
+        let mut inner = self.inner.lock();
+        let bytes = bytes_of(&stored);
+        if inner.jobs.len() >= JOBS || inner.bytes + bytes > BYTES || inner.hand_over || inner.close
+        {
+            return false;
+        }
+        inner.bytes += bytes;
+        inner.push(Job::Store(stored));
+        drop(inner);
+        self.work.notify_one();
+        true
+    }
+
+    /// Ends a key. From here on nothing gets into the table that was stored before. The caller
+    /// removes what is there, and then says so by [`Self::mark_had`].
+    ///
+    /// Returns a ticket; `None`: it was one too many, and everything is to be forgotten.
+    pub(super) fn forget(&self, hash: u128) -> Option<u64> {
+        let mut inner = self.inner.lock();
+        if inner.handed_over || inner.close {
+            return Some(0);
+        }
+        if inner.forgets.len() >= FORGETS {
+            inner.forgets.clear();
+            inner.jobs.clear();
+            inner.bytes = 0;
+            inner.last += 1;
+            inner.wipe = Some(inner.last);
+            drop(inner);
+            self.work.notify_one();
+            return None;
+        }
+        // Where the writer has nothing before it, the table knows all there is.
+        let had = !inner.ready || inner.done < inner.last;
+        let ticket = inner.push(Job::Forget { hash, had });
+        inner.forgets.insert(hash as u64, ticket);
+        drop(inner);
+        self.work.notify_one();
+        Some(ticket)
+    }
+
+    /// Says that the key that this ticket ends was in the table. Where the writer was faster,
+    /// another end is put behind.
+    pub(super) fn mark_had(&self, ticket: u64, hash: u128) {
+        let mut inner = self.inner.lock();
+        let at = inner.jobs.binary_search_by_key(&ticket, |(ticket, _)| *ticket);
+        if let Some((_, job)) = at.ok().and_then(|at| inner.jobs.get_mut(at)) {
+            *job = Job::Forget { hash, had: true };
+        } else if !inner.close && !inner.handed_over {
+            let ticket = inner.push(Job::Forget { hash, had: true });
+            inner.forgets.insert(hash as u64, ticket);
+            drop(inner);
+            self.work.notify_one();
+        }
+    }
+
+    /// Whether what was handed over with this ticket may get into the table: nobody has ended its
+    /// key since. Called with the lock of the table held.
+    pub(super) fn admits(&self, hash: u64, ticket: u64) -> bool {
+        let inner = self.inner.lock();
+        inner.wipe.is_none_or(|wipe| ticket > wipe)
+            && inner.forgets.get(&hash).is_none_or(|forget| ticket > *forget)
+    }
+
+    /// Purges are to outlive a loss of power.
+    pub(super) fn ask_sync(&self) {
+        self.inner.lock().sync = true;
+        self.work.notify_one();
+    }
+
+    /// The folder is to be left to another process once everything is written.
+    pub(super) fn ask_hand_over(&self) {
+        self.inner.lock().hand_over = true;
+        self.work.notify_one();
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn close(&self) {
+        self.inner.lock().close = true;
+        self.work.notify_one();
+    }
+
+    /// Waits for something to do, for `most` at most. Answers that cannot be written are thrown
+    /// away (`keep_stores`); what is to be forgotten stays.
+    pub(super) fn take(&self, most: Option<Duration>) -> Batch {
+        let mut inner = self.inner.lock();
+        if !inner.has_work() {
+            if let Some(most) = most {
+                self.work.wait_for(&mut inner, most);
+            } else {
+                self.work.wait(&mut inner);
+            }
+        }
+        let (mut jobs, mut bytes) = (Vec::new(), 0);
+        while jobs.len() < BATCH_JOBS && bytes < BATCH_BYTES {
+            let Some((ticket, job)) = inner.jobs.pop_front() else { break };
+            if let Job::Store(stored) = &job {
+                bytes += bytes_of(stored);
+                let purged_by = number_of(stored);
+                inner.in_hand = Some(inner.in_hand.unwrap_or(u64::MAX).min(purged_by));
+            }
+            jobs.push((ticket, job));
+        }
+        inner.bytes -= bytes.min(inner.bytes);
+        let last = inner.jobs.is_empty();
+        Batch {
+            jobs,
+            wipe: inner.wipe,
+            sync: std::mem::take(&mut inner.sync),
+            hand_over: inner.hand_over && !inner.handed_over && last,
+            close: inner.close && last,
+        }
+    }
+
+    /// Nobody can write for now: waits, and takes out the answers that wait, to be given up, but
+    /// nothing that is to be forgotten.
+    pub(super) fn idle(&self, most: Duration) -> Batch {
+        let mut inner = self.inner.lock();
+        let asked = inner.close || (inner.hand_over && !inner.handed_over);
+        if !asked && inner.done >= inner.last {
+            self.work.wait_for(&mut inner, most);
+        }
+        let all = std::mem::take(&mut inner.jobs).into_iter();
+        let (stores, forgets) = all.partition(|(_, job)| matches!(job, Job::Store(_)));
+        inner.jobs = forgets;
+        inner.bytes = 0;
+        Batch {
+            jobs: Vec::from(stores),
+            wipe: None,
+            sync: false,
+            hand_over: inner.hand_over && !inner.handed_over,
+            close: inner.close,
+        }
+    }
+
+    /// What is to be forgotten could not be written and is put back.
+    pub(super) fn put_back(&self, jobs: Vec<(u64, Job)>) {
+        let mut inner = self.inner.lock();
+        for (ticket, job) in jobs.into_iter().rev() {
+            if matches!(job, Job::Forget { .. }) {
+                inner.jobs.push_front((ticket, job));
+            }
+        }
+    }
+
+    /// A batch is done with, up to this ticket.
+    pub(super) fn done(&self, ticket: u64) {
+        let mut inner = self.inner.lock();
+        inner.done = inner.done.max(ticket);
+        inner.in_hand = None;
+        if inner.jobs.is_empty() {
+            inner.done = inner.last;
+        }
+        drop(inner);
+        self.progress.notify_all();
+    }
+
+    /// Everything that could be done with what was handed over by now is done.
+    pub(super) fn all_done(&self) {
+        let mut inner = self.inner.lock();
+        if !inner.jobs.iter().any(|(_, job)| matches!(job, Job::Store(_))) {
+            inner.done = inner.last;
+        }
+        drop(inner);
+        self.progress.notify_all();
+    }
+
+    /// The end of a key was written.
+    pub(super) fn forgotten(&self, hash: u64, ticket: u64) {
+        let mut inner = self.inner.lock();
+        if inner.forgets.get(&hash) == Some(&ticket) {
+            inner.forgets.remove(&hash);
+        }
+    }
+
+    /// Everything was forgotten that was to be.
+    pub(super) fn wiped(&self, wipe: u64) {
+        let mut inner = self.inner.lock();
+        if inner.wipe == Some(wipe) {
+            inner.wipe = None;
+        }
+    }
+
+    /// The index is there.
+    pub(super) fn set_ready(&self) {
+        self.inner.lock().ready = true;
+        self.progress.notify_all();
+    }
+
+    /// The folder is left to another process.
+    pub(super) fn set_handed_over(&self) {
+        let mut inner = self.inner.lock();
+        inner.handed_over = true;
+        inner.forgets.clear();
+        inner.jobs.clear();
+        inner.bytes = 0;
+        inner.done = inner.last;
+        drop(inner);
+        self.progress.notify_all();
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.inner.lock().ready
+    }
+
+    /// Waits until the index is there and everything that was handed over by now is done with.
+    pub(super) fn settle(&self) {
+        let mut inner = self.inner.lock();
+        let last = inner.last;
+        self.wait_while(&mut inner, |inner| !inner.ready || inner.done < last);
+    }
+
+    /// Waits until the folder is left to another process.
+    pub(super) fn settle_hand_over(&self) {
+        let mut inner = self.inner.lock();
+        self.wait_while(&mut inner, |inner| !inner.handed_over);
+    }
+
+    fn wait_while(
+        &self,
+        inner: &mut MutexGuard<'_, Inner>,
+        condition: impl Fn(&mut Inner) -> bool,
+    ) {
+        self.progress.wait_while(inner, condition);
+    }
+
+    /// How many answers wait, and the lowest `purged_by` of them.
+    pub(super) fn waiting(&self) -> (usize, u64) {
+        let inner = self.inner.lock();
+        let oldest = inner.jobs.iter().filter_map(|(_, job)| match job {
+            Job::Store(stored) => Some(number_of(stored)),
+            Job::Forget { .. } => None,
+        });
+        (inner.jobs.len(), oldest.chain(inner.in_hand).min().unwrap_or(u64::MAX))
+    }
+}
+
+impl Inner {
+    fn push(&mut self, job: Job) -> u64 {
+        self.last += 1;
+        self.jobs.push_back((self.last, job));
+        self.last
+    }
+
+    fn has_work(&self) -> bool {
+        !self.jobs.is_empty()
+            || self.wipe.is_some()
+            || self.sync
+            || self.close
+            || (self.hand_over && !self.handed_over)
+    }
+}
+
+/// Where it stands in the order of purges.
+pub(super) fn number_of(stored: &Stored) -> u64 {
+    stored.purged_by.load(Ordering::Relaxed)
+}
+
+/// What an answer that waits costs in memory, more or less.
+fn bytes_of(stored: &Stored) -> u64 {
+    let body = match &stored.body {
+        Body::Memory(parts) => parts.iter().map(|part| part.bytes.len() as u64).sum(),
+        Body::Disk(_) => 0,
+    };
+    1024 + body
+}

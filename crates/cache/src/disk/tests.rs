@@ -1,0 +1,106 @@
+//! Tests of the whole tier, with files.
+
+mod basics;
+mod crashes;
+pub(super) mod faults;
+mod folders;
+mod room;
+mod torn;
+mod two;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::io::Io;
+use super::{Disk, NotedPurge, PurgeTable};
+use crate::samples::{fields, key, stored};
+use crate::{Body, Facts, Stored, Vary};
+use faults::Faults;
+
+const KIB: usize = 1024;
+const MIB: u64 = 1 << 20;
+
+/// Knows nothing, and remembers what it is told.
+#[derive(Default)]
+struct Recorder {
+    learned: Mutex<Vec<NotedPurge>>,
+    is_purged: AtomicBool,
+}
+
+impl PurgeTable for Recorder {
+    fn is_purged(&self, _: &Stored) -> bool {
+        self.is_purged.load(Ordering::SeqCst)
+    }
+
+    fn learn(&self, purge: &NotedPurge) {
+        self.learned.lock().push(purge.clone());
+    }
+}
+
+fn open(folder: &Path) -> Arc<Disk> {
+    open_sized(folder, 64 * MIB)
+}
+
+fn open_sized(folder: &Path, size: u64) -> Arc<Disk> {
+    open_with(folder, size, &Faults::default())
+}
+
+fn open_with(folder: &Path, size: u64, faults: &Faults) -> Arc<Disk> {
+    let io = Io { faults: faults.clone() };
+    let disk = Disk::open_with(folder, size, Arc::new(Recorder::default()), io).unwrap();
+    disk.settle();
+    disk
+}
+
+/// Bytes that are not the same anywhere.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..length).map(step).collect()
+}
+
+fn put(disk: &Disk, stored: Stored) {
+    assert!(disk.store(Arc::new(stored)));
+    disk.settle();
+}
+
+/// The bytes of a body, wherever it is.
+fn body_of(stored: &Stored) -> Vec<u8> {
+    match &stored.body {
+        Body::Memory(_) => crate::samples::body(stored),
+        Body::Disk(body) => {
+            let mut bytes = vec![0; body.length as usize];
+            std::os::unix::fs::FileExt::read_exact_at(&*body.file, &mut bytes, body.offset)
+                .unwrap();
+            bytes
+        }
+    }
+}
+
+/// The bodies under a key.
+fn bodies(disk: &Disk, path: &str) -> Vec<Vec<u8>> {
+    disk.load(&key(path)).iter().map(body_of).collect()
+}
+
+fn of_kind(path: &str, kind: &str, body: impl Into<bytes::Bytes>) -> Stored {
+    let vary = Vary::of(&["x-kind".into()], &fields(&[("x-kind", kind)]));
+    Stored { vary, ..stored(path, body) }
+}
+
+fn with_lifetime(path: &str, body: impl Into<bytes::Bytes>, lifetime: u64) -> Stored {
+    Stored { facts: Facts { lifetime, ..Facts::default() }, ..stored(path, body) }
+}
+
+/// Goes on to a later time.
+fn later(disk: &Disk, millis: u64) {
+    disk.shared.counters.later.fetch_add(millis, Ordering::SeqCst);
+    disk.shared.queue.ask_sync();
+}
