@@ -14,7 +14,9 @@ pub mod process_log;
 
 pub use access::{AccessLog, AccessRecord, AccessTls, CoreLog};
 pub use counters::{CoreCounters, FAILURE_NAMES, REFUSAL_NAMES, failure_index, refusal_index};
-pub use metrics::{Build, Cache, CacheTier, Gateway, Metrics, SiteLabel, UpstreamLabel, Usage};
+pub use metrics::{
+    Build, Cache, CacheCounts, CacheTier, Gateway, Metrics, SiteLabel, UpstreamLabel, Usage,
+};
 pub use process_log::init_tracing;
 
 /// Which of the two proxies a connection or a request belongs to.

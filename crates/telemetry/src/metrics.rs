@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-pub use cache::{Cache, CacheTier};
+pub use cache::{Cache, CacheCounts, CacheTier};
 pub use gateway::{Gateway, Usage};
 
 use crate::counters::{CoreCounters, LABELS};
@@ -88,6 +88,11 @@ impl Metrics {
     /// Tunnels that are open.
     pub fn open_tunnels(&self) -> u64 {
         self.difference(|core| (core.tunnels_opened.get(), core.tunnels_closed.get()))
+    }
+
+    /// What the cache and codings did, on all cores.
+    pub fn cache_counts(&self) -> CacheCounts {
+        CacheCounts::of(self)
     }
 
     /// The text exposition format 0.0.4 of Prometheus

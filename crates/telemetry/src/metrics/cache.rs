@@ -34,6 +34,58 @@ pub struct CacheTier {
     pub evicted: u64,
 }
 
+/// What was counted, on all cores; see [`CoreCounters`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheCounts {
+    /// Answered with what was fresh.
+    pub hits: u64,
+    /// Answered with what was stale.
+    pub stale: u64,
+    /// Answered after a server said that it is still right.
+    pub revalidated: u64,
+    /// Answered from what was being fetched for another one.
+    pub collapsed: u64,
+    /// Answered by a server: nothing that was kept could be used.
+    pub misses: u64,
+    /// Answered by a server, and nothing was looked for.
+    pub bypassed: u64,
+    /// Bytes of content to clients that no server had to send for them.
+    pub bytes: u64,
+    /// Bytes before they were compressed.
+    pub compress_read: u64,
+    /// What became of them.
+    pub compress_written: u64,
+    /// Bytes that clients did not have to be sent.
+    pub compress_saved: u64,
+}
+
+impl CacheCounts {
+    pub(super) fn of(metrics: &Metrics) -> Self {
+        let sum = |counter: render::Pick<CoreCounters>| metrics.sum(|core| counter(core).get());
+        Self {
+            hits: sum(|core| &core.cache_hits),
+            stale: sum(|core| &core.cache_stale),
+            revalidated: sum(|core| &core.cache_revalidated),
+            collapsed: sum(|core| &core.cache_collapsed),
+            misses: sum(|core| &core.cache_misses),
+            bypassed: sum(|core| &core.cache_bypassed),
+            bytes: sum(|core| &core.cache_bytes),
+            compress_read: sum(|core| &core.compress_read),
+            compress_written: sum(|core| &core.compress_written),
+            compress_saved: sum(|core| &core.compress_saved),
+        }
+    }
+
+    /// The part of those requests for which the cache looked that no server had to answer in
+    /// full, 0 to 1; `None`: there were none.
+    #[must_use]
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let spared = self.hits + self.stale + self.revalidated + self.collapsed;
+        let all = spared + self.misses;
+        (all > 0).then(|| spared as f64 / all as f64)
+    }
+}
+
 /// Which number of a tier.
 type OfTier = fn(CacheTier) -> u64;
 
@@ -137,6 +189,19 @@ pub(super) fn render(out: &mut Exposition, cache: &Cache) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_looked_for_is_in_no_ratio() {
+        let counts = CacheCounts {
+            hits: 2,
+            revalidated: 1,
+            misses: 1,
+            bypassed: 9,
+            ..CacheCounts::default()
+        };
+        assert_eq!(counts.hit_ratio(), Some(0.75));
+        assert_eq!(CacheCounts { bypassed: 9, ..CacheCounts::default() }.hit_ratio(), None);
+    }
 
     #[test]
     fn tiers_have_a_label_each() {
