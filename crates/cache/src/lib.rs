@@ -20,6 +20,7 @@ mod samples;
 mod store;
 mod stored;
 mod time;
+mod url;
 
 pub use flight::{Broken, Draft, FlightReader, Followed, Follower, Lead, Role};
 pub use key::{Key, hash};
@@ -27,3 +28,4 @@ pub use purge::{Purge, PurgeReport, What};
 pub use store::{Cache, Found, Held, Settings, Stats, Top};
 pub use stored::{Body, DiskBody, Facts, Part, Stored, StoredHead, Vary};
 pub use time::Time;
+pub use url::{canonical_host, canonical_prefix, canonical_url};

@@ -38,6 +38,6 @@ pub use range::{ContentRange, MAX_RANGES, Multipart, Ranges};
 pub use status::{CacheStatus, Forwarded};
 pub use storable::{NotStored, Terms, kept, storable};
 pub use suspicion::{Reflections, deceives};
-pub use tags::tags_of;
+pub use tags::{tag_texts, tags_of};
 pub use usable::{Miss, Use, age, judge, may_stand_in, ttl};
 pub use validate::{ByHead, freshened, freshened_by_head, selected_by, validators};

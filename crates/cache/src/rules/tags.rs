@@ -11,17 +11,17 @@ const LONGEST: usize = 1024;
 /// spaces) and `Cache-Tag` (between commas). Case counts.
 #[must_use]
 pub fn tags_of(fields: &Block) -> Box<[u128]> {
+    let mut tags: Vec<u128> = tag_texts(fields).map(crate::key::hash).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags.into()
+}
+
+/// The tags themselves, in their order.
+pub fn tag_texts(fields: &Block) -> impl Iterator<Item = &[u8]> {
     let spaced = fields
         .values_named(b"surrogate-key")
         .flat_map(|value| value.split(u8::is_ascii_whitespace).filter(|tag| !tag.is_empty()));
     let listed = fields.values_named(b"cache-tag").flat_map(list::elements);
-    let mut tags: Vec<u128> = spaced
-        .chain(listed)
-        .filter(|tag| tag.len() <= LONGEST)
-        .take(MOST)
-        .map(crate::key::hash)
-        .collect();
-    tags.sort_unstable();
-    tags.dedup();
-    tags.into()
+    spaced.chain(listed).filter(|tag| tag.len() <= LONGEST).take(MOST)
 }

@@ -66,6 +66,19 @@ impl Cache {
         most.into_sorted_vec().into_iter().map(|Reverse(top)| top).collect()
     }
 
+    /// All answers to a URL, by its hash, under any key. It counts as no use.
+    #[must_use]
+    pub fn of_url(&self, url: u128) -> Vec<Arc<Stored>> {
+        let newest = self.purges.newest();
+        let mut found: Vec<Arc<Stored>> = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let slots = shard.of_url(url).into_iter();
+            found.extend(slots.filter_map(|slot| shard.get(slot as usize).cloned()));
+        }
+        found.into_iter().map(|stored| self.checked(stored, newest)).collect()
+    }
+
     /// Looks at all answers, a few under each hold of a lock.
     fn for_each(&self, mut look: impl FnMut(&Stored)) {
         for shard in &self.shards {
