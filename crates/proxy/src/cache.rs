@@ -234,7 +234,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         status: CacheStatus,
     ) -> Result<(), Failure> {
         if let Some(packing) = self.place.packing {
-            coded::make(&x.core.cache, packing, &stored, &x.request.fields).await;
+            coded::make(x.core, packing, &stored, &x.request.fields).await;
         }
         // Lent for a moment: a copy would cost more than all the rest.
         let request = std::mem::take(&mut x.request.fields);
@@ -252,7 +252,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         status: CacheStatus,
     ) -> Result<(), Failure> {
         if let Some(packing) = self.place.packing {
-            coded::make(&x.core.cache, packing, &stored, request).await;
+            coded::make(x.core, packing, &stored, request).await;
         }
         let begun = self.begin(x, stored, request, status)?;
         self.finish(x, begun).await
@@ -270,11 +270,15 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         Giving::begin(x, reader::From::Stored(stored), &gift)
     }
 
+    /// Sends it. No server had to send what goes out here.
     async fn finish(&self, x: &mut Exchange<'a>, begun: Option<Giving>) -> Result<(), Failure> {
-        match begun {
+        let before = x.record.bytes_out;
+        let outcome = match begun {
             Some(giving) => giving.finish(x).await,
             None => x.flush_answer().await,
-        }
+        };
+        x.core.counters.cache_bytes.add(x.record.bytes_out - before);
+        outcome
     }
 
     fn gift<'g>(
@@ -477,10 +481,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                     self.origin.dress(x, head);
                 };
                 let gift = self.gift(&request, status, &dress);
-                match Giving::begin(x, reader::From::Flight(flight), &gift)? {
-                    Some(giving) => giving.finish(x).await?,
-                    None => x.flush_answer().await?,
-                }
+                let begun = Giving::begin(x, reader::From::Flight(flight), &gift)?;
+                self.finish(x, begun).await?;
                 Ok(Turn::Done)
             }
             Ok(Some(Followed::Stored(stored))) if !self.answers(&stored, &x.request.fields) => {

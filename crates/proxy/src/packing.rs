@@ -1,11 +1,13 @@
 //! Answers in another content coding than that in which they came (RFC 9110 §8.4).
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use coding::{Accepts, Applied, Coding, Decoder, Encoder, Limits, TypeSet};
 use config::{Compress, ContentCoding};
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
+use telemetry::CoreCounters;
 
 use crate::exchange::Exchange;
 use crate::peer::{PeerError, Source};
@@ -229,10 +231,15 @@ fn coding_of(coding: ContentCoding) -> Coding {
 }
 
 impl Packer {
-    /// The body of `source` as it goes out.
-    pub(crate) fn over<S: Source>(self, source: S) -> Packed<S> {
+    /// The body of `source` as it goes out. What is packed is counted.
+    pub(crate) fn over<S: Source>(self, source: S, counters: &Arc<CoreCounters>) -> Packed<S> {
+        let counted = matches!(self, Self::Pack(_)).then(|| Counted {
+            counters: Arc::clone(counters),
+            read: 0,
+            written: 0,
+        });
         let (packer, out) = (Some(self), Vec::new());
-        Packed { source, packer, out, at: 0, pending: false, ended: false }
+        Packed { source, packer, out, at: 0, pending: false, ended: false, counted }
     }
 }
 
@@ -248,6 +255,28 @@ pub(crate) struct Packed<S> {
     /// Something was taken that has not come out yet.
     pending: bool,
     ended: bool,
+    counted: Option<Counted>,
+}
+
+/// How much of a body was packed, and to how much; told when it is dropped.
+#[derive(Debug)]
+struct Counted {
+    counters: Arc<CoreCounters>,
+    read: u64,
+    written: u64,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        count(&self.counters, self.read, self.written);
+        self.counters.compress_saved.add(self.read.saturating_sub(self.written));
+    }
+}
+
+/// Counts a body, or a part of one, that was packed.
+pub(crate) fn count(counters: &CoreCounters, read: u64, written: u64) {
+    counters.compress_read.add(read);
+    counters.compress_written.add(written);
 }
 
 impl<S: Source> Packed<S> {
@@ -274,6 +303,9 @@ impl<S: Source> Packed<S> {
             _ => return Ok(false),
         };
         self.source.consume(taken);
+        if let Some(counted) = &mut self.counted {
+            counted.read += taken as u64;
+        }
         Ok(true)
     }
 
@@ -300,6 +332,9 @@ impl<S: Source> Source for Packed<S> {
 
     fn consume(&mut self, count: usize) {
         self.at += count;
+        if let Some(counted) = &mut self.counted {
+            counted.written += count as u64;
+        }
     }
 
     fn is_done(&self) -> bool {

@@ -450,7 +450,7 @@ async fn packed(
     let pacer = x.record.noted.pacer.take().map(Pacing::by_pacer);
     let by_fare = || fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::BToA));
     let mut pump = Pump::new(u64::MAX).paced(pacer.or_else(by_fare));
-    let mut source = packer.over(up);
+    let mut source = packer.over(up, &x.core.counters);
     let pool = &x.core.blocks;
     let down = &mut *x.down;
     let outcome = poll_fn(|cx| {

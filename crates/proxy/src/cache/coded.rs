@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache::{Body, Cache, Stored};
+use cache::{Body, Stored};
 use message::Block;
 
-use crate::packing::{Choice, Packing};
+use crate::core::Core;
+use crate::packing::{self, Choice, Packing};
 
 /// Larger bodies are packed on their way, each time.
 const MOST: u64 = 4 << 20;
@@ -15,7 +16,7 @@ const MOST: u64 = 4 << 20;
 const AT_ONCE: u64 = 16 << 10;
 
 /// Makes a stored answer ready in the coding in which this request gets it.
-pub(super) async fn make(cache: &Cache, packing: &Packing, stored: &Arc<Stored>, request: &Block) {
+pub(super) async fn make(core: &Core, packing: &Packing, stored: &Arc<Stored>, request: &Block) {
     let Some(length) = stored.length.filter(|length| *length <= MOST) else { return };
     let head = &stored.head;
     let choice = packing.choose(request, head.status, &head.fields, Some(length));
@@ -34,6 +35,7 @@ pub(super) async fn make(cache: &Cache, packing: &Packing, stored: &Arc<Stored>,
         packed
     };
     if let Ok(packed) = packed {
-        cache.keep_coding(stored, coding.number(), packed.into());
+        packing::count(&core.counters, length, packed.len() as u64);
+        core.cache.keep_coding(stored, coding.number(), packed.into());
     }
 }

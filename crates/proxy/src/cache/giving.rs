@@ -215,10 +215,13 @@ impl Giving {
         if x.request.method == Method::Head || status == 204 {
             return Self::send_head_only(x, head);
         }
+        if let (Some(coded), Some(length)) = (&coded, length) {
+            x.core.counters.compress_saved.add(length.saturating_sub(coded.len() as u64));
+        }
         let body = match (coded, packer) {
             (Some(coded), _) => GivenBody::AsItIs(BodyReader::new(from, [Span::Literal(coded)])),
             (None, Some(packer)) => {
-                GivenBody::Packed(Box::new(packer.over(BodyReader::whole(from))))
+                GivenBody::Packed(Box::new(packer.over(BodyReader::whole(from), &x.core.counters)))
             }
             (None, None) => GivenBody::AsItIs(BodyReader::whole(from)),
         };
