@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::query::Query;
 use crate::routes::Operation;
-use crate::{Action, ServerChange, UsageAsked};
+use crate::{Action, CachePurge, ServerChange, UsageAsked};
 
 /// All of a request that says what is asked for.
 #[derive(Debug)]
@@ -68,6 +68,10 @@ impl Request<'_> {
             Operation::ResetUser => Action::ResetUser { set: next(), user: next() },
             Operation::Usage => Action::Usage(usage(take, accepts_csv)?),
             Operation::Attempts => Action::Attempts,
+            Operation::Cache => Action::Cache,
+            Operation::CacheEntry => Action::CacheEntry { url: take("url").unwrap_or_default() },
+            Operation::CacheTop => Action::CacheTop { limit: top(take("limit"))? },
+            Operation::PurgeCache => json::<Purge>(content)?.action()?,
         }))
     }
 }
@@ -128,6 +132,47 @@ impl Asked {
     }
 }
 
+/// How many answers are told of where nothing is said, and at most.
+const TOP: usize = 20;
+const MOST_TOP: usize = 10_000;
+
+fn top(limit: Option<String>) -> Result<usize, String> {
+    let Some(limit) = limit else { return Ok(TOP) };
+    let known = limit.parse().ok().filter(|limit| (1..=MOST_TOP).contains(limit));
+    known.ok_or_else(|| format!("`limit` is a number from 1 to {MOST_TOP}"))
+}
+
+/// The content of a request for a purge.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    url: Option<String>,
+    prefix: Option<String>,
+    tag: Option<String>,
+    host: Option<String>,
+    #[serde(default)]
+    all: bool,
+    #[serde(default)]
+    soft: bool,
+}
+
+impl Purge {
+    fn action(self) -> Result<Action, String> {
+        let all = [
+            self.url.map(CachePurge::Url),
+            self.prefix.map(CachePurge::Prefix),
+            self.tag.map(CachePurge::Tag),
+            self.host.map(CachePurge::Host),
+            self.all.then_some(CachePurge::All),
+        ];
+        let mut named = all.into_iter().flatten();
+        match (named.next(), named.next()) {
+            (Some(what), None) => Ok(Action::PurgeCache { what, soft: self.soft }),
+            _ => Err("name one of `url`, `prefix`, `tag`, `host`, or `all`: true".to_owned()),
+        }
+    }
+}
+
 /// The content of a request for a ban.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,6 +227,34 @@ mod tests {
         let asked = Action::Explain(serde_json::json!({ "method": "GET" }));
         assert_eq!(ask("POST", "/api/explain", r#"{"method":"GET"}"#), Ok(Some(asked)));
         assert!(ask("POST", "/api/explain", "GET /").is_err());
+    }
+
+    #[test]
+    fn a_purge_is_of_one_thing() {
+        let path = "/api/v1/cache/purge";
+        let purge = |what, soft| Ok(Some(Action::PurgeCache { what, soft }));
+        assert_eq!(ask("POST", path, r#"{"all":true}"#), purge(CachePurge::All, false));
+        assert_eq!(
+            ask("POST", path, r#"{"tag":"a b","soft":true}"#),
+            purge(CachePurge::Tag("a b".into()), true)
+        );
+        for text in
+            ["{}", r#"{"all":false}"#, r#"{"url":"a","tag":"b"}"#, r#"{"tags":"a"}"#, "", "null"]
+        {
+            assert!(ask("POST", path, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_top_has_an_end() {
+        let top = |target| ask("GET", target, "");
+        assert_eq!(top("/api/v1/cache/top"), Ok(Some(Action::CacheTop { limit: 20 })));
+        assert_eq!(top("/api/v1/cache/top?limit=3"), Ok(Some(Action::CacheTop { limit: 3 })));
+        for limit in ["0", "10001", "-1", "all", ""] {
+            let target = format!("/api/v1/cache/top?limit={limit}");
+            assert!(ask("GET", &target, "").is_err(), "{limit}");
+        }
+        assert!(top("/api/v1/cache/entry").is_err());
     }
 
     #[test]

@@ -131,6 +131,40 @@ pub enum Action {
     Usage(UsageAsked),
     /// Tell how many credentials were wrong.
     Attempts,
+    /// Tell what the cache has, and what it did.
+    Cache,
+    /// Tell what is kept for a URL.
+    CacheEntry {
+        /// The URL.
+        url: String,
+    },
+    /// Tell which answers are given most often.
+    CacheTop {
+        /// At most so many.
+        limit: usize,
+    },
+    /// Purge.
+    PurgeCache {
+        /// What.
+        what: CachePurge,
+        /// It stays, but is stale.
+        soft: bool,
+    },
+}
+
+/// Which answers are purged, as it was asked; the program reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CachePurge {
+    /// Those to this URL.
+    Url(String),
+    /// Those to URLs that begin like this.
+    Prefix(String),
+    /// Those with this tag.
+    Tag(String),
+    /// Those of this host.
+    Host(String),
+    /// All.
+    All,
 }
 
 /// Which usage is asked for, as the query has it; words and days are for the program to read.

@@ -21,7 +21,7 @@ mod routes;
 mod server;
 
 pub use control::{
-    Action, ByFace, Control, ListenerStatus, Problem, ProblemKind, Reply, ServerChange,
+    Action, ByFace, CachePurge, Control, ListenerStatus, Problem, ProblemKind, Reply, ServerChange,
     ServerStatus, SiteStatus, Status, UpstreamStatus, UsageAsked,
 };
 pub use server::AdminServer;

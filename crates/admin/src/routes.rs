@@ -75,6 +75,10 @@ pub(crate) enum Operation {
     ResetUser,
     Usage,
     Attempts,
+    Cache,
+    CacheEntry,
+    CacheTop,
+    PurgeCache,
 }
 
 impl Verb {
@@ -379,6 +383,33 @@ pub(crate) const ROUTES: &[Route] = &[
         Operation::Attempts,
         "Credentials that were wrong, since the start.",
         Media::Json("Attempts"),
+    ),
+    get("/api/v1/cache", Operation::Cache, "What the cache has and did.", Media::Json("Cache")),
+    Route {
+        query: &[required("url", "The URL, with its scheme.")],
+        ..get(
+            "/api/v1/cache/entry",
+            Operation::CacheEntry,
+            "What is kept for a URL, one for each variant; empty: nothing.",
+            Media::List("CacheEntry"),
+        )
+    },
+    Route {
+        query: &[optional("limit", "At most so many; without it 20.")],
+        ..get(
+            "/api/v1/cache/top",
+            Operation::CacheTop,
+            "The answers in memory that were given most often.",
+            Media::List("CacheTop"),
+        )
+    },
+    act(
+        Verb::Post,
+        "/api/v1/cache/purge",
+        Operation::PurgeCache,
+        "Purge answers. When this is answered no core gives them any more.",
+        Some("CachePurge"),
+        "CachePurged",
     ),
 ];
 

@@ -1,5 +1,6 @@
 //! What the admin listener is told about the server, and what it asks of it.
 
+mod cache;
 mod gateway;
 mod users;
 
@@ -45,7 +46,7 @@ impl Control for Running {
     fn metrics(&self) -> String {
         self.server
             .metrics()
-            .render_with(&gateway::figures(&self.server), &telemetry::Cache::default())
+            .render_with(&gateway::figures(&self.server), &cache::figures(&self.server))
     }
 
     fn draining(&self) -> bool {
@@ -122,6 +123,10 @@ impl Control for Running {
             Action::ResetUser { set, user } => users::reset(server, set, user)?,
             Action::Usage(asked) => return gateway::usage(server, asked),
             Action::Attempts => gateway::attempts(server),
+            Action::Cache => cache::stats(server),
+            Action::CacheEntry { url } => cache::entry(server, url)?,
+            Action::CacheTop { limit } => cache::top(server, *limit),
+            Action::PurgeCache { what, soft } => cache::purge(server, what, *soft)?,
         };
         Ok(Reply::Json(value))
     }

@@ -179,6 +179,9 @@ pub(crate) enum Command {
     /// List the bans of exits of a running server, add or end some
     #[command(after_help = crate::gateway::BANS_HELP)]
     Bans(crate::gateway::Bans),
+    /// Say what the cache of a running server has, and purge it
+    #[command(after_help = crate::cache::HELP)]
+    Cache(crate::cache::Cache),
     /// Add, show, change and remove users in a database
     #[command(after_help = crate::user::HELP)]
     User(crate::user::User),

@@ -5,6 +5,7 @@ mod admin;
 mod allocator;
 mod args;
 mod ca;
+mod cache;
 mod demo;
 mod diff;
 mod encoding;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Exits(options) => gateway::exits(&options),
         Command::Sessions(options) => gateway::sessions(&options),
         Command::Bans(options) => gateway::bans(&options),
+        Command::Cache(options) => cache::run(&options),
         Command::User(options) => user::run(&options),
         Command::Usage(options) => usage::run(&options),
         Command::Reference => {

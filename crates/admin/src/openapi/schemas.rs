@@ -1,5 +1,7 @@
 //! What contents look like (JSON Schema 2020-12).
 
+mod cache;
+
 use serde_json::{Map, Value, json};
 
 /// All, by name.
@@ -32,6 +34,12 @@ pub(super) fn all() -> Value {
         ("UserChanged", user_changed()),
         ("UsageRow", usage_row()),
         ("Attempts", attempts()),
+        ("Cache", cache::cache()),
+        ("CacheTier", cache::tier()),
+        ("CacheEntry", cache::entry()),
+        ("CacheTop", cache::top()),
+        ("CachePurge", cache::purge()),
+        ("CachePurged", cache::purged()),
     ] {
         all.insert(name.to_owned(), schema);
     }

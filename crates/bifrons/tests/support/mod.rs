@@ -1,6 +1,8 @@
 //! The binary in a process of its own, and an origin for it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod schema;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

@@ -1,0 +1,162 @@
+//! The cache: what it has, what it did, and purges.
+
+use std::sync::atomic::Ordering;
+
+use admin::{CachePurge, Problem, ProblemKind};
+use cache::{Body, Purge, Stored, Time, What, rules};
+use serde_json::{Value, json};
+use server::Server;
+
+/// By the numbers of [`Stored::coded`].
+const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
+
+const WHOLE_URL: &str = "write it with its scheme and host: http://shop.example/cart";
+
+pub(super) fn stats(server: &Server) -> Value {
+    let cache = figures(server);
+    let stats = server.cache().stats();
+    let counts = server.metrics().cache_counts();
+    let tier = |tier: telemetry::CacheTier| {
+        json!({
+            "objects": tier.objects,
+            "bytes": tier.bytes,
+            "limit_bytes": tier.limit,
+            "evicted": tier.evicted,
+        })
+    };
+    json!({
+        "memory": tier(cache.memory),
+        "disk": cache.disk.map(tier),
+        "coming": { "answers": stats.flights, "bytes": stats.in_flight },
+        "stored": stats.inserted,
+        "refused": stats.refused,
+        "purged": stats.purged,
+        "requests": {
+            "hit": counts.hits,
+            "stale": counts.stale,
+            "revalidated": counts.revalidated,
+            "collapsed": counts.collapsed,
+            "miss": counts.misses,
+            "bypass": counts.bypassed,
+        },
+        "hit_ratio": counts.hit_ratio(),
+        "sent_bytes": counts.bytes,
+        "compressed": {
+            "read_bytes": counts.compress_read,
+            "written_bytes": counts.compress_written,
+            "saved_bytes": counts.compress_saved,
+        },
+    })
+}
+
+/// What is kept for a URL.
+pub(super) fn entry(server: &Server, url: &str) -> Result<Value, Problem> {
+    let url = cache::canonical_url(url.as_bytes()).ok_or_else(|| not_a("URL", url, WHOLE_URL))?;
+    let now = Time::now();
+    let kept = server.cache().of_url(cache::hash(&url));
+    Ok(kept.iter().map(|stored| entry_json(stored, now)).collect())
+}
+
+fn entry_json(stored: &Stored, now: Time) -> Value {
+    let fields = &stored.head.fields;
+    let field = |name: &[u8]| fields.values_named(name).next().map(text);
+    let ttl = rules::ttl(&stored.facts, now);
+    let vary = stored.vary.fields.iter();
+    let vary: Vec<_> = vary
+        .map(|(name, value)| json!({ "name": name, "value": value.as_deref().map(text) }))
+        .collect();
+    let coded = CODINGS.iter().zip(&stored.coded).filter(|(_, made)| made.get().is_some());
+    json!({
+        "url": text(stored.key.url_text()),
+        "key": text(stored.key.text()),
+        "vary": vary,
+        "status": stored.head.status,
+        "state": if ttl > 0 && !stored.facts.marked_stale { "fresh" } else { "stale" },
+        "purged_softly": stored.facts.marked_stale,
+        "age_seconds": rules::age(&stored.facts, now),
+        "ttl_seconds": ttl,
+        "heuristic": stored.facts.heuristic,
+        "content_type": field(b"content-type"),
+        "etag": field(b"etag"),
+        "last_modified": field(b"last-modified"),
+        "tags": rules::tag_texts(fields).map(text).collect::<Vec<_>>(),
+        "length": stored.length,
+        "whole": stored.is_whole(),
+        "codings": coded.map(|(name, _)| *name).collect::<Vec<_>>(),
+        "bytes": stored.held.bytes(),
+        "hits": stored.hits.load(Ordering::Relaxed),
+        "tier": match stored.body {
+            Body::Memory(_) => "memory",
+            Body::Disk(_) => "disk",
+        },
+    })
+}
+
+pub(super) fn top(server: &Server, limit: usize) -> Value {
+    let all = server.cache().top(limit);
+    all.iter()
+        .map(|top| json!({ "url": text(&top.url), "hits": top.hits, "bytes": top.bytes }))
+        .collect()
+}
+
+pub(super) fn purge(server: &Server, what: &CachePurge, soft: bool) -> Result<Value, Problem> {
+    let what = match what {
+        CachePurge::Url(url) => {
+            let url = cache::canonical_url(url.as_bytes());
+            What::Url(cache::hash(&url.ok_or_else(|| not_a("URL", what_of(what), WHOLE_URL))?))
+        }
+        CachePurge::Prefix(prefix) => {
+            let prefix = cache::canonical_prefix(prefix.as_bytes());
+            let prefix = prefix.ok_or_else(|| not_a("URL", what_of(what), WHOLE_URL))?;
+            What::Prefix(prefix.into())
+        }
+        CachePurge::Tag(tag) if tag.is_empty() => {
+            return Err(not_a("tag", tag, "write it as the server does in `Surrogate-Key`"));
+        }
+        CachePurge::Tag(tag) => What::Tag(cache::hash(tag.as_bytes())),
+        CachePurge::Host(host) => {
+            let host = cache::canonical_host(host.as_bytes());
+            let remedy = "write a name or an address, perhaps with a port: shop.example";
+            What::Host(host.ok_or_else(|| not_a("host", what_of(what), remedy))?.into())
+        }
+        CachePurge::All => What::All,
+    };
+    let report = server.cache().purge(&Purge { what, soft });
+    Ok(json!({ "objects": report.objects, "bytes": report.bytes }))
+}
+
+fn what_of(what: &CachePurge) -> &str {
+    match what {
+        CachePurge::Url(text)
+        | CachePurge::Prefix(text)
+        | CachePurge::Tag(text)
+        | CachePurge::Host(text) => text,
+        CachePurge::All => "",
+    }
+}
+
+fn not_a(what: &str, text: &str, remedy: &str) -> Problem {
+    let message = format!("{text:?} is not a {what}");
+    Problem::new(ProblemKind::Invalid, message).with_remedy(remedy)
+}
+
+/// Fields and keys are bytes; what is no text of them is shown as replaced.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What `/metrics` says of it.
+pub(super) fn figures(server: &Server) -> telemetry::Cache {
+    let stats = server.cache().stats();
+    telemetry::Cache {
+        memory: telemetry::CacheTier {
+            objects: stats.objects,
+            bytes: stats.bytes,
+            limit: stats.capacity,
+            evicted: stats.evicted,
+        },
+        in_flight_bytes: stats.in_flight,
+        purged: stats.purged,
+        ..telemetry::Cache::default()
+    }
+}
