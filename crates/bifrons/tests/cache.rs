@@ -29,11 +29,13 @@ fn answer(mut stream: TcpStream, number: usize) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+    let varies = if first.contains("/k/v") { "Vary: X-Color\r\n" } else { "" };
     let fields = if first.contains(" /k") { KEPT } else { "Cache-Control: no-store\r\n" };
     let body = format!("/* answer {number:04} */{}", " ".repeat(2000));
     let length = body.len();
-    let head =
-        format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\n{fields}{varies}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
     // The other end may have gone away.
     let _ = stream.write_all(format!("{head}{body}").as_bytes());
 }
@@ -48,12 +50,17 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
+        Self::with("cache")
+    }
+
+    /// With this in the site.
+    fn with(cache: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("site.kdl");
         let origin = origin();
         let text = format!(
             "admin \"127.0.0.1:0\"\ncache {{ memory \"8MiB\"; }}\n\
-             site \"http://*:80\" listen=\"127.0.0.1:0\" {{\n    cache\n    compress \"gzip\"\n    \
+             site \"http://*:80\" listen=\"127.0.0.1:0\" {{\n    {cache}\n    compress \"gzip\"\n    \
              to \"http://{origin}\"\n}}\n"
         );
         std::fs::write(&path, text).unwrap();
@@ -65,15 +72,20 @@ impl Site {
 
     /// Asks for something on the site; what `Cache-Status` says.
     fn fetch(&self, target: &str, more: &str) -> String {
+        let answer = self.send("GET", target, more);
+        let field = answer.lines().find_map(|line| line.strip_prefix("Cache-Status: bifrons; "));
+        field.unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    fn send(&self, method: &str, target: &str, more: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        let head = format!("GET {target} HTTP/1.1\r\nHost: shop.example{more}");
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: shop.example{more}");
         stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let field = answer.lines().find_map(|line| line.strip_prefix("Cache-Status: bifrons; "));
-        field.unwrap_or_else(|| panic!("{answer}")).to_owned()
+        answer
     }
 
     /// Asks the API; the status and the answer.
@@ -211,6 +223,41 @@ fn every_purge_takes_what_it_names() {
         assert!(!answer["remedy"].as_str().unwrap().is_empty(), "{answer}");
     }
     assert_eq!(site.ask("GET", "/api/v1/cache/entry?url=k", &Value::Null).0, 422);
+}
+
+#[test]
+fn a_url_finds_all_that_is_kept_for_it_whatever_the_key() {
+    for (key, other_query) in [
+        ("\"path\" \"query\" \"header:x-tenant\"", false),
+        ("\"path\" \"header:x-tenant\"", true),
+        ("\"path\" \"query:v\" \"header:x-tenant\"", true),
+        ("\"header:x-tenant\"", true),
+    ] {
+        let site = Site::with(&format!("cache {{ key {key}; purge token=\"let-me-purge\"; }}"));
+        let fetch = || {
+            let requests = [("a", "red"), ("a", "blue"), ("b", "red"), ("b", "blue")];
+            let fetch = |(tenant, color)| {
+                let fields = format!("\r\nX-Tenant: {tenant}\r\nX-Color: {color}");
+                site.fetch("/k/v?v=1", &fields).starts_with("hit")
+            };
+            requests.map(fetch)
+        };
+        fetch();
+        assert_eq!(fetch(), [true; 4], "{key}");
+        for (target, all) in [("/k/v?v=1", true), ("/k/v?v=2", other_query)] {
+            let (objects, url) = (if all { 4 } else { 0 }, format!("http://shop.example{target}"));
+            let kept = site.get(&format!("/api/v1/cache/entry?url={url}"));
+            assert_eq!(kept.as_array().unwrap().len(), objects, "{key} {target}: {kept}");
+            assert_eq!(site.purge(json!({ "url": url })), objects, "{key} {target}");
+            assert_eq!(fetch(), [!all; 4], "{key} {target}");
+            // So do purges through the site, and what changes something.
+            let token = "\r\nAuthorization: Bearer let-me-purge";
+            for (method, fields) in [("PURGE", token), ("POST", "\r\nContent-Length: 0")] {
+                site.send(method, target, fields);
+                assert_eq!(fetch(), [!all; 4], "{key} {method} {target}");
+            }
+        }
+    }
 }
 
 #[test]

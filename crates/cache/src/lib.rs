@@ -28,4 +28,4 @@ pub use purge::{Purge, PurgeReport, What};
 pub use store::{Cache, Found, Held, Settings, Stats, Top};
 pub use stored::{Body, DiskBody, Facts, Part, Stored, StoredHead, Vary};
 pub use time::Time;
-pub use url::{canonical_host, canonical_prefix, canonical_url};
+pub use url::{Extent, canonical_host, canonical_prefix, canonical_url, filed_under};

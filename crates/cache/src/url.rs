@@ -4,14 +4,47 @@ use message::target::{CanonicalPath, Target};
 use message::{Authority, Method};
 
 /// The one spelling of an absolute `http` or `https` URL: scheme and host in lower case, no port
-/// that goes without saying, the canonical path, and the query as it is. [`crate::hash`] of it is
-/// [`crate::Stored::url`]. `None`: it is none.
+/// that goes without saying, the canonical path, and the query as it is. `None`: it is none.
 #[must_use]
 pub fn canonical_url(text: &[u8]) -> Option<Vec<u8>> {
     let (mut url, path, query) = split(text)?;
     url.extend_from_slice(&CanonicalPath::of(path).ok()?.strict);
     url.extend_from_slice(query);
     Some(url)
+}
+
+/// How much of their URLs the keys of a route have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// Not the query, or only some of its parameters.
+    Path,
+    /// Scheme and host.
+    Origin,
+}
+
+/// What an answer to a URL, in its one spelling, is filed under as [`crate::Stored::url`]. Where
+/// keys leave something out, URLs that differ in it are one: an answer to any of them is found,
+/// and purged, by all of them.
+#[must_use]
+pub fn filed_under(url: &[u8], extent: Extent) -> u128 {
+    let find = |from: usize, what: &[u8]| url[from..].iter().position(|byte| what.contains(byte));
+    let end = match extent {
+        Extent::Whole => return crate::hash(url),
+        Extent::Path => find(0, b"?"),
+        Extent::Origin => {
+            let start = url.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
+            find(start, b"/?").map(|end| start + end)
+        }
+    };
+    // No URL has a space in it, so that none is mistaken for the beginning of others.
+    crate::hash(&[&url[..end.unwrap_or(url.len())], b" "].concat())
+}
+
+/// All that answers to a URL may be filed under.
+pub(crate) fn filings(url: &[u8]) -> [u128; 3] {
+    [Extent::Whole, Extent::Path, Extent::Origin].map(|extent| filed_under(url, extent))
 }
 
 /// The beginning of URLs as keys have them: scheme and host as in [`canonical_url`], and the path
@@ -75,6 +108,26 @@ mod tests {
         {
             assert_eq!(canonical_url(none.as_bytes()), None, "{none}");
         }
+    }
+
+    #[test]
+    fn urls_of_one_answer_are_filed_together() {
+        let filed = |url: &str, extent| filed_under(url.as_bytes(), extent);
+        for (extent, together, apart) in [
+            (Extent::Whole, "http://a/x?v=1", "http://a/x?v=2"),
+            (Extent::Path, "http://a/x?v=2", "http://a/y?v=1"),
+            (Extent::Origin, "http://a/y", "http://a:81/x?v=1"),
+        ] {
+            let this = filed("http://a/x?v=1", extent);
+            assert_eq!(this, filed(together, extent), "{extent:?}");
+            assert_ne!(this, filed(apart, extent), "{extent:?}");
+        }
+        let mut all = filings(b"http://a").to_vec();
+        all.extend(filings(b"http://a/"));
+        all.sort_unstable();
+        all.dedup();
+        // The two have nothing but their origin and, without a path, that in common.
+        assert_eq!(all.len(), 4);
     }
 
     #[test]

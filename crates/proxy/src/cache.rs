@@ -86,6 +86,11 @@ impl<'a> Place<'a, '_> {
         plan::url(&self.effective(x))
     }
 
+    /// What answers to it are filed under.
+    fn filed_under(&self, x: &Exchange<'_>) -> u128 {
+        self.plan.filed_under(&self.url(x))
+    }
+
     /// Whether an answer can be fetched again without a client.
     fn refreshes(&self) -> bool {
         self.side == Side::Reverse
@@ -161,7 +166,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             }
             let cache = &x.core.cache;
             let known = stale.is_none() && cache.is_known_miss(&self.key, Time::now());
-            let url = ::cache::hash(&self.place.url(x));
+            let url = self.place.filed_under(x);
             let lead = match cache.join(&self.key, url, &x.request.fields, stale.as_ref()) {
                 Role::Lead(lead) => Some(lead),
                 Role::Stored(_) => continue,
@@ -216,7 +221,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             Use::Stale { revalidate: true }
                 if self.place.refreshes() && !self.asked.authorization =>
             {
-                let url = ::cache::hash(&self.place.url(x));
+                let url = self.place.filed_under(x);
                 refresh::later(x, &self.key, url, &stored);
                 Look::Given(stored, hit)
             }

@@ -53,7 +53,7 @@ pub(super) fn stats(server: &Server) -> Value {
 pub(super) fn entry(server: &Server, url: &str) -> Result<Value, Problem> {
     let url = cache::canonical_url(url.as_bytes()).ok_or_else(|| not_a("URL", url, WHOLE_URL))?;
     let now = Time::now();
-    let kept = server.cache().of_url(cache::hash(&url));
+    let kept = server.cache().of_url(&url);
     Ok(kept.iter().map(|stored| entry_json(stored, now)).collect())
 }
 
@@ -100,39 +100,30 @@ pub(super) fn top(server: &Server, limit: usize) -> Value {
 }
 
 pub(super) fn purge(server: &Server, what: &CachePurge, soft: bool) -> Result<Value, Problem> {
-    let what = match what {
+    let cache = server.cache();
+    let purge = |what| cache.purge(&Purge { what, soft });
+    let report = match what {
         CachePurge::Url(url) => {
-            let url = cache::canonical_url(url.as_bytes());
-            What::Url(cache::hash(&url.ok_or_else(|| not_a("URL", what_of(what), WHOLE_URL))?))
+            let canonical = cache::canonical_url(url.as_bytes());
+            cache.purge_url(&canonical.ok_or_else(|| not_a("URL", url, WHOLE_URL))?, soft)
         }
         CachePurge::Prefix(prefix) => {
-            let prefix = cache::canonical_prefix(prefix.as_bytes());
-            let prefix = prefix.ok_or_else(|| not_a("URL", what_of(what), WHOLE_URL))?;
-            What::Prefix(prefix.into())
+            let canonical = cache::canonical_prefix(prefix.as_bytes());
+            let canonical = canonical.ok_or_else(|| not_a("URL", prefix, WHOLE_URL))?;
+            purge(What::Prefix(canonical.into()))
         }
         CachePurge::Tag(tag) if tag.is_empty() => {
             return Err(not_a("tag", tag, "write it as the server does in `Surrogate-Key`"));
         }
-        CachePurge::Tag(tag) => What::Tag(cache::hash(tag.as_bytes())),
+        CachePurge::Tag(tag) => purge(What::Tag(cache::hash(tag.as_bytes()))),
         CachePurge::Host(host) => {
-            let host = cache::canonical_host(host.as_bytes());
+            let canonical = cache::canonical_host(host.as_bytes());
             let remedy = "write a name or an address, perhaps with a port: shop.example";
-            What::Host(host.ok_or_else(|| not_a("host", what_of(what), remedy))?.into())
+            purge(What::Host(canonical.ok_or_else(|| not_a("host", host, remedy))?.into()))
         }
-        CachePurge::All => What::All,
+        CachePurge::All => purge(What::All),
     };
-    let report = server.cache().purge(&Purge { what, soft });
     Ok(json!({ "objects": report.objects, "bytes": report.bytes }))
-}
-
-fn what_of(what: &CachePurge) -> &str {
-    match what {
-        CachePurge::Url(text)
-        | CachePurge::Prefix(text)
-        | CachePurge::Tag(text)
-        | CachePurge::Host(text) => text,
-        CachePurge::All => "",
-    }
 }
 
 fn not_a(what: &str, text: &str, remedy: &str) -> Problem {

@@ -9,6 +9,7 @@ use super::Cache;
 use super::shard::Shard;
 use crate::purge::{Purge, PurgeReport, Subject, What};
 use crate::stored::Stored;
+use crate::url;
 
 /// Slots that are looked at under one hold of a lock.
 const STEP: usize = 64;
@@ -43,9 +44,20 @@ impl Cache {
         report
     }
 
+    /// Purges the answers to a URL in its one spelling, also those whose keys do not have all of
+    /// it.
+    pub fn purge_url(&self, url: &[u8], soft: bool) -> PurgeReport {
+        let reports =
+            url::filings(url).map(|url| self.purge(&Purge { what: What::Url(url), soft }));
+        reports.iter().fold(PurgeReport::default(), |sum, report| PurgeReport {
+            objects: sum.objects + report.objects,
+            bytes: sum.bytes + report.bytes,
+        })
+    }
+
     /// What an unsafe method makes of the answers to a URL (RFC 9111 §4.4): they are purged.
-    pub fn invalidate(&self, url: u128) -> PurgeReport {
-        self.purge(&Purge { what: What::Url(url), soft: false })
+    pub fn invalidate(&self, url: &[u8]) -> PurgeReport {
+        self.purge_url(url, false)
     }
 
     /// The answers that are given most often.
@@ -66,14 +78,15 @@ impl Cache {
         most.into_sorted_vec().into_iter().map(|Reverse(top)| top).collect()
     }
 
-    /// All answers to a URL, by its hash, under any key. It counts as no use.
+    /// All answers to a URL in its one spelling, under any key. It counts as no use.
     #[must_use]
-    pub fn of_url(&self, url: u128) -> Vec<Arc<Stored>> {
+    pub fn of_url(&self, url: &[u8]) -> Vec<Arc<Stored>> {
         let newest = self.purges.newest();
         let mut found: Vec<Arc<Stored>> = Vec::new();
+        let filings = url::filings(url);
         for shard in &self.shards {
             let shard = shard.lock();
-            let slots = shard.of_url(url).into_iter();
+            let slots = filings.iter().flat_map(|url| shard.of_url(*url));
             found.extend(slots.filter_map(|slot| shard.get(slot as usize).cloned()));
         }
         found.into_iter().map(|stored| self.checked(stored, newest)).collect()

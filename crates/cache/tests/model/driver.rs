@@ -141,7 +141,7 @@ impl Driver {
     pub fn post(&mut self, url: &'static str, status: u16) -> bool {
         let invalid = rules::invalidates(Method::Post, status);
         if invalid {
-            self.cache.invalidate(url_hash(url));
+            self.cache.invalidate(url.as_bytes());
         }
         invalid
     }

@@ -231,7 +231,7 @@ impl Intake<'_> {
         let reflections = reflections.wants_body(content_type).then_some(reflections);
         let draft = Draft {
             key: self.key.clone(),
-            url: cache::hash(self.url),
+            url: self.plan.filed_under(self.url),
             vary,
             head: rules::kept(terms, &head, received),
             facts,
@@ -265,7 +265,7 @@ impl Intake<'_> {
         {
             let stored = Stored {
                 key: self.key.clone(),
-                url: cache::hash(self.url),
+                url: self.plan.filed_under(self.url),
                 vary,
                 head: rules::kept(&self.plan.terms, &head, received),
                 facts,
@@ -316,7 +316,7 @@ impl Intake<'_> {
 
     /// What a request changes is not what it was (RFC 9111 §4.4).
     fn invalidate(&self, head: &ResponseHead) {
-        self.cache.invalidate(cache::hash(self.url));
+        self.cache.invalidate(self.url);
         let secure = self.url.starts_with(b"https:");
         let start = if secure { b"https://".len() } else { b"http://".len() };
         let rest = &self.url[start..];
@@ -326,7 +326,7 @@ impl Intake<'_> {
         let of = rules::Invalidated { secure, authority, path: &target[..end] };
         for uri in rules::invalidated_uris(&of, &head.fields) {
             let url = [&self.url[..start + authority.len()], &uri].concat();
-            self.cache.invalidate(cache::hash(&url));
+            self.cache.invalidate(&url);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cache::Key;
 use cache::rules::Terms;
+use cache::{Extent, Key};
 use config::{CacheRules, KeyPart};
 use message::target::{CanonicalPath, PathAndQuery};
 use message::{Authority, Block};
@@ -18,6 +18,7 @@ pub(crate) struct CachePlan {
     /// The key is the usual one: path and query.
     usual: bool,
     keyed: Vec<Box<str>>,
+    extent: Extent,
 }
 
 /// The two faces have nothing in common: what a site says of itself, and what the world says of
@@ -66,12 +67,23 @@ impl CachePlan {
             usual: rules.key == [KeyPart::Path, KeyPart::Query],
             key: rules.key.clone(),
             keyed: rules.key.iter().filter_map(field_of).collect(),
+            extent: match (rules.key.contains(&KeyPart::Path), rules.key.contains(&KeyPart::Query))
+            {
+                (true, true) => Extent::Whole,
+                (true, false) => Extent::Path,
+                (false, _) => Extent::Origin,
+            },
         }
     }
 
     /// Fields of requests that are in their keys.
     pub(crate) fn keyed(&self) -> &[Box<str>] {
         &self.keyed
+    }
+
+    /// What answers to a URL are filed under.
+    pub(crate) fn filed_under(&self, url: &[u8]) -> u128 {
+        cache::filed_under(url, self.extent)
     }
 
     /// The key of a request. Everything in it is told apart: what stands between the parts

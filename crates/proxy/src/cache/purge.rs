@@ -27,17 +27,15 @@ pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Re
     let soft = flag(b"soft-purge") || flag(b"fastly-soft-purge");
     let tags = cache::rules::tags_of(fields);
     let url = place.url(x);
-    let what: Vec<What> = if !tags.is_empty() {
-        tags.iter().map(|tag| What::Tag(*tag)).collect()
+    let cache = &x.core.cache;
+    let purge = |what| cache.purge(&Purge { what, soft }).objects;
+    let objects: u64 = if !tags.is_empty() {
+        tags.iter().map(|tag| purge(What::Tag(*tag))).sum()
     } else if let Some(prefix) = url.strip_suffix(b"*") {
-        vec![What::Prefix(prefix.into())]
+        purge(What::Prefix(prefix.into()))
     } else {
-        vec![What::Url(cache::hash(&url)), What::Key(place.key(x).hash())]
+        cache.purge_url(&url, soft).objects + purge(What::Key(place.key(x).hash()))
     };
-    let mut objects = 0;
-    for what in what {
-        objects += x.core.cache.purge(&Purge { what, soft }).objects;
-    }
     let body = format!("{{\"purged\":{objects},\"soft\":{soft}}}\n");
     let answer = Answer {
         content_type: "application/json",
