@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod aim;
+mod caching;
 mod chunked;
+mod codings;
 mod configuration;
 mod credentials;
 mod forwarding;
@@ -30,7 +32,9 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "authority", run: aim::authority },
     Target { name: "basic", run: credentials::basic },
+    Target { name: "cache_rules", run: caching::rules },
     Target { name: "chunked", run: chunked::decode },
+    Target { name: "coding_fields", run: codings::fields },
     Target { name: "config", run: configuration::read },
     Target { name: "digest", run: credentials::digest },
     Target { name: "domain_list", run: lists::read },
@@ -43,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "socks", run: socks::read },
     Target { name: "socks_udp", run: socks::udp },
     Target { name: "target", run: aim::target },
+    Target { name: "unpack", run: codings::unpack },
 ];
 
 /// Runs the target of this name once.

@@ -1,0 +1,3 @@
+//! `coding_fields`: see `bifrons_fuzz::TARGETS`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bifrons_fuzz::run("coding_fields", data));
