@@ -104,18 +104,22 @@ pub(crate) async fn serve<'a, O: Origin<'a>>(
     origin: &O,
 ) -> Result<(), Failure> {
     if purge::is_asked_for(x, place.plan) {
-        return purge::serve(x, place).await;
+        return Box::pin(purge::serve(x, place)).await;
     }
     let method = x.request.method;
     let cacheable = matches!(method, Method::Get | Method::Head)
         && x.body == BodyLength::None
         && !passes_upgrade(x);
     if !cacheable {
-        return around(x, place, origin).await;
+        return Box::pin(around(x, place, origin)).await;
     }
     let asked = Asked::of(method, &x.request.fields);
     let turns = Turns { place, origin, asked, key: place.key(x) };
-    turns.run(x).await
+    if let Some(begun) = turns.at_hand(x) {
+        return turns.finish(x, begun?).await;
+    }
+    // Boxed: an answer that is at hand has no need of the room.
+    Box::pin(turns.run(x)).await
 }
 
 /// A request that is not answered from the cache: it may make invalid what is stored.
@@ -148,6 +152,26 @@ struct Turns<'t, 'a, 'b, O> {
 }
 
 impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
+    /// The most frequent case by far, in which nothing has to be waited for: begins to answer with
+    /// what is in memory and fresh. `None`: [`Self::run`] finds out.
+    fn at_hand(&self, x: &mut Exchange<'a>) -> Option<Result<Option<Giving>, Failure>> {
+        let Found::Here(stored) = x.core.cache.find(&self.key, &x.request.fields) else {
+            return None;
+        };
+        let ready = stored.is_whole()
+            && rules::judge(&stored.facts, &self.asked, Time::now()) == Use::Fresh
+            && self
+                .place
+                .packing
+                .is_none_or(|packing| coded::wanted(packing, &stored, &x.request.fields).is_none());
+        if !ready {
+            return None;
+        }
+        x.core.counters.cache_hits.inc();
+        let hit = CacheStatus { hit: true, ..CacheStatus::default() };
+        Some(self.begin_lent(x, stored, hit))
+    }
+
     async fn run(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
         for _ in 0..MOST_TURNS {
             // Purges from here on are about whatever comes of it.
@@ -241,11 +265,22 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         if let Some(packing) = self.place.packing {
             coded::make(x.core, packing, &stored, &x.request.fields).await;
         }
+        let begun = self.begin_lent(x, stored, status)?;
+        self.finish(x, begun).await
+    }
+
+    /// Begins to give something stored to the request as it came.
+    fn begin_lent(
+        &self,
+        x: &mut Exchange<'a>,
+        stored: Arc<Stored>,
+        status: CacheStatus,
+    ) -> Result<Option<Giving>, Failure> {
         // Lent for a moment: a copy would cost more than all the rest.
         let request = std::mem::take(&mut x.request.fields);
         let begun = self.begin(x, stored, &request, status);
         x.request.fields = request;
-        self.finish(x, begun?).await
+        begun
     }
 
     /// Gives something stored to a request whose fields are no more what the client sent.

@@ -50,8 +50,7 @@ pub(crate) async fn serve<'a>(
         };
         let origin = Behind { forwarding, upstream };
         let place = origin.place(x, plan);
-        // Boxed: an answer that is stored has no need of the room.
-        return Box::pin(cache::serve(x, &place, &origin)).await;
+        return cache::serve(x, &place, &origin).await;
     }
     match &route.config.action {
         Action::Redirect { to, status } => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cache::{Body, Stored};
+use coding::Coding;
 use message::Block;
 
 use crate::core::Core;
@@ -15,16 +16,22 @@ const MOST: u64 = 4 << 20;
 /// What is packed on the spot: it takes less than to hand it over.
 const AT_ONCE: u64 = 16 << 10;
 
+/// The coding that a stored answer has to be made ready in for this request, and was not yet.
+pub(super) fn wanted(packing: &Packing, stored: &Stored, request: &Block) -> Option<Coding> {
+    let length = stored.length.filter(|length| *length <= MOST)?;
+    let head = &stored.head;
+    match packing.choose(request, head.status, &head.fields, Some(length)) {
+        Choice::Pack(coding) if stored.coded[coding.number()].get().is_none() => {
+            stored.is_whole().then_some(coding)
+        }
+        _ => None,
+    }
+}
+
 /// Makes a stored answer ready in the coding in which this request gets it.
 pub(super) async fn make(core: &Core, packing: &Packing, stored: &Arc<Stored>, request: &Block) {
-    let Some(length) = stored.length.filter(|length| *length <= MOST) else { return };
-    let head = &stored.head;
-    let choice = packing.choose(request, head.status, &head.fields, Some(length));
-    let Choice::Pack(coding) = choice else { return };
-    if stored.coded[coding.number()].get().is_some() || !stored.is_whole() {
-        return;
-    }
-    let Body::Memory(parts) = &stored.body else { return };
+    let Some(coding) = wanted(packing, stored, request) else { return };
+    let (Body::Memory(parts), Some(length)) = (&stored.body, stored.length) else { return };
     let parts: Vec<Bytes> = parts.iter().map(|part| part.bytes.clone()).collect();
     let level = packing.level(coding);
     let pack = move || coding::encode_all(coding, level, &parts.concat());

@@ -1,12 +1,15 @@
 //! What the configuration of a route says about its answers, and the keys of its requests.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use cache::rules::Terms;
 use cache::{Extent, Key};
 use config::{CacheRules, KeyPart};
 use message::target::{CanonicalPath, PathAndQuery};
-use message::{Authority, Block};
+use message::{Authority, Block, Host};
+
+use crate::client::AddressText;
 
 /// How answers of a route, or of a listener of the forward face, are kept.
 #[derive(Debug)]
@@ -157,18 +160,28 @@ fn push_origin(text: &mut Vec<u8>, of: &Effective<'_>) {
 }
 
 fn push_authority(text: &mut Vec<u8>, of: &Effective<'_>) {
-    use std::io::Write;
     text.extend_from_slice(of.scheme.as_bytes());
     text.extend_from_slice(b"://");
-    let default = if of.scheme == "https" { 443 } else { 80 };
-    // Writing to a vector cannot fail.
-    let _ = match of.authority {
-        Some(Authority { host, port: Some(port) }) if *port != default => {
-            write!(text, "{host}:{port}")
-        }
-        Some(Authority { host, .. }) => write!(text, "{host}"),
-        None => write!(text, "{}", of.site),
+    let Some(authority) = of.authority else {
+        return text.extend_from_slice(of.site.as_bytes());
     };
+    // As `Display` writes it, without the machinery: it is done for every request.
+    match &authority.host {
+        Host::Name(name) => text.extend_from_slice(name.as_bytes()),
+        Host::Address(address @ IpAddr::V4(_)) => {
+            text.extend_from_slice(AddressText::new(*address).as_str().as_bytes());
+        }
+        Host::Address(address @ IpAddr::V6(_)) => {
+            text.push(b'[');
+            text.extend_from_slice(AddressText::new(*address).as_str().as_bytes());
+            text.push(b']');
+        }
+    }
+    let default = if of.scheme == "https" { 443 } else { 80 };
+    if let Some(port) = authority.port.filter(|port| *port != default) {
+        text.push(b':');
+        text.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
+    }
 }
 
 /// A path, with its escapes in upper case: two spellings of any other kind are two paths, since
@@ -248,6 +261,8 @@ mod tests {
         let usual = plan(vec![KeyPart::Path, KeyPart::Query]);
         assert_eq!(key(&usual, "A.Example:80", "/x?y", &none), "r http://a.example/x?y");
         assert_eq!(key(&usual, "a.example:8080", "/", &none), "r http://a.example:8080/");
+        assert_eq!(key(&usual, "127.1:80", "/", &none), "r http://127.0.0.1/");
+        assert_eq!(key(&usual, "[2001:DB8::1]:81", "/", &none), "r http://[2001:db8::1]:81/");
         let nothing = plan(vec![]);
         assert_eq!(key(&nothing, "a.example", "/x?y", &none), "r http://a.example");
     }

@@ -137,7 +137,7 @@ impl<'a> Plain<'a, '_> {
             path: &self.path,
             site: "",
         };
-        Box::pin(cache::serve(x, &place, &origin)).await
+        cache::serve(x, &place, &origin).await
     }
 
     /// Each attempt by another exit, for as long as the client has seen nothing.
