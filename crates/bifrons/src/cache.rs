@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use config::show;
 use miette::Report;
 use serde_json::{Value, json};
+use telemetry::CacheResult;
 
 use crate::args::Remote;
 use crate::encoding::encoded;
@@ -135,8 +136,10 @@ fn stats(cache: &Value) -> String {
     let coming = &cache["coming"];
     out += &format!("coming: {} answers, {}\n", coming["answers"], amount(&coming["bytes"]));
     let requests = &cache["requests"];
-    let words = ["hit", "stale", "revalidated", "collapsed", "miss", "bypass"];
-    let counts: Vec<_> = words.iter().map(|word| format!("{} {word}", requests[word])).collect();
+    let counts = CacheResult::ALL.map(|result| {
+        let word = result.as_str();
+        format!("{} {}", requests[word], word.replace('_', "-"))
+    });
     out += &format!("requests: {}\n", counts.join(", "));
     if let Some(ratio) = cache["hit_ratio"].as_f64() {
         out += &format!("hit ratio: {:.1}%\n", ratio * 100.0);

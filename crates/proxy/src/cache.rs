@@ -26,6 +26,7 @@ use ::cache::{Cache, Followed, Follower, Found, Key, Lead, Role, Stored, Time};
 use message::framing::BodyLength;
 use message::target::PathAndQuery;
 use message::{Block, FieldId, Method, ResponseHead};
+use telemetry::CacheResult;
 
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
@@ -139,7 +140,7 @@ async fn around<'a, O: Origin<'a>>(
     };
     let (url, target) = (place.url(x), x.request.target().to_vec());
     let intake = turns.intake(&cache, (&url, &target, &request), why);
-    x.core.counters.cache_bypassed.inc();
+    x.record.cache = Some(CacheResult::Bypass);
     origin.relay(x, Some(&intake)).await
 }
 
@@ -167,7 +168,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         if !ready {
             return None;
         }
-        x.core.counters.cache_hits.inc();
+        x.record.cache = Some(CacheResult::Hit);
         let hit = CacheStatus { hit: true, ..CacheStatus::default() };
         Some(self.begin_lent(x, stored, hit))
     }
@@ -177,8 +178,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             // Purges from here on are about whatever comes of it.
             let since = x.core.cache.newest_purge();
             let (stale, forwarded) = match self.look(x).await {
-                Look::Given(stored, status) => {
-                    self.count_given(x, &stored);
+                Look::Given(stored, status, result) => {
+                    x.record.cache = Some(result);
                     return self.give(x, stored, status).await;
                 }
                 Look::Refused => return self.refuse(x).await,
@@ -209,15 +210,6 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         self.fetch(x, (None, since), None, Forwarded::Miss).await
     }
 
-    /// Counts what no server had to send.
-    fn count_given(&self, x: &Exchange<'a>, stored: &Stored) {
-        let counters = &x.core.counters;
-        match rules::ttl(&stored.facts, Time::now()) {
-            ..0 => counters.cache_stale.inc(),
-            _ => counters.cache_hits.inc(),
-        }
-    }
-
     /// What there is for the request.
     async fn look(&self, x: &mut Exchange<'a>) -> Look {
         let found = find(x, &self.key).await;
@@ -240,17 +232,17 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         }
         let hit = CacheStatus { hit: true, ..CacheStatus::default() };
         match rules::judge(&stored.facts, &self.asked, Time::now()) {
-            Use::Fresh => Look::Given(stored, hit),
+            Use::Fresh => Look::Given(stored, hit, CacheResult::Hit),
             // What is fetched with somebody's credentials is for nobody else.
             Use::Stale { revalidate: true }
                 if self.place.refreshes() && !self.asked.authorization =>
             {
                 let url = self.place.filed_under(x);
                 refresh::later(x, &self.key, url, &stored);
-                Look::Given(stored, hit)
+                Look::Given(stored, hit, CacheResult::Stale)
             }
             Use::Stale { revalidate: true } => Look::Fetch(Some(stored), Forwarded::Stale),
-            Use::Stale { revalidate: false } => Look::Given(stored, hit),
+            Use::Stale { revalidate: false } => Look::Given(stored, hit, CacheResult::Stale),
             Use::Validate(why) => Look::Fetch(Some(stored), why),
             Use::Miss(_) => Look::Refused,
         }
@@ -339,6 +331,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
 
     /// Only what is stored was asked for, and there is nothing (RFC 9111 §5.2.1.7).
     async fn refuse(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
+        x.record.cache = Some(CacheResult::Miss);
         let mut answer = Said::text(504, "Nothing is stored that could be used for this.\n");
         if self.place.plan.status_field {
             answer = answer.field("Cache-Status", "bifrons; fwd=bypass; detail=only-if-cached");
@@ -400,17 +393,17 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                         && self.is_still_there(x, &stale) =>
                 {
                     x.record.note_failure(&failure);
-                    x.core.counters.cache_stale.inc();
+                    x.record.cache = Some(CacheResult::StaleIfError);
                     let status = CacheStatus { detail: Some("origin-unreachable"), ..status };
                     self.give_to(x, stale, &request, CacheStatus { hit: true, ..status }).await
                 }
                 (outcome, _) => {
-                    x.core.counters.cache_misses.inc();
+                    x.record.cache = Some(CacheResult::Miss);
                     outcome
                 }
             },
             (outcome, Came::Giving(giving)) => {
-                x.core.counters.cache_misses.inc();
+                x.record.cache = Some(CacheResult::Miss);
                 x.core.counters.cache_stored.inc();
                 outcome?;
                 match giving {
@@ -419,13 +412,13 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 }
             }
             (_, Came::Validated(stored)) => {
-                x.core.counters.cache_revalidated.inc();
+                x.record.cache = Some(CacheResult::Revalidated);
                 let status = CacheStatus { forwarded_status: Some(304), stored: true, ..status };
                 self.give_to(x, stored, &request, status).await
             }
             (_, Came::Error(code)) => match stale {
                 Some(stale) => {
-                    x.core.counters.cache_stale.inc();
+                    x.record.cache = Some(CacheResult::StaleIfError);
                     let status = CacheStatus { forwarded_status: Some(code), ..status };
                     self.give_to(x, stale, &request, status).await
                 }
@@ -515,7 +508,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         match followed {
             Ok(None) => Err(Failure::with(Kind::ClientGone, "the stream was reset")),
             Ok(Some(Followed::Read(flight))) => {
-                x.core.counters.cache_collapsed.inc();
+                x.record.cache = Some(CacheResult::Collapsed);
                 let request = x.request.fields.clone();
                 let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
                     self.origin.dress(x, head);
@@ -529,7 +522,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 Ok(Turn::Again)
             }
             Ok(Some(Followed::Stored(stored))) => {
-                x.core.counters.cache_collapsed.inc();
+                x.record.cache = Some(CacheResult::Collapsed);
                 self.give(x, stored, status).await?;
                 Ok(Turn::Done)
             }
@@ -544,7 +537,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
 /// What there is for a request.
 enum Look {
     /// This answers it.
-    Given(Arc<Stored>, CacheStatus),
+    Given(Arc<Stored>, CacheStatus, CacheResult),
     /// The client wants nothing else, and there is nothing.
     Refused,
     /// The origin has to be asked; whether this is good, if there is something.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use message::{FieldId, RequestHead};
 use telemetry::counters::Finished;
-use telemetry::{AccessRecord, AccessTls};
+use telemetry::{AccessRecord, AccessTls, CacheResult};
 use tls::TlsInfo;
 
 use crate::client::Client;
@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) site: Option<usize>,
     /// Index of the route in its site.
     pub(crate) route: Option<usize>,
+    /// What the cache did, where there is one.
+    pub(crate) cache: Option<CacheResult>,
     /// Index of the upstream.
     pub(crate) upstream: Option<usize>,
     pub(crate) server: Option<SocketAddr>,
@@ -57,6 +59,7 @@ impl Record {
             started,
             site: None,
             route: None,
+            cache: None,
             upstream: None,
             server: None,
             attempts: 0,
@@ -178,6 +181,7 @@ impl Line<'_> {
             bytes_out: record.bytes_out,
             site,
             route,
+            cache: record.cache,
             upstream,
             server: record.server,
             attempts: record.attempts,
@@ -207,6 +211,9 @@ impl Line<'_> {
         counters.request_finished(face, self.site_label(), &finished);
         if let Some(failure) = &record.failure {
             self.core.count_failure(failure.kind);
+        }
+        if let Some(result) = record.cache {
+            counters.cache(result).inc();
         }
         if let Some(reason) = record.refusal() {
             counters.refusal(telemetry::refusal_index(reason).unwrap_or(u8::MAX)).inc();

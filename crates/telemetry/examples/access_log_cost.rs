@@ -85,6 +85,7 @@ fn record() -> AccessRecord<'static> {
         bytes_out: 10_240,
         site: "www.example.com",
         route: "/assets/*",
+        cache: None,
         upstream: "assets",
         server: Some(([10, 0, 0, 12], 9000).into()),
         attempts: 1,

@@ -9,7 +9,7 @@
 //! Both forms write the same fields; those that do not apply are left out. `json` has
 //!
 //! `time`, `face`, `client`, `client_port`, `user`, `method`, `target`, `host`, `version`,
-//! `status`, `bytes_in`, `bytes_out`, `site`, `route`, `upstream`, `server`, `attempts`,
+//! `status`, `bytes_in`, `bytes_out`, `site`, `route`, `cache`, `upstream`, `server`, `attempts`,
 //! `duration`, `connect`, `first_byte`, `tls_version`, `tls_cipher`, `sni`, `tls_resumed`,
 //! `referer`, `user_agent`, `failure`, `detail`, `generation`
 //!
@@ -33,7 +33,7 @@ mod writer;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::Face;
+use crate::{CacheResult, Face};
 
 pub use self::clock::LogClock;
 pub use self::core::CoreLog;
@@ -69,6 +69,8 @@ pub struct AccessRecord<'a> {
     pub site: &'a str,
     /// The route within it; may be empty.
     pub route: &'a str,
+    /// What the cache did, where there is one.
+    pub cache: Option<CacheResult>,
     /// The upstream it was relayed to; may be empty.
     pub upstream: &'a str,
     /// The address of the server that answered, or that was tried last.

@@ -4,6 +4,7 @@
 //! without a locked instruction; a scrape reads all cores and adds them up. All memory is
 //! there from the start: nothing that a peer sends makes a new counter.
 
+mod cache;
 mod histogram;
 mod names;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use crate::{Face, SiteLabel, UpstreamLabel};
 
+pub use self::cache::CacheResult;
 pub use self::histogram::{BUCKETS, Histogram, bucket_bound};
 pub use self::names::{FAILURE_NAMES, REFUSAL_NAMES, failure_index, refusal_index};
 
@@ -70,19 +72,7 @@ pub struct CoreCounters {
     pub tunnel_bytes_in: Counter,
     /// Bytes through tunnels, to the client.
     pub tunnel_bytes_out: Counter,
-    /// Requests answered from the cache with what was fresh.
-    pub cache_hits: Counter,
-    /// Requests answered from the cache with what was stale.
-    pub cache_stale: Counter,
-    /// Requests answered from the cache after a server said that it is still right.
-    pub cache_revalidated: Counter,
-    /// Requests answered from what was being fetched for another one.
-    pub cache_collapsed: Counter,
-    /// Requests that a server answered, and for which nothing that was kept could be used.
-    pub cache_misses: Counter,
-    /// Requests that a server answered without the cache being looked at: other methods,
-    /// `no-store`, what is known not to be kept.
-    pub cache_bypassed: Counter,
+    cache: [Counter; CacheResult::ALL.len()],
     /// Answers that were stored.
     pub cache_stored: Counter,
     /// Requests of our own for answers that had become stale.
@@ -120,12 +110,7 @@ impl CoreCounters {
             tunnels_closed: Counter::default(),
             tunnel_bytes_in: Counter::default(),
             tunnel_bytes_out: Counter::default(),
-            cache_hits: Counter::default(),
-            cache_stale: Counter::default(),
-            cache_revalidated: Counter::default(),
-            cache_collapsed: Counter::default(),
-            cache_misses: Counter::default(),
-            cache_bypassed: Counter::default(),
+            cache: std::array::from_fn(zero),
             cache_stored: Counter::default(),
             cache_refreshes: Counter::default(),
             cache_bytes: Counter::default(),
@@ -161,6 +146,11 @@ impl CoreCounters {
     /// as the last one, `other`.
     pub fn failure(&self, index: u8) -> &Counter {
         &self.failures[usize::from(index).min(FAILURE_NAMES.len() - 1)]
+    }
+
+    /// Requests that the cache was asked about, by what came of it.
+    pub fn cache(&self, result: CacheResult) -> &Counter {
+        &self.cache[result as usize]
     }
 
     /// Refusals by policy, for the reason with this index in [`REFUSAL_NAMES`]; an index

@@ -13,7 +13,9 @@ pub mod metrics;
 pub mod process_log;
 
 pub use access::{AccessLog, AccessRecord, AccessTls, CoreLog};
-pub use counters::{CoreCounters, FAILURE_NAMES, REFUSAL_NAMES, failure_index, refusal_index};
+pub use counters::{
+    CacheResult, CoreCounters, FAILURE_NAMES, REFUSAL_NAMES, failure_index, refusal_index,
+};
 pub use metrics::{
     Build, Cache, CacheCounts, CacheTier, Gateway, Metrics, SiteLabel, UpstreamLabel, Usage,
 };

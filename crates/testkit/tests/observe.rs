@@ -94,6 +94,86 @@ fn a_line_tells_why_a_request_failed() {
 }
 
 #[test]
+fn a_line_tells_what_the_cache_did() {
+    let failing = std::sync::atomic::AtomicBool::new(false);
+    let origin = Origin::serve(move |request| {
+        let (target, again) = (request.target(), request.has("If-None-Match"));
+        let life = match &*target {
+            "/kept" => "max-age=60",
+            "/while" => "max-age=0, stale-while-revalidate=60",
+            _ => "max-age=0, stale-if-error=60",
+        };
+        let down = target == "/down" && failing.swap(true, std::sync::atomic::Ordering::Relaxed);
+        let (status, body) = match target == "/same" && again {
+            true => ("304 Not Modified", ""),
+            false if down => ("503 Service Unavailable", "down"),
+            false => ("200 OK", "body"),
+        };
+        let fields = format!("Content-Length: {}\r\nCache-Control: {life}", body.len());
+        format!("HTTP/1.1 {status}\r\n{fields}\r\nETag: \"1\"\r\n\r\n{body}").into()
+    });
+    let proxy =
+        Proxy::start(&format!("site \"http://127.0.0.1:0\" {{ cache; to \"{}\"; }}", origin.url()));
+    let mut client = proxy.client();
+    let expected = [
+        ("GET", "/kept", "", "miss"),
+        ("GET", "/kept", "", "hit"),
+        ("GET", "/kept", "If-None-Match: \"1\"\r\n", "hit"),
+        ("GET", "/same", "", "miss"),
+        ("GET", "/same", "", "revalidated"),
+        ("GET", "/while", "", "miss"),
+        ("GET", "/while", "", "stale"),
+        ("GET", "/down", "", "miss"),
+        ("GET", "/down", "", "stale_if_error"),
+        ("POST", "/kept", "Content-Length: 0\r\n", "bypass"),
+        ("GET", "/none", "Cache-Control: only-if-cached\r\n", "miss"),
+    ];
+    for (method, target, fields, _) in expected {
+        client.send(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        client.recv_response();
+    }
+    drop(client);
+    let log = proxy.stop_and_read();
+    assert_eq!(log.len(), expected.len(), "a refresh of our own has no line");
+    for (line, (method, target, _, cache)) in log.iter().zip(expected) {
+        assert_eq!((&line["method"], &line["target"]), (&method.into(), &target.into()));
+        assert_eq!(line["cache"], cache, "{line}");
+        let asked = !matches!(cache, "hit" | "stale") && target != "/none";
+        assert_eq!(line["attempts"], u64::from(asked), "{line}");
+    }
+}
+
+#[test]
+fn a_line_tells_why_something_stale_was_given() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&format!(
+        "site \"http://127.0.0.1:0\" {{ cache {{ stale if-error=\"1h\"; }}; to \"{}\"; }}",
+        origin.url()
+    ));
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut server = origin.accept();
+    server.recv_request();
+    server.send(
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nCache-Control: max-age=0\r\nETag: \"1\"\r\n\
+         Connection: close\r\n\r\nbody",
+    );
+    assert_eq!(client.recv_response().body_text(), "body");
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut server = origin.accept();
+    server.recv_request();
+    drop(server);
+    assert_eq!(client.recv_response().body_text(), "body");
+    drop(client);
+    let log = proxy.stop_and_read();
+    let line = &log[1];
+    assert_eq!((&line["status"], &line["cache"]), (&200.into(), &"stale_if_error".into()));
+    assert_eq!(line["failure"], "connection_terminated", "{line}");
+    assert_eq!(line["server"], origin.address().to_string(), "{line}");
+    assert!(log[0].get("failure").is_none(), "{}", log[0]);
+}
+
+#[test]
 fn what_a_client_sends_cannot_forge_a_line() {
     let origin = hello();
     for format in ["json", "combined"] {

@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 
 use admin::{CachePurge, Problem, ProblemKind};
 use cache::{Body, Purge, Stored, Time, What, rules};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use server::Server;
+use telemetry::CacheResult;
 
 /// By the numbers of [`Stored::coded`].
 const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
@@ -24,6 +25,10 @@ pub(super) fn stats(server: &Server) -> Value {
             "evicted": tier.evicted,
         })
     };
+    let requests: Map<_, _> = CacheResult::ALL
+        .map(|result| (result.as_str().to_owned(), counts.requests(result).into()))
+        .into_iter()
+        .collect();
     json!({
         "memory": tier(cache.memory),
         "disk": cache.disk.map(tier),
@@ -31,14 +36,7 @@ pub(super) fn stats(server: &Server) -> Value {
         "stored": stats.inserted,
         "refused": stats.refused,
         "purged": stats.purged,
-        "requests": {
-            "hit": counts.hits,
-            "stale": counts.stale,
-            "revalidated": counts.revalidated,
-            "collapsed": counts.collapsed,
-            "miss": counts.misses,
-            "bypass": counts.bypassed,
-        },
+        "requests": requests,
         "hit_ratio": counts.hit_ratio(),
         "sent_bytes": counts.bytes,
         "compressed": {

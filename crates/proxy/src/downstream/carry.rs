@@ -258,6 +258,7 @@ impl Passage<'_> {
             bytes_out: record.bytes_out,
             site: &self.face.config.name,
             route: "",
+            cache: None,
             upstream,
             server: record.server,
             attempts: record.attempts,

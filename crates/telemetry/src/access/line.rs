@@ -40,6 +40,10 @@ fn write_json(out: &mut Vec<u8>, record: &AccessRecord<'_>, clock: &LogClock) {
     line.number(br#","bytes_out":"#, record.bytes_out);
     line.unless_empty(br#","site":""#, record.site, limit::NAME);
     line.unless_empty(br#","route":""#, record.route, limit::NAME);
+    if let Some(cache) = record.cache {
+        line.put(br#","cache":""#, cache.as_str().as_bytes());
+        line.out.push(b'"');
+    }
     line.unless_empty(br#","upstream":""#, record.upstream, limit::NAME);
     if let Some(server) = record.server {
         line.put(br#","server":""#, b"");
@@ -110,6 +114,9 @@ fn write_combined_rest(line: &mut Fields<'_>, record: &AccessRecord<'_>) {
     line.number(b" bytes_in=", record.bytes_in);
     line.text(b" site=\"", record.site, limit::NAME);
     line.text(b" route=\"", record.route, limit::NAME);
+    if let Some(cache) = record.cache {
+        line.word(b" cache=", cache.as_str());
+    }
     line.text(b" upstream=\"", record.upstream, limit::NAME);
     if let Some(server) = record.server {
         line.word(b" server=", "");

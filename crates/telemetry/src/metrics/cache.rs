@@ -2,7 +2,7 @@
 
 use super::exposition::{Exposition, Kind};
 use super::{Metrics, render};
-use crate::counters::CoreCounters;
+use crate::counters::{CacheResult, CoreCounters};
 
 /// What a cache has, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,18 +37,7 @@ pub struct CacheTier {
 /// What was counted, on all cores; see [`CoreCounters`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheCounts {
-    /// Answered with what was fresh.
-    pub hits: u64,
-    /// Answered with what was stale.
-    pub stale: u64,
-    /// Answered after a server said that it is still right.
-    pub revalidated: u64,
-    /// Answered from what was being fetched for another one.
-    pub collapsed: u64,
-    /// Answered by a server: nothing that was kept could be used.
-    pub misses: u64,
-    /// Answered by a server, and nothing was looked for.
-    pub bypassed: u64,
+    requests: [u64; CacheResult::ALL.len()],
     /// Bytes of content to clients that no server had to send for them.
     pub bytes: u64,
     /// Bytes before they were compressed.
@@ -63,12 +52,7 @@ impl CacheCounts {
     pub(super) fn of(metrics: &Metrics) -> Self {
         let sum = |counter: render::Pick<CoreCounters>| metrics.sum(|core| counter(core).get());
         Self {
-            hits: sum(|core| &core.cache_hits),
-            stale: sum(|core| &core.cache_stale),
-            revalidated: sum(|core| &core.cache_revalidated),
-            collapsed: sum(|core| &core.cache_collapsed),
-            misses: sum(|core| &core.cache_misses),
-            bypassed: sum(|core| &core.cache_bypassed),
+            requests: CacheResult::ALL.map(|result| metrics.sum(|core| core.cache(result).get())),
             bytes: sum(|core| &core.cache_bytes),
             compress_read: sum(|core| &core.compress_read),
             compress_written: sum(|core| &core.compress_written),
@@ -76,13 +60,19 @@ impl CacheCounts {
         }
     }
 
+    /// Requests of which this came.
+    #[must_use]
+    pub fn requests(&self, result: CacheResult) -> u64 {
+        self.requests[result as usize]
+    }
+
     /// The part of those requests for which the cache looked that no server had to answer in
     /// full, 0 to 1; `None`: there were none.
     #[must_use]
     pub fn hit_ratio(&self) -> Option<f64> {
-        let spared = self.hits + self.stale + self.revalidated + self.collapsed;
-        let all = spared + self.misses;
-        (all > 0).then(|| spared as f64 / all as f64)
+        let looked = self.requests.iter().sum::<u64>() - self.requests(CacheResult::Bypass);
+        let spared = looked - self.requests(CacheResult::Miss);
+        (looked > 0).then(|| spared as f64 / looked as f64)
     }
 }
 
@@ -96,16 +86,9 @@ pub(super) fn render_counted(out: &mut Exposition, metrics: &Metrics) {
         Kind::Counter,
         "Requests that the cache was asked about, by what came of it; each counts once.",
     );
-    let results: [(_, render::Pick<CoreCounters>); 6] = [
-        ("hit", |core| &core.cache_hits),
-        ("stale", |core| &core.cache_stale),
-        ("revalidated", |core| &core.cache_revalidated),
-        ("collapsed", |core| &core.cache_collapsed),
-        ("miss", |core| &core.cache_misses),
-        ("bypass", |core| &core.cache_bypassed),
-    ];
-    for (result, counter) in results {
-        out.sample(&[("result", result)], metrics.sum(|core| counter(core).get()));
+    for result in CacheResult::ALL {
+        let count = metrics.sum(|core| core.cache(result).get());
+        out.sample(&[("result", result.as_str())], count);
     }
     let totals: [(_, _, render::Pick<CoreCounters>); 6] = [
         ("bifrons_cache_stored_total", "Answers that were stored.", |core| &core.cache_stored),
@@ -192,15 +175,15 @@ mod tests {
 
     #[test]
     fn what_was_not_looked_for_is_in_no_ratio() {
-        let counts = CacheCounts {
-            hits: 2,
-            revalidated: 1,
-            misses: 1,
-            bypassed: 9,
-            ..CacheCounts::default()
+        let counted = |results: &[CacheResult]| {
+            let mut counts = CacheCounts::default();
+            results.iter().for_each(|result| counts.requests[*result as usize] += 1);
+            counts
         };
+        use CacheResult::{Bypass, Hit, Miss, Revalidated};
+        let counts = counted(&[Hit, Hit, Revalidated, Miss, Bypass, Bypass]);
         assert_eq!(counts.hit_ratio(), Some(0.75));
-        assert_eq!(CacheCounts { bypassed: 9, ..CacheCounts::default() }.hit_ratio(), None);
+        assert_eq!(counted(&[Bypass]).hit_ratio(), None);
     }
 
     #[test]

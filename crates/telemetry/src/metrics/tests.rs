@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use config::{LogFormat, LogTarget};
 
 use super::*;
-use crate::counters::Finished;
+use crate::counters::{CacheResult, Finished};
 
 #[test]
 fn cores_add_up() {
@@ -26,7 +26,7 @@ fn cores_add_up() {
         core.failure(crate::failure_index("dns_error").unwrap()).inc();
         core.refusal(crate::refusal_index("denied_by_rule").unwrap()).inc();
         core.tunnels_opened.add(2);
-        core.cache_hits.inc();
+        core.cache(CacheResult::Hit).inc();
         core.cache_bytes.add(1000);
         core.upstream(metrics.upstream("app")).requests.inc();
     }

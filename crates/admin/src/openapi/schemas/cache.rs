@@ -15,10 +15,11 @@ pub(super) fn cache() -> Value {
     let requests = object(
         &[
             ("hit", integer("Answered with what was fresh.")),
-            ("stale", integer("Answered with what was stale.")),
+            ("stale", integer("Answered with what was stale, as its terms allow.")),
+            ("stale_if_error", integer("Answered with what was stale, in place of an error.")),
             ("revalidated", integer("Answered after a server said that it is still right.")),
             ("collapsed", integer("Answered from what was being fetched for another one.")),
-            ("miss", integer("Answered by a server: nothing that was kept could be used.")),
+            ("miss", integer("Nothing that was kept could be used.")),
             ("bypass", integer("Answered by a server, and nothing was looked for.")),
         ],
         &[],
