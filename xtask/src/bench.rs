@@ -14,6 +14,7 @@ use crate::{Result, debian, workspace};
 mod load;
 mod machine;
 mod measure;
+mod objects;
 mod options;
 mod origin;
 mod poller;
@@ -29,13 +30,15 @@ use scenario::{Load, SCENARIOS, Target};
 
 /// Connections that every proxy must be able to hold.
 const CONNECTIONS: u32 = 5000;
-/// What is needed besides the compiler: program and Debian package.
+/// What is needed besides the compiler: program or path, and Debian package.
 const NEEDED: &[(&str, &str)] = &[
     ("nginx", "nginx"),
+    (proxy::BROTLI_MODULE, "libnginx-mod-http-brotli-filter"),
     ("haproxy", "haproxy"),
     ("squid", "squid"),
     ("tinyproxy", "tinyproxy"),
     ("danted", "dante-server"),
+    ("varnishd", "varnish"),
     ("wrk", "wrk"),
     ("h2load", "nghttp2-client"),
     ("openssl", "openssl"),

@@ -21,7 +21,7 @@ cargo xtask COMMAND
 
   test    everything that must pass before a change is merged
   tidy    the house rules that the compiler does not know
-  bench   the proxy against nginx, HAProxy, Squid, tinyproxy and Dante
+  bench   the proxy against nginx, HAProxy, Varnish, Squid, tinyproxy and Dante
   soak    minutes of churn, and what the proxy holds afterwards
   fuzz    the fuzz targets, a minute each
 

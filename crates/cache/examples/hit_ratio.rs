@@ -1,9 +1,9 @@
 //! What the memory tier is worth, and what it costs: hit ratios on Zipf traces of a million
 //! objects, with room for a quarter of them, with and without a scan in between, beside LRU and
-//! `quick_cache`; nanoseconds of a look-up; what an answer takes of memory; how long a million
-//! take to be purged by tag.
+//! `quick_cache`; nanoseconds of a look-up; what an answer takes of memory.
 //!
-//! `cargo run --release -p cache --example hit_ratio`; it takes about a minute.
+//! `cargo run --release -p cache --example hit_ratio`; it takes about a minute. With `ratios`
+//! behind it (`-- ratios`), the hit ratios only.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cache::{
-    Body, Cache, Facts, Found, Held, Key, Purge, Settings, Stored, StoredHead, Vary, What,
-};
+use cache::{Cache, Found, Settings};
 use message::Block;
+
+use objects::{key, stored};
+
+mod objects;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,10 +31,12 @@ const FEW: u32 = 50_000;
 static BODY: [u8; 128 << 10] = [0; 128 << 10];
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("ratios") {
+        return ratios();
+    }
     cost();
     ratios();
     lookups();
-    purges();
 }
 
 /// Hit ratios of the requests that are no scan, in percent, behind a warming up.
@@ -227,53 +231,6 @@ fn cost() {
         let (taken, counted) = (resident() - before, cache.stats().bytes);
         println!("{size:6} {:9} {:8}", taken / u64::from(FEW), counted / u64::from(FEW));
         all.push(cache);
-    }
-}
-
-/// A million answers, half of them purged by tag.
-fn purges() {
-    println!();
-    for soft in [false, true] {
-        let cache = Cache::new(&Settings { memory: 8 << 30, max_object: 1 << 20 });
-        for object in 0..OBJECTS {
-            let tags = [u128::from(object % 2), 10 + u128::from(object % 100)].into();
-            let body = Bytes::from_static(&BODY[..100]);
-            cache.insert(Stored { tags, ..stored(key(object), body) });
-        }
-        let start = Instant::now();
-        let report = cache.purge(&Purge { what: What::Tag(1), soft });
-        let (time, name) = (start.elapsed(), if soft { "softly" } else { "by tag" });
-        println!("{} of {OBJECTS} purged {name} in {} ms", report.objects, time.as_millis());
-    }
-}
-
-fn key(object: u32) -> Key {
-    Key::new(format!("r https://www.example.org/static/img/{object:08}.jpg").as_bytes())
-}
-
-/// An answer as they are.
-fn stored(key: Key, body: Bytes) -> Stored {
-    let mut fields = Block::default();
-    fields.push(b"Content-Type", &[b"image/jpeg"]);
-    fields.push(b"Cache-Control", &[b"public, max-age=86400"]);
-    fields.push(b"ETag", &[b"\"5f3a-18c2e7a1b40\""]);
-    fields.push(b"Last-Modified", &[b"Tue, 02 Sep 2025 10:12:00 GMT"]);
-    fields.push(b"Date", &[b"Tue, 23 Sep 2025 11:45:00 GMT"]);
-    fields.compact();
-    Stored {
-        purged_by: 0.into(),
-        hits: 0.into(),
-        url: key.hash(),
-        key,
-        vary: Vary::default(),
-        held: Held::default(),
-        tags: Box::default(),
-        head: StoredHead { status: 200, fields },
-        facts: Facts::default(),
-        length: Some(body.len() as u64),
-        body: Body::whole(body),
-        trailers: None,
-        coded: Default::default(),
     }
 }
 

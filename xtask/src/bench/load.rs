@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::origin::{KEPT, MEDIUM, Origins};
 use super::proxy::{Kind, Proxy};
 use super::scenario::{Face, Load, ROUTES, UPSTREAMS};
 use crate::Result;
 
+mod asker;
 mod bulk;
 mod example;
 mod flood;
@@ -17,6 +19,8 @@ mod idle;
 mod open_loop;
 mod reloads;
 mod response;
+mod stampede;
+mod trace;
 mod tunnels;
 mod users;
 mod websockets;
@@ -68,6 +72,10 @@ pub struct Outcome {
     pub p99: Option<Duration>,
     /// The longest of the latencies.
     pub slowest: Option<Duration>,
+    /// What crossed the wire, heads included, for each byte of body before it was compressed.
+    pub packed: Option<f64>,
+    /// The most that the origin was asked for what expired once.
+    pub fetches: Option<u64>,
     /// Everything that makes the measurement worthless.
     pub faults: Vec<String>,
 }
@@ -81,12 +89,12 @@ pub fn drive(
     load: Load,
     face: Face,
     proxy: &Proxy,
-    origin: SocketAddr,
+    origins: &Origins,
     length: Duration,
     rate: f64,
     dir: &Path,
 ) -> Result<Outcome> {
-    let address = proxy.address;
+    let (address, origin) = (proxy.address, origins.h1);
     match load {
         Load::KeepAlive | Load::NewConnections => {
             let mut wrk = wrk::Wrk::new(address, face.is_tls(), CONNECTIONS);
@@ -106,6 +114,18 @@ pub fn drive(
         }
         Load::Http2 => h2load::run(address, length),
         Load::Handshakes => handshakes::run(address, length),
+        Load::SmallHits => {
+            wrk::Wrk::new(address, false, CONNECTIONS).path(KEPT[0].0).run(length, dir)
+        }
+        Load::Text => {
+            let mut wrk = wrk::Wrk::new(address, false, CONNECTIONS).path("/text-100k");
+            wrk.field("Accept-Encoding", proxy.kind.coding());
+            Ok(wrk.run(length, dir)?.compressed())
+        }
+        Load::MediumHits => bulk::run(address, &kept(1), length),
+        Load::LargeHits => bulk::run(address, &kept(2), length),
+        Load::Trace => trace::run(proxy, length),
+        Load::Stampede { clients } => stampede::run(address, clients, origins, length),
         Load::Bulk => bulk::run(address, &bulk::Way::Relayed, length),
         // HAProxy relays TCP to the one origin; the others are asked for it.
         Load::Tunnels if matches!(proxy.kind, Kind::Haproxy | Kind::HaproxySplicing) => {
@@ -129,6 +149,24 @@ pub fn drive(
         | Load::IdleTunnels { .. }
         | Load::Example(_) => Err("this is measured, not driven".into()),
     }
+}
+
+impl Outcome {
+    /// Counts bytes of the text before it was compressed instead of requests.
+    fn compressed(mut self) -> Self {
+        self.units *= MEDIUM as u64;
+        // Text that did not even become a half was not compressed.
+        if self.packed.is_none_or(|packed| packed > 0.5) {
+            self.faults.push("the answers were not compressed".into());
+        }
+        self
+    }
+}
+
+/// How to ask for one of what is kept.
+fn kept(index: usize) -> bulk::Way {
+    let (path, length) = KEPT[index];
+    bulk::Way::Kept(path, length)
 }
 
 /// Base64 (RFC 4648 §4), for credentials.
@@ -168,7 +206,16 @@ pub fn highest_rate(proxy: &Proxy, length: Duration, dir: &Path) -> Result<f64> 
 
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use super::{Outcome, base64};
+
+    #[test]
+    fn text_that_is_not_compressed_is_a_fault() {
+        let outcome = |packed| Outcome { units: 2, packed, ..Outcome::default() }.compressed();
+        assert_eq!(outcome(Some(0.3)).units, 204_800);
+        assert!(outcome(Some(0.3)).faults.is_empty());
+        assert_eq!(outcome(Some(1.01)).faults.len(), 1);
+        assert_eq!(outcome(None).faults.len(), 1);
+    }
 
     #[test]
     fn base64_is_that_of_the_rfc() {

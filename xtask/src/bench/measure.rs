@@ -6,7 +6,7 @@ use super::load::{self, Outcome};
 use super::machine;
 use super::process::CpuTime;
 use super::proxy::{Bed, Kind, Proxy};
-use super::scenario::{Example, Load, Measure, Scenario};
+use super::scenario::{Example, Face, Load, Measure, Scenario};
 use crate::Result;
 
 /// The share of the proxy's core that must have been used where the load has to saturate it.
@@ -34,6 +34,8 @@ pub struct Group {
     pub results: Vec<ProxyResult>,
     /// What concerns all of them.
     pub notes: Vec<String>,
+    /// Why it was not measured at all.
+    pub skipped: Option<String>,
 }
 
 /// The results of one proxy in one scenario.
@@ -66,6 +68,10 @@ pub struct Sample {
     pub p50: Option<Duration>,
     /// 99th percentile of the latency.
     pub p99: Option<Duration>,
+    /// What crossed the wire for each byte of body, where it was compressed.
+    pub packed: Option<f64>,
+    /// Share of the requests that the cache answered, where that is not all of them.
+    pub hits: Option<f64>,
 }
 
 impl Group {
@@ -83,6 +89,12 @@ impl Runner<'_> {
     /// All proxies of a scenario at once, loaded in turn.
     pub fn drive(&self, scenario: &'static Scenario) -> Group {
         let (mut group, mut proxies) = (self.group(scenario), Vec::new());
+        if let Err(reason) = self.takes(scenario) {
+            eprintln!("  skipped: {reason}");
+            group.skipped = Some(reason.to_string());
+            group.results.clear();
+            return group;
+        }
         for result in &mut group.results {
             match self.start(result.kind, scenario) {
                 Ok(proxy) => proxies.push(Some(proxy)),
@@ -164,8 +176,9 @@ impl Runner<'_> {
     /// What a program of ours measures by itself; there are no rivals.
     pub fn compute(&self, scenario: &'static Scenario, example: Example) -> Group {
         let mut group = self.group(scenario);
-        // Each run repeats what it does often enough.
-        for round in 1..=self.rounds.min(3) {
+        // Each run repeats what it does often enough; what counts no time comes out the same.
+        let rounds = if scenario.measure == Measure::Misses { 1 } else { self.rounds.min(3) };
+        for round in 1..=rounds {
             for result in &mut group.results {
                 match example.run(scenario.measure, self.bed.core) {
                     Ok(figure) => {
@@ -179,27 +192,27 @@ impl Runner<'_> {
         group.finish()
     }
 
+    /// Whether our binary knows what the scenario is about: an older one has no tier on the disk.
+    fn takes(&self, scenario: &Scenario) -> Result {
+        if scenario.face == Face::CachedOnDisk && self.bed.bifrons.is_some() {
+            Proxy::start(Kind::Bifrons, scenario.face, self.bed)?;
+        }
+        Ok(())
+    }
+
     fn group(&self, scenario: &'static Scenario) -> Group {
         let results = scenario
             .proxies(self.bed.bifrons.is_some())
             .map(|kind| ProxyResult { kind, samples: Vec::new(), faults: Vec::new() })
             .collect();
-        Group { scenario, results, notes: Vec::new() }
+        Group { scenario, results, notes: Vec::new(), skipped: None }
     }
 
     /// Starts a proxy and warms it up; what the warm-up finds wrong, the rounds find too.
     fn start(&self, kind: Kind, scenario: &Scenario) -> Result<Proxy> {
         let proxy = Proxy::start(kind, scenario.face, self.bed)?;
         let (bed, warm_up) = (self.bed, Duration::from_secs(1));
-        load::drive(
-            scenario.load,
-            scenario.face,
-            &proxy,
-            bed.origins.h1,
-            warm_up,
-            1000.0,
-            &bed.dir,
-        )?;
+        load::drive(scenario.load, scenario.face, &proxy, &bed.origins, warm_up, 1000.0, &bed.dir)?;
         Ok(proxy)
     }
 
@@ -211,12 +224,13 @@ impl Runner<'_> {
         faults: &mut Vec<String>,
     ) -> Result<Sample> {
         let bed = self.bed;
+        let fetches = bed.origins.fetches();
         let (cpu, core, started) = (proxy.server.cpu()?, machine::busy(bed.core)?, Instant::now());
         let outcome = load::drive(
             scenario.load,
             scenario.face,
             proxy,
-            bed.origins.h1,
+            &bed.origins,
             self.length,
             rate,
             &bed.dir,
@@ -230,6 +244,17 @@ impl Runner<'_> {
         let busy = used / outcome.wall.as_secs_f64();
         faults.extend(outcome.faults.iter().cloned());
         let mut sample = Sample { busy, foreign, ..Sample::new(scenario.measure, &outcome, cpu) };
+        let fetches = bed.origins.fetches() - fetches;
+        match scenario.load {
+            Load::Trace => sample.hits = Some(1.0 - fetches as f64 / outcome.units as f64),
+            // The warm-up has filled the caches.
+            Load::SmallHits | Load::MediumHits | Load::LargeHits if fetches > 0 => {
+                faults.push(format!(
+                    "it asked the origin for what it should have kept, {fetches} times"
+                ));
+            }
+            _ => {}
+        }
         if scenario.measure == Measure::Memory {
             sample.figure = proxy.server.resident_kib()? as f64 / 1024.0;
         }
@@ -247,23 +272,32 @@ fn since(now: CpuTime, then: CpuTime) -> CpuTime {
 impl Sample {
     fn new(measure: Measure, outcome: &Outcome, cpu: CpuTime) -> Self {
         let units = outcome.units as f64;
-        let scale = if measure == Measure::CpuPerGigabyte { 1e9 } else { 1e6 };
+        let scale = match measure {
+            Measure::CpuPerGigabyte | Measure::CpuPerMegabyte => 1e9,
+            _ => 1e6,
+        };
         let (user, system) =
             (cpu.user.as_secs_f64() * scale / units, cpu.system.as_secs_f64() * scale / units);
         let seconds = |time: Option<Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64());
         let figure = match measure {
             Measure::P99 => 1e6 * seconds(outcome.p99),
             Measure::SlowestReload => 1e3 * seconds(outcome.slowest),
-            Measure::CpuPerRequest | Measure::CpuPerGigabyte => user + system,
+            Measure::Fetches => outcome.fetches.map_or(f64::NAN, |fetches| fetches as f64),
+            Measure::CpuPerRequest | Measure::CpuPerGigabyte | Measure::CpuPerMegabyte => {
+                user + system
+            }
             // What a proxy holds is for the caller to look at.
             Measure::MemoryPerConnection
             | Measure::Memory
             | Measure::TableMemory
+            | Measure::PurgeTime
+            | Measure::Misses
             | Measure::CallTime => f64::NAN,
         };
         let (p50, p99) = (outcome.p50, outcome.p99);
         let rate = units / outcome.wall.as_secs_f64();
-        Self { figure, rate, user, system, p50, p99, ..Self::default() }
+        let packed = outcome.packed.filter(|_| measure == Measure::CpuPerMegabyte);
+        Self { figure, rate, user, system, p50, p99, packed, ..Self::default() }
     }
 }
 

@@ -10,8 +10,9 @@ use crate::Result;
 pub const HELP: &str = "\
 cargo xtask bench [SCENARIO…] [OPTIONS]
 
-Measures the proxy against nginx, HAProxy, Squid, tinyproxy and Dante and prints a table. Without
-scenarios it runs all of them and, if all are valid, keeps the table in docs/benchmarks.md.
+Measures the proxy against nginx, HAProxy, Varnish, Squid, tinyproxy and Dante and prints a
+table. Without scenarios it runs all of them and, if all are valid, keeps the table in
+docs/benchmarks.md.
 
   --seconds N         length of one measurement (default 5)
   --rounds N          measurements of each proxy, alternating (default 5)

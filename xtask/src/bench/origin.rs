@@ -5,7 +5,10 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use super::poller::{Interest, Poller};
 use crate::Result;
@@ -13,14 +16,19 @@ use crate::Result;
 mod h1;
 mod h2c;
 mod slow;
+mod text;
 mod websocket;
 
-pub use h1::LARGE;
+pub use h1::{KEPT, LARGE, MEDIUM};
 
 /// Bytes of the body of `/1k`.
 pub const SMALL: usize = 1 << 10;
 /// A request head larger than this is refused.
 const HEAD_LIMIT: usize = 16 << 10;
+/// What the slow one of the group takes for a request.
+pub const SLOW: Duration = Duration::from_millis(50);
+/// What the origin of what expires takes: long enough for all that ask at once to have asked.
+const FETCH: Duration = Duration::from_millis(300);
 /// The listener's number; connections have the others.
 const LISTENER: usize = usize::MAX;
 /// Fields of every answer besides `Content-Length`: those that an ordinary origin sends.
@@ -32,15 +40,32 @@ const FIELDS: [(&str, &str); 6] = [
     ("ETag", "\"5e6f-1a2b3c\""),
     ("Cache-Control", "private, no-cache"),
 ];
+/// Those of an answer that caches keep, besides a `Date` of this day: Squid asks again each time
+/// for what has none.
+const KEPT_FIELDS: [(&str, &str); 5] = [
+    ("Server", "origin"),
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Last-Modified", "Wed, 31 Dec 2025 00:00:00 GMT"),
+    ("ETag", "\"5e6f-1a2b3c\""),
+    ("Cache-Control", "max-age=86400"),
+];
+/// Those of an answer that expires soon.
+const EXPIRING_FIELDS: [(&str, &str); 3] =
+    [("Server", "origin"), ("Content-Type", "text/html"), ("Cache-Control", "max-age=1")];
 
 /// Where the origins listen. They end with the process.
 #[derive(Debug)]
 pub struct Origins {
-    /// HTTP/1.1, `/1k` and `/10m`.
+    /// HTTP/1.1: `/1k`, `/10m`, `/text-100k`, and for caches `/kept-1k`, `/kept-100k`, `/kept-1m`
+    /// and `/object/NUMBER`.
     pub h1: SocketAddr,
+    /// HTTP/1.1: what is fresh for a second, whatever is asked for, after [`FETCH`].
+    pub expiring: SocketAddr,
+    /// How often both were asked for what a cache keeps.
+    fetches: Arc<AtomicU64>,
     /// HTTP/2 without TLS, 1 KiB whatever is asked for.
     pub h2c: SocketAddr,
-    /// Four servers of one group, HTTP/1.1: the last of them takes [`slow::DELAY`] for a request.
+    /// Four servers of one group, HTTP/1.1: the last of them takes [`SLOW`] for a request.
     pub group: [SocketAddr; 4],
     /// WebSockets: answers every message with the same one.
     pub websocket: SocketAddr,
@@ -52,18 +77,27 @@ impl Origins {
     /// # Errors
     /// There is no socket or no memory for one.
     pub fn start() -> Result<Self> {
-        let h1 = start::<h1::Connection>(h1::Answers::new()?)?;
+        let answers = h1::Answers::new()?;
+        let fetches = answers.fetches();
+        let h1 = start::<h1::Connection>(answers)?;
         Ok(Self {
             h1,
+            expiring: slow::start(h1::expiring(), FETCH, Arc::clone(&fetches))?,
+            fetches,
             h2c: start::<h2c::Connection>(h2c::Answers::new())?,
             group: [
                 h1,
                 start::<h1::Connection>(h1::Answers::new()?)?,
                 start::<h1::Connection>(h1::Answers::new()?)?,
-                slow::start()?,
+                slow::start(h1::small(), SLOW, Arc::default())?,
             ],
             websocket: start::<websocket::Connection>(())?,
         })
+    }
+
+    /// How often a proxy has fetched what a cache keeps.
+    pub fn fetches(&self) -> u64 {
+        self.fetches.load(Ordering::Relaxed)
     }
 }
 

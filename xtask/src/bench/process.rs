@@ -14,7 +14,7 @@ use super::machine::from_ticks;
 use crate::Result;
 
 /// How long a server may take to accept its first connection.
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(30);
 /// How long a server may take to end before it is killed.
 const STOP: Duration = Duration::from_secs(2);
 /// Between two looks at something that has no event to wait for.

@@ -1,10 +1,12 @@
 //! The proxies under test: how each is configured and started.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::objects;
 use super::origin::Origins;
 use super::process::Server;
 use super::scenario::{Face, ROUTES};
@@ -16,9 +18,16 @@ mod haproxy;
 mod nginx;
 mod squid;
 mod tinyproxy;
+mod varnish;
 
 pub use bifrons::CONFIGURATION;
 use haproxy::Splice;
+pub use nginx::BROTLI_MODULE;
+
+/// The levels with [`Face::Compressed`].
+const GZIP_LEVEL: u32 = 6;
+const BROTLI_LEVEL: u32 = 5;
+const ZSTD_LEVEL: u32 = 3;
 
 /// A proxy that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,12 +38,20 @@ pub enum Kind {
     BifronsOneRoute,
     /// Ours without the attack of the scenario.
     BifronsUnharmed,
+    /// Ours, offering zstd.
+    BifronsZstd,
+    /// Ours, offering Brotli.
+    BifronsBrotli,
     /// nginx.
     Nginx,
+    /// nginx with the module for Brotli, offering that.
+    NginxBrotli,
     /// HAProxy.
     Haproxy,
     /// HAProxy, told to splice whatever the origin sends.
     HaproxySplicing,
+    /// Varnish.
+    Varnish,
     /// Squid.
     Squid,
     /// tinyproxy.
@@ -50,9 +67,13 @@ impl Kind {
             Self::Bifrons => "Bifrons",
             Self::BifronsOneRoute => "Bifrons (one route)",
             Self::BifronsUnharmed => "Bifrons (no attack)",
+            Self::BifronsZstd => "Bifrons (zstd)",
+            Self::BifronsBrotli => "Bifrons (br)",
             Self::Nginx => "nginx",
+            Self::NginxBrotli => "nginx (br)",
             Self::Haproxy => "HAProxy",
             Self::HaproxySplicing => "HAProxy (splice-response)",
+            Self::Varnish => "Varnish",
             Self::Squid => "Squid",
             Self::Tinyproxy => "tinyproxy",
             Self::Dante => "Dante",
@@ -61,7 +82,23 @@ impl Kind {
 
     /// Whether it is our binary.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Bifrons | Self::BifronsOneRoute | Self::BifronsUnharmed)
+        matches!(
+            self,
+            Self::Bifrons
+                | Self::BifronsOneRoute
+                | Self::BifronsUnharmed
+                | Self::BifronsZstd
+                | Self::BifronsBrotli
+        )
+    }
+
+    /// The coding that it offers with [`Face::Compressed`].
+    pub fn coding(self) -> &'static str {
+        match self {
+            Self::BifronsZstd => "zstd",
+            Self::BifronsBrotli | Self::NginxBrotli => "br",
+            _ => "gzip",
+        }
     }
 }
 
@@ -88,6 +125,7 @@ pub struct Bed {
 #[derive(Debug)]
 pub struct Place<'a> {
     bed: &'a Bed,
+    kind: Kind,
     face: Face,
     dir: PathBuf,
     listen: SocketAddr,
@@ -107,6 +145,8 @@ pub struct Proxy {
     pub dir: PathBuf,
     /// Its processes.
     pub server: Server,
+    /// How many requests of a trace it has got.
+    pub asked: Cell<u64>,
 }
 
 impl Proxy {
@@ -118,19 +158,22 @@ impl Proxy {
         let (listen, admin) = (free_address()?, free_address()?);
         let dir = bed.dir.join(format!("{kind:?}-{}", listen.port()));
         fs::create_dir_all(&dir)?;
-        let place = Place { bed, face, dir, listen, admin };
+        let place = Place { bed, kind, face, dir, listen, admin };
         let command = match kind {
-            Kind::Bifrons | Kind::BifronsUnharmed => bifrons::command(&place, ROUTES),
+            Kind::Bifrons | Kind::BifronsUnharmed | Kind::BifronsZstd | Kind::BifronsBrotli => {
+                bifrons::command(&place, ROUTES)
+            }
             Kind::BifronsOneRoute => bifrons::command(&place, 1),
-            Kind::Nginx => nginx::command(&place),
+            Kind::Nginx | Kind::NginxBrotli => nginx::command(&place),
             Kind::Haproxy => haproxy::command(&place, Splice::Auto),
             Kind::HaproxySplicing => haproxy::command(&place, Splice::Response),
+            Kind::Varnish => varnish::command(&place),
             Kind::Squid => squid::command(&place),
             Kind::Tinyproxy => tinyproxy::command(&place),
             Kind::Dante => dante::command(&place),
         }?;
         let server = Server::start(kind.name(), &command, bed.core, listen, &place.dir)?;
-        Ok(Self { kind, address: listen, admin, dir: place.dir, server })
+        Ok(Self { kind, address: listen, admin, dir: place.dir, server, asked: Cell::new(0) })
     }
 }
 
@@ -141,6 +184,7 @@ impl Place<'_> {
         match self.face {
             Face::LeastRequests => &origins.group,
             Face::WebSockets => std::slice::from_ref(&origins.websocket),
+            Face::Expiring => std::slice::from_ref(&origins.expiring),
             _ => std::slice::from_ref(&origins.h1),
         }
     }
@@ -148,6 +192,15 @@ impl Place<'_> {
     /// Idle connections kept to each server: no fewer than requests come at once.
     fn keep_idle(&self) -> u32 {
         if self.face.is_http2() { 256 } else { 64 }
+    }
+
+    /// Memory for what is kept, MiB.
+    fn kept_mib(&self) -> u64 {
+        match self.face {
+            Face::CachedOnDisk => 1,
+            Face::CachedQuarter => (objects::total() / 4) >> 20,
+            _ => 256,
+        }
     }
 
     /// Writes a configuration file and gives its path.
@@ -193,6 +246,7 @@ pub fn versions() -> Vec<String> {
     [
         ("nginx", "-v", "nginx version: "),
         ("haproxy", "-v", ""),
+        ("varnishd", "-V", ""),
         ("squid", "-v", ""),
         ("tinyproxy", "-v", ""),
         ("danted", "-v", ""),

@@ -71,9 +71,12 @@ fn row(scenario: &Scenario, result: &ProxyResult, ours: Option<&ProxyResult>) ->
         shown(scenario.measure, figure, result),
         100.0 * result.spread().unwrap_or_default(),
         match scenario.measure {
-            Measure::MemoryPerConnection | Measure::TableMemory | Measure::CallTime => {
-                String::new()
-            }
+            Measure::MemoryPerConnection
+            | Measure::TableMemory
+            | Measure::PurgeTime
+            | Measure::Misses
+            | Measure::Fetches
+            | Measure::CallTime => String::new(),
             _ => format!("{:.0} %", 100.0 * result.median(|s| s.busy).unwrap_or_default()),
         },
         latency(result, |sample| sample.p50),
@@ -110,8 +113,14 @@ fn rate(measure: Measure, result: &ProxyResult) -> String {
     match measure {
         Measure::CpuPerRequest | Measure::P99 | Measure::Memory => format!("{rate:.0} req/s"),
         Measure::CpuPerGigabyte => format!("{:.2} GB/s", rate / 1e9),
+        Measure::CpuPerMegabyte => format!("{:.1} MB/s", rate / 1e6),
         Measure::SlowestReload => format!("{rate:.1} reloads/s"),
-        Measure::MemoryPerConnection | Measure::TableMemory | Measure::CallTime => String::new(),
+        Measure::MemoryPerConnection
+        | Measure::TableMemory
+        | Measure::PurgeTime
+        | Measure::Misses
+        | Measure::Fetches
+        | Measure::CallTime => String::new(),
     }
 }
 
@@ -120,12 +129,25 @@ fn shown(measure: Measure, figure: f64, result: &ProxyResult) -> String {
     let system = result.median(|sample| sample.system).unwrap_or_default();
     let unit = measure.unit();
     match measure {
-        Measure::CpuPerRequest => format!("{figure:.2} {unit} ({user:.2} + {system:.2})"),
+        Measure::CpuPerRequest => {
+            let hits = result.median(|sample| sample.hits.unwrap_or(f64::NAN));
+            let hits = hits.filter(|hits| hits.is_finite());
+            let hits = hits.map(|hits| format!(", {:.1} % hits", 100.0 * hits)).unwrap_or_default();
+            format!("{figure:.2} {unit} ({user:.2} + {system:.2}){hits}")
+        }
         Measure::CpuPerGigabyte => format!("{figure:.3} {unit} ({user:.3} + {system:.3})"),
-        Measure::CallTime => format!("{figure:.0} {unit}"),
+        Measure::CpuPerMegabyte => {
+            let packed = result.median(|sample| sample.packed.unwrap_or(f64::NAN));
+            let packed = 100.0 * packed.unwrap_or(f64::NAN);
+            format!("{figure:.2} {unit} ({user:.2} + {system:.2}), to {packed:.1} %")
+        }
+        Measure::CallTime | Measure::PurgeTime | Measure::Fetches => {
+            format!("{figure:.0} {unit}")
+        }
         Measure::MemoryPerConnection
         | Measure::Memory
         | Measure::TableMemory
+        | Measure::Misses
         | Measure::SlowestReload => {
             format!("{figure:.2} {unit}")
         }
@@ -160,7 +182,13 @@ fn notes(groups: &[Group]) -> String {
             }
         }
     }
-    if text.is_empty() { text } else { format!("\nNot valid:\n\n{text}") }
+    let mut text = if text.is_empty() { text } else { format!("\nNot valid:\n\n{text}") };
+    for group in groups {
+        if let Some(reason) = &group.skipped {
+            let _ = write!(text, "\nSkipped: `{}`: {}\n", group.scenario.name, one_line(reason));
+        }
+    }
+    text
 }
 
 /// What a server printed when it did not start has many lines; a list item has one.

@@ -46,6 +46,16 @@ pub enum Face {
     ForwardUsers,
     /// A SOCKS5 proxy.
     Socks,
+    /// Plain HTTP in front of one origin, whose answers are kept in memory.
+    Cached,
+    /// The same with so little memory that they are kept on the disk.
+    CachedOnDisk,
+    /// The same with memory for a quarter of all objects of [`Load::Trace`].
+    CachedQuarter,
+    /// The same in front of an origin that takes a while, and whose answer expires.
+    Expiring,
+    /// Plain HTTP in front of one origin, whose answers are compressed.
+    Compressed,
     /// A forward proxy; HAProxy, which is none, relays TCP to the origin instead.
     Forward,
 }
@@ -61,6 +71,22 @@ pub enum Load {
     Handshakes,
     /// Our client, 8 connections, GET of 10 MiB.
     Bulk,
+    /// wrk, as [`Load::KeepAlive`], for a 1 KiB answer that the proxy keeps.
+    SmallHits,
+    /// Our client, 8 connections, GET of 100 KiB that the proxy keeps.
+    MediumHits,
+    /// Our client, the same with 1 MiB.
+    LargeHits,
+    /// Our client, as [`Load::KeepAlive`], a fixed number of requests for objects of which some
+    /// are popular.
+    Trace,
+    /// Our client, so many that ask at once for what has expired.
+    Stampede {
+        /// How many.
+        clients: usize,
+    },
+    /// wrk, as [`Load::KeepAlive`], for 100 KiB of text, in the one coding that the proxy offers.
+    Text,
     /// Our client, 8 tunnels at a time, 10 MiB through each.
     Tunnels,
     /// Our client, the same by SOCKS5.
@@ -108,6 +134,10 @@ pub enum Example {
     Choose,
     /// Lists of a million domains.
     ListLookup,
+    /// What is kept of traces when there is room for a quarter.
+    HitRatio,
+    /// Purging a million answers.
+    PurgeMillion,
 }
 
 /// The figure of a scenario; less is better in all of them.
@@ -117,6 +147,8 @@ pub enum Measure {
     CpuPerRequest,
     /// CPU time of the proxy per 10⁹ bytes of body, s.
     CpuPerGigabyte,
+    /// CPU time of the proxy per 10⁶ bytes of body before they are compressed, ms.
+    CpuPerMegabyte,
     /// Resident memory of the proxy per idle connection, KiB.
     MemoryPerConnection,
     /// Resident memory of the proxy after it was loaded, MiB.
@@ -125,6 +157,12 @@ pub enum Measure {
     TableMemory,
     /// Time of one call, ns.
     CallTime,
+    /// Time of one purge, ms.
+    PurgeTime,
+    /// Requests that were no hits, for each of a cache that gives up what was least recently used.
+    Misses,
+    /// How often the origin was asked for what expired once, at most.
+    Fetches,
     /// 99th percentile of the latency, µs.
     P99,
     /// The longest that a reload took, ms.
@@ -405,6 +443,96 @@ pub const SCENARIOS: &[Scenario] = &[
         rivals: &[],
         targets: &[Target::AtMost(60.0)],
     },
+    Scenario {
+        name: "cache-hit-1k",
+        title: "hit in memory, 1 KiB, keep-alive",
+        face: Face::Cached,
+        load: Load::SmallHits,
+        measure: Measure::CpuPerRequest,
+        saturates: true,
+        rivals: &[Kind::Nginx, Kind::Haproxy, Kind::Varnish, Kind::Squid],
+        targets: &[Target::Times(0.78, Kind::Haproxy), Target::Times(0.50, Kind::Varnish)],
+    },
+    // So many times the best of them: what holds for each holds for that one. Bytes of hits are
+    // sent faster than anybody takes them, so the proxy's core need not be full.
+    Scenario {
+        name: "cache-hit-100k",
+        title: "hit in memory, 100 KiB, keep-alive",
+        face: Face::Cached,
+        load: Load::MediumHits,
+        measure: Measure::CpuPerGigabyte,
+        saturates: false,
+        rivals: &[Kind::Nginx, Kind::Haproxy, Kind::Varnish, Kind::Squid],
+        targets: &[
+            Target::Times(0.90, Kind::Nginx),
+            Target::Times(0.90, Kind::Haproxy),
+            Target::Times(0.90, Kind::Varnish),
+            Target::Times(0.90, Kind::Squid),
+        ],
+    },
+    // One object, which is larger than all memory for objects: the file is in the page cache of
+    // the system, and what is compared is how its bytes get into the socket.
+    Scenario {
+        name: "cache-disk-1m",
+        title: "hit on the disk, 1 MiB, keep-alive",
+        face: Face::CachedOnDisk,
+        load: Load::LargeHits,
+        measure: Measure::CpuPerGigabyte,
+        saturates: false,
+        rivals: &[Kind::Nginx],
+        targets: &[Target::Times(1.00, Kind::Nginx)],
+    },
+    // A miss takes as much of the load's core, which has the origin too, as of the proxy's.
+    Scenario {
+        name: "cache-zipf",
+        title: "a million objects by popularity (Zipf 0.9), memory for a quarter",
+        face: Face::CachedQuarter,
+        load: Load::Trace,
+        measure: Measure::CpuPerRequest,
+        saturates: false,
+        rivals: &[Kind::Varnish],
+        targets: &[],
+    },
+    Scenario {
+        name: "cache-policy",
+        title: "misses of traces beside those of LRU, the worst of six",
+        face: Face::CachedQuarter,
+        load: Load::Example(Example::HitRatio),
+        measure: Measure::Misses,
+        saturates: false,
+        rivals: &[],
+        targets: &[Target::AtMost(1.0)],
+    },
+    Scenario {
+        name: "cache-stampede",
+        title: "an object that expires, and 1,000 clients who ask for it at once",
+        face: Face::Expiring,
+        load: Load::Stampede { clients: 1000 },
+        measure: Measure::Fetches,
+        saturates: false,
+        rivals: &[Kind::Nginx, Kind::Haproxy, Kind::Varnish],
+        targets: &[Target::AtMost(1.0)],
+    },
+    Scenario {
+        name: "cache-purge-1m",
+        title: "a million answers purged by one tag",
+        face: Face::Cached,
+        load: Load::Example(Example::PurgeMillion),
+        measure: Measure::PurgeTime,
+        saturates: false,
+        rivals: &[],
+        targets: &[Target::AtMost(1000.0)],
+    },
+    Scenario {
+        name: "gzip",
+        title: "100 KiB of text, gzip at level 6 (zstd at 3, br at 5)",
+        face: Face::Compressed,
+        load: Load::Text,
+        measure: Measure::CpuPerMegabyte,
+        saturates: true,
+        rivals: &[Kind::Nginx, Kind::BifronsZstd, Kind::BifronsBrotli, Kind::NginxBrotli],
+        targets: &[],
+    },
 ];
 
 impl Scenario {
@@ -423,6 +551,11 @@ impl Face {
         matches!(self, Self::ReverseTls | Self::Http2 | Self::Http2Throughout)
     }
 
+    /// Whether answers are kept.
+    pub fn is_cache(self) -> bool {
+        matches!(self, Self::Cached | Self::CachedOnDisk | Self::CachedQuarter | Self::Expiring)
+    }
+
     /// Whether its clients speak HTTP/2.
     pub fn is_http2(self) -> bool {
         matches!(self, Self::Http2 | Self::Http2Throughout)
@@ -435,11 +568,14 @@ impl Measure {
         match self {
             Self::CpuPerRequest => "µs/req",
             Self::CpuPerGigabyte => "s/GB",
+            Self::CpuPerMegabyte => "ms/MB",
             Self::MemoryPerConnection => "KiB",
             Self::Memory | Self::TableMemory => "MiB",
             Self::CallTime => "ns",
             Self::P99 => "µs",
-            Self::SlowestReload => "ms",
+            Self::SlowestReload | Self::PurgeTime => "ms",
+            Self::Misses => "× LRU",
+            Self::Fetches => "fetches",
         }
     }
 }

@@ -21,11 +21,13 @@ const DISCARD: usize = 1 << 20;
 /// How long a proxy may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// How the large body is asked for.
+/// What is asked for, and how: 10 MiB unless something else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// GET over a connection that stays open.
     Relayed,
+    /// The same for this path with a body of so many bytes.
+    Kept(&'static str, usize),
     /// GET over a connection for each transfer.
     RelayedOnce,
     /// CONNECT to this origin, then GET, over a connection for each transfer.
@@ -53,6 +55,16 @@ pub fn run(address: SocketAddr, way: &Way, length: Duration) -> Result<Outcome> 
         Err(fault) => faults.push(fault.to_string()),
     }
     Ok(Outcome { units: client.received, wall: started.elapsed(), faults, ..Outcome::default() })
+}
+
+impl Way {
+    /// The path of what is asked for, and its length.
+    fn body(self) -> (&'static str, u64) {
+        match self {
+            Self::Kept(path, length) => (path, length as u64),
+            _ => ("/10m", LARGE as u64),
+        }
+    }
 }
 
 struct Client {
@@ -105,7 +117,7 @@ impl Client {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;
         let stage = match self.way {
-            Way::Relayed | Way::RelayedOnce => {
+            Way::Relayed | Way::Kept(..) | Way::RelayedOnce => {
                 self.ask(&mut stream)?;
                 Stage::Head(Vec::new())
             }
@@ -130,9 +142,10 @@ impl Client {
         let host = match self.way {
             Way::Connect(origin) => origin,
             Way::Socks(origin) => origin.into(),
-            Way::Relayed | Way::RelayedOnce => self.address,
+            Way::Relayed | Way::Kept(..) | Way::RelayedOnce => self.address,
         };
-        let head = format!("GET /10m HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
+        let (path, _) = self.way.body();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
         Ok(stream.write_all(head.as_bytes())?)
     }
 
@@ -190,7 +203,7 @@ impl Client {
             Stage::Head(head) => {
                 head.extend_from_slice(&self.scratch[..read]);
                 let Some(answer) = Head::parse(head)? else { return Ok(false) };
-                if answer.status != 200 || answer.body != LARGE as u64 {
+                if answer.status != 200 || answer.body != self.way.body().1 {
                     return Err(format!("status {}, {} bytes", answer.status, answer.body).into());
                 }
                 let early = (head.len() - answer.length) as u64;
@@ -204,7 +217,7 @@ impl Client {
                 if *left > 0 {
                     return Ok(false);
                 }
-                if *close || self.way != Way::Relayed {
+                if *close || !matches!(self.way, Way::Relayed | Way::Kept(..)) {
                     return Ok(true);
                 }
                 self.ask(&mut transfer.stream)?;

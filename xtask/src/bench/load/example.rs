@@ -13,6 +13,8 @@ impl Example {
         match self {
             Self::Choose => ("egress", "choose"),
             Self::ListLookup => ("policy", "list_lookup"),
+            Self::HitRatio => ("cache", "hit_ratio"),
+            Self::PurgeMillion => ("cache", "purge_million"),
         }
     }
 
@@ -39,6 +41,7 @@ impl Example {
         let output = Command::new("taskset")
             .args(["--cpu-list", &core.to_string()])
             .arg(path)
+            .args((self == Self::HitRatio).then_some("ratios"))
             .stderr(std::process::Stdio::inherit())
             .output()?;
         if !output.status.success() {
@@ -66,6 +69,16 @@ fn worst(example: Example, measure: Measure, text: &str) -> Option<f64> {
             (Example::ListLookup, _) => {
                 line.split_once(" ns a look-up")?.0.rsplit_once(' ')?.1.parse().ok()
             }
+            // `zipf+scan 0.9   41.2  37.5   40.8`: hits in percent, ours and those of LRU.
+            (Example::HitRatio, _) => {
+                let mut words = line.split_whitespace().skip(2);
+                let mut misses = || Some(100.0 - words.next()?.parse::<f64>().ok()?);
+                Some(misses()? / misses()?)
+            }
+            // `1000000 of 1000000 purged by tag in 412 ms`
+            (Example::PurgeMillion, _) => {
+                line.strip_suffix(" ms")?.rsplit_once(' ')?.1.parse().ok()
+            }
         }
     };
     text.lines().filter_map(figure).reduce(f64::max)
@@ -83,6 +96,11 @@ mod tests {
                      hit: 300 ns a look-up, 9 of 9 found\n  miss, 3 labels: 412 ns a look-up, 0 of 9 found\n";
         assert_eq!(worst(Example::ListLookup, Measure::TableMemory, lists), Some(32.9));
         assert_eq!(worst(Example::ListLookup, Measure::CallTime, lists), Some(412.0));
+        let traces = "trace          ours   LRU  quick_cache\nzipf      0.7   60.0  50.0   58.0\n\
+                      zipf+scan 0.7   55.0  40.0   50.0\n";
+        assert_eq!(worst(Example::HitRatio, Measure::Misses, traces), Some(0.8));
+        let purges = "900 of 1000 purged by tag in 41 ms\n900 of 1000 purged softly in 3 ms\n";
+        assert_eq!(worst(Example::PurgeMillion, Measure::PurgeTime, purges), Some(41.0));
         assert_eq!(worst(Example::Choose, Measure::CallTime, "nothing"), None);
     }
 }

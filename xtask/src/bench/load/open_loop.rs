@@ -212,6 +212,7 @@ impl Client {
             p99: percentile(&self.latencies, 99),
             slowest: self.latencies.last().copied(),
             faults: self.faults,
+            ..Outcome::default()
         }
     }
 }

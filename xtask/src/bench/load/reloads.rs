@@ -34,7 +34,7 @@ pub fn run(proxy: &Proxy, length: Duration) -> Result<Outcome> {
         p50: open_loop::percentile(&times, 50),
         p99: open_loop::percentile(&times, 99),
         slowest: times.last().copied(),
-        faults: Vec::new(),
+        ..Outcome::default()
     })
 }
 

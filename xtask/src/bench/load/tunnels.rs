@@ -31,6 +31,7 @@ pub fn run(address: SocketAddr, origin: SocketAddr, length: Duration) -> Result<
         p99: open_loop::percentile(&opener.latencies, 99),
         slowest: opener.latencies.last().copied(),
         faults: fault.into_iter().collect(),
+        ..Outcome::default()
     })
 }
 

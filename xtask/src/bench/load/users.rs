@@ -49,6 +49,7 @@ pub fn run(address: SocketAddr, origin: SocketAddr, length: Duration) -> Result<
         p99: open_loop::percentile(&crowd.latencies, 99),
         slowest: crowd.latencies.last().copied(),
         faults: fault.into_iter().collect(),
+        ..Outcome::default()
     })
 }
 

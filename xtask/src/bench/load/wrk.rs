@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{BROWSER_FIELDS, Outcome};
 use crate::Result;
-use crate::bench::origin::SMALL;
+use crate::bench::origin::{MEDIUM, SMALL};
 
 /// Printed by the script before the figures.
 const MARK: &str = "figures:";
@@ -34,7 +34,13 @@ impl Wrk {
         wrk
     }
 
-    /// Adds a field to each request.
+    /// Asks for this path.
+    pub fn path(mut self, path: &str) -> Self {
+        let _ = writeln!(self.script, "wrk.path = {path:?}");
+        self
+    }
+
+    /// Adds a field to each request, in place of one that has the name.
     pub fn field(&mut self, name: &str, value: &str) {
         let _ = writeln!(self.script, "wrk.headers[{name:?}] = {value:?}");
     }
@@ -172,6 +178,8 @@ impl Figures {
             wall: self.wall,
             p50: Some(self.p50),
             p99: Some(self.p99),
+            packed: (self.requests > 0)
+                .then(|| self.bytes as f64 / (self.requests * MEDIUM as u64) as f64),
             faults,
             ..Outcome::default()
         }

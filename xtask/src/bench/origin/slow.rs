@@ -1,28 +1,30 @@
-//! HTTP/1.1 like the others, but every answer to `/1k` takes a while.
+//! HTTP/1.1 like the others, but every answer takes a while, and there is only one.
 //!
 //! Few requests should come here, so a thread that sleeps for each connection costs little.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{HEAD_LIMIT, end_of_head, h1, listen};
+use super::{HEAD_LIMIT, end_of_head, listen};
 use crate::Result;
 
-/// What it takes for a request.
-pub const DELAY: Duration = Duration::from_millis(50);
-
-/// Starts it and tells where it listens.
+/// Starts one that answers after `delay`, and counts in `asked`; tells where it listens.
 ///
 /// # Errors
 /// There is no socket for it.
-pub fn start() -> Result<SocketAddr> {
+pub fn start(answer: Vec<u8>, delay: Duration, asked: Arc<AtomicU64>) -> Result<SocketAddr> {
     let listener = listen()?;
     let address = listener.local_addr()?;
+    let answer: Arc<[u8]> = answer.into();
     thread::Builder::new().name("slow origin".into()).spawn(move || {
         for stream in listener.incoming().flatten() {
-            let served = thread::Builder::new().spawn(move || serve(stream));
+            let (answer, asked) = (Arc::clone(&answer), Arc::clone(&asked));
+            let served =
+                thread::Builder::new().spawn(move || serve(stream, &answer, delay, &asked));
             if let Err(error) = served {
                 eprintln!("the slow origin refused a connection: {error}");
             }
@@ -32,14 +34,20 @@ pub fn start() -> Result<SocketAddr> {
 }
 
 /// Until the proxy closes.
-fn serve(mut stream: TcpStream) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    answer: &[u8],
+    delay: Duration,
+    asked: &AtomicU64,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let (answer, mut input) = (h1::small(), Vec::new());
+    let mut input = Vec::new();
     loop {
         while let Some(end) = end_of_head(&input) {
             input.drain(..end);
-            thread::sleep(DELAY);
-            stream.write_all(&answer)?;
+            asked.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(delay);
+            stream.write_all(answer)?;
         }
         let mut buffer = [0; 4096];
         let read = stream.read(&mut buffer)?;

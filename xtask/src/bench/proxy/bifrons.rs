@@ -1,9 +1,9 @@
-//! Bifrons: one worker, access log to a file, admin listener on.
+//! Bifrons: one worker, access log to a file, but not of a cache; admin listener on.
 
 use std::fmt::Write as _;
 use std::process::Command;
 
-use super::{Face, Place};
+use super::{BROTLI_LEVEL, Face, GZIP_LEVEL, Kind, Place, ZSTD_LEVEL};
 use crate::Result;
 use crate::bench::load::{PASSWORD, route, user};
 use crate::bench::scenario::{UPSTREAMS, USERS};
@@ -15,14 +15,12 @@ pub const CONFIGURATION: &str = "bifrons.kdl";
 /// [`Face::ManyRoutes`].
 pub fn command(place: &Place<'_>, routes: usize) -> Result<Command> {
     let Place { bed, admin, .. } = place;
-    let text = format!(
-        "threads 1\n\
-         access-log \"{}\" format=\"combined\"\n\
-         admin \"{admin}\"\n\
-         {}",
-        place.dir.join("access.log").display(),
-        face(place, routes),
-    );
+    let log = if place.face.is_cache() {
+        String::new()
+    } else {
+        format!("access-log \"{}\" format=\"combined\"\n", place.dir.join("access.log").display())
+    };
+    let text = format!("threads 1\n{log}admin \"{admin}\"\n{}", face(place, routes));
     let mut command = Command::new(bed.bifrons.as_deref().ok_or("there is no Bifrons to measure")?);
     command.arg("run").arg(place.write(CONFIGURATION, &text)?);
     Ok(command)
@@ -38,6 +36,28 @@ fn face(place: &Place<'_>, routes: usize) -> String {
         Face::Reverse | Face::WebSockets => {
             format!("site \"http://{listen}\" {{\n    to{servers}\n}}\n")
         }
+        Face::Cached | Face::CachedOnDisk | Face::CachedQuarter | Face::Expiring => format!(
+            "cache {{\n    memory \"{}MiB\"\n    {}\n}}\n\
+             site \"http://{listen}\" {{\n    cache\n    to{servers}\n}}\n",
+            place.kept_mib(),
+            match place.face {
+                Face::CachedOnDisk => {
+                    format!("disk \"{}\" size=\"1GiB\"", place.dir.join("kept").display())
+                }
+                _ => String::new(),
+            }
+        ),
+        Face::Compressed => format!(
+            "site \"http://{listen}\" {{\n    compress \"{}\" {{\n        \
+             level {}={}\n    }}\n    to{servers}\n}}\n",
+            place.kind.coding(),
+            place.kind.coding(),
+            match place.kind {
+                Kind::BifronsZstd => ZSTD_LEVEL,
+                Kind::BifronsBrotli => BROTLI_LEVEL,
+                _ => GZIP_LEVEL,
+            }
+        ),
         Face::ReverseTls | Face::Http2 => format!(
             "site \"https://{listen}\" {{\n    {}\n    to{servers} {{\n        \
              keep-idle {}\n    }}\n}}\n",

@@ -29,7 +29,9 @@ pub fn command(place: &Place<'_>, splice: Splice) -> Result<Command> {
     let dir = place.dir.display();
     let (mode, log) = match place.face {
         Face::ForwardUsers | Face::Socks => return Err("HAProxy is no forward proxy".into()),
+        Face::Compressed => return Err("HAProxy is not measured with codings".into()),
         Face::Forward => ("tcp", "option tcplog"),
+        face if face.is_cache() => ("http", "no log\n  option forwardfor\n  http-reuse always"),
         _ => ("http", "option httplog\n  option forwardfor\n  http-reuse always"),
     };
     let mut servers = String::new();
@@ -43,6 +45,18 @@ pub fn command(place: &Place<'_>, splice: Splice) -> Result<Command> {
             let _ = writeln!(servers, "  server origin-{index} {server}");
         }
     }
+    let (cache, kept) = match place.face {
+        // Without these limits it keeps small objects only, and for a minute.
+        face if face.is_cache() => (
+            format!(
+                "cache kept\n  total-max-size {}\n  max-object-size 1048576\n  \
+                 max-age 86400\n",
+                place.kept_mib()
+            ),
+            "http-request cache-use kept\n  http-response cache-store kept",
+        ),
+        _ => (String::new(), ""),
+    };
     let splice = match splice {
         Splice::Auto => "option splice-auto",
         Splice::Response => "option splice-auto\n  option splice-response",
@@ -73,9 +87,10 @@ defaults
   timeout client 75s
   timeout server 75s
   timeout tunnel 1h
-listen relay
+{cache}listen relay
   {log}
   bind {listen} {tls}
+  {kept}
   {servers}
 frontend metrics
   mode http
