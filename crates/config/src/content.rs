@@ -1,4 +1,4 @@
-//! What becomes of the content of messages: `cache` and `compress`. A route has
+//! What becomes of the content of messages: `cache`, `compress` and `decompress`. A route has
 //! what it says itself, else what its site says.
 
 use crate::build::Context;
@@ -132,7 +132,7 @@ fn compress(block: &Item, context: &mut Context<'_>) -> Own<Compress> {
             _ => Compress::DEFAULT_MIN,
         },
         spare_credentials: switch("spare-credentials").unwrap_or(false),
-        dictionaries: switch("dictionaries").unwrap_or(true),
+        dictionaries: switch("dictionaries").unwrap_or(false),
         span: item.span,
     })
 }

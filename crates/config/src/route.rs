@@ -284,7 +284,7 @@ fn check_relayed(item: &Item, context: &mut Context<'_>) {
     if item.child("to").is_some() {
         return;
     }
-    for name in ["strip-prefix", "rewrite", "request-header", "cache"] {
+    for name in ["strip-prefix", "rewrite", "request-header", "cache", "decompress"] {
         if let Some(idle) = item.child(name) {
             context.error(
                 ConfigError::at(

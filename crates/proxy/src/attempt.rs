@@ -44,6 +44,9 @@ impl<'a> Forwarding<'a, '_> {
         {
             return Err(Failure::new(Kind::RequestBodyTooLarge));
         }
+        if let Some(unpacking) = self.route.unpacking.filter(|_| x.wrapped.is_none()) {
+            unpacking.begin(x)?;
+        }
         let cluster = &x.view.clusters[upstream];
         let config = cluster.plan().config();
         x.record.upstream = Some(upstream);

@@ -22,6 +22,7 @@ use crate::site::TlsIdentity;
 use crate::slot::Serving;
 use crate::snapshot::{Face, Listener};
 use crate::tunnel::Remainder;
+use crate::unpacking::{self, Wrapped, unpack_failure};
 use crate::{forward, reverse};
 
 /// Of a request body that nobody wants so much is read, to keep the connection.
@@ -58,6 +59,8 @@ pub(crate) struct Exchange<'a> {
     /// exchange is there.
     pub(crate) carries: Option<Box<Remainder>>,
     pub(crate) record: Record,
+    /// What is undone of the body on its way to the server.
+    pub(crate) wrapped: Option<Wrapped>,
     /// What is remembered of the client's connection between requests.
     pub(crate) mark: &'a Mark,
     /// Who asks, on the forward face, as soon as that is known.
@@ -171,6 +174,9 @@ async fn fail(x: &mut Exchange<'_>, failure: Failure) -> Result<(), Failure> {
     if failure.kind == Kind::MethodNotAllowed && !allow.is_empty() {
         answer = answer.field("Allow", allow);
     }
+    if failure.kind == Kind::CodingNotSupported {
+        answer = answer.field("Accept-Encoding", unpacking::UNDERSTOOD);
+    }
     if let Face::Forward(face) = &x.listener.face {
         forward::tell(x, face, &failure, &mut answer);
     }
@@ -202,6 +208,11 @@ impl Exchange<'_> {
         } && self.keep_alive;
         self.awaits_continue = expectation(&mut self.request, self.body)?;
         Ok(Aim { target, authority })
+    }
+
+    /// How the body goes on to the server: how much comes out of a coding is known at its end.
+    pub(crate) fn body_out(&self) -> BodyLength {
+        if self.wrapped.is_some() { BodyLength::Chunked } else { self.body }
     }
 
     /// `Max-Forwards` of TRACE and OPTIONS (RFC 9110 §7.6.2): `true` when the request ends here.
@@ -380,6 +391,7 @@ pub(crate) fn client_gone(error: &PeerError) -> Failure {
     match error {
         PeerError::Io(error) => Failure::with(Kind::ClientGone, crate::failure::io_words(error)),
         PeerError::Parse(error) => Failure::of_request(*error),
+        PeerError::Coding(error) => unpack_failure(*error),
         PeerError::Incomplete => Failure::with(Kind::ClientGone, "request body ended early"),
         PeerError::Reset(reason) => match *reason {
             // The library found the body to differ from what its head says of it.

@@ -99,6 +99,8 @@ kinds! {
     RequestTargetTooLong = "request_target_size", 414, Downstream;
     /// The body is larger than is allowed.
     RequestBodyTooLarge = "request_body_size", 413, Downstream;
+    /// The body is in a content coding that is not known here.
+    CodingNotSupported = "request_content_coding", 415, Downstream;
     /// An expectation that nobody can meet.
     ExpectationFailed = "expectation_failed", 417, Downstream;
     /// A version other than HTTP/1.0 and 1.1.

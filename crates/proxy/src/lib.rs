@@ -38,6 +38,7 @@ mod snapshot;
 mod standing;
 mod tunnel;
 mod turns;
+mod unpacking;
 mod websocket;
 
 pub use crate::core::{Core, CoreParts, View};

@@ -1,19 +1,14 @@
 //! Answers in another content coding than that in which they came (RFC 9110 §8.4).
 
-use std::sync::Arc;
-use std::task::{Context, Poll};
-
 use coding::{Accepts, Applied, Coding, Decoder, Encoder, Limits, TypeSet};
 use config::{Compress, ContentCoding};
 use message::framing::BodyLength;
-use message::{Block, BlockPool, FieldId, Method, ResponseHead};
-use telemetry::CoreCounters;
+use message::{Block, FieldId, Method, ResponseHead};
 
+pub(crate) use self::body::{Layer, Packed, Packer, count};
 use crate::exchange::Exchange;
-use crate::peer::{PeerError, Source};
 
-/// So much of a body is packed before what came of it is sent.
-const AT_ONCE: usize = 16 * 1024;
+mod body;
 
 /// What may come out of an answer that a client cannot unpack itself. Servers are not trusted with
 /// our memory either; only a window of it is held at any time.
@@ -40,15 +35,6 @@ pub(crate) enum Choice {
     Pack(Coding),
     /// It came in this coding, which the client does not take.
     Unpack(Coding),
-}
-
-/// Packs or unpacks one body.
-#[derive(Debug)]
-pub(crate) enum Packer {
-    /// See [`Choice::Pack`].
-    Pack(Box<Encoder>),
-    /// See [`Choice::Unpack`].
-    Unpack(Box<Decoder>),
 }
 
 impl Packing {
@@ -170,11 +156,16 @@ pub(crate) fn mark(fields: &mut Block, choice: Choice) {
         Choice::Never | Choice::AsItIs => return,
     };
     fields.remove(FieldId::ContentLength);
-    fields.remove_where(|_, name| OF_THE_BYTES.iter().any(|of| name.eq_ignore_ascii_case(of)));
+    remove_named(fields, &OF_THE_BYTES);
     weaken_tag(fields);
     if let Some(coding) = coding {
         fields.push(b"Content-Encoding", &[coding.as_str().as_bytes()]);
     }
+}
+
+/// Removes all fields of these names, which are in lower case.
+pub(crate) fn remove_named(fields: &mut Block, names: &[&[u8]]) {
+    fields.remove_where(|_, name| names.iter().any(|one| name.eq_ignore_ascii_case(one)));
 }
 
 /// A strong tag says that two bodies are the same to the byte: packed ones are not
@@ -227,169 +218,5 @@ fn coding_of(coding: ContentCoding) -> Coding {
         ContentCoding::Gzip => Coding::Gzip,
         ContentCoding::Brotli => Coding::Brotli,
         ContentCoding::Zstd => Coding::Zstd,
-    }
-}
-
-impl Packer {
-    /// The body of `source` as it goes out. What is packed is counted.
-    pub(crate) fn over<S: Source>(self, source: S, counters: &Arc<CoreCounters>) -> Packed<S> {
-        let counted = matches!(self, Self::Pack(_)).then(|| Counted {
-            counters: Arc::clone(counters),
-            read: 0,
-            written: 0,
-        });
-        let (packer, out) = (Some(self), Vec::new());
-        Packed { source, packer, out, at: 0, pending: false, ended: false, counted }
-    }
-}
-
-/// A body in another coding.
-#[derive(Debug)]
-pub(crate) struct Packed<S> {
-    source: S,
-    /// Until the body has ended.
-    packer: Option<Packer>,
-    /// What was made, from `at` on.
-    out: Vec<u8>,
-    at: usize,
-    /// Something was taken that has not come out yet.
-    pending: bool,
-    ended: bool,
-    counted: Option<Counted>,
-}
-
-/// How much of a body was packed, and to how much; told when it is dropped.
-#[derive(Debug)]
-struct Counted {
-    counters: Arc<CoreCounters>,
-    read: u64,
-    written: u64,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        count(&self.counters, self.read, self.written);
-        self.counters.compress_saved.add(self.read.saturating_sub(self.written));
-    }
-}
-
-/// Counts a body, or a part of one, that was packed.
-pub(crate) fn count(counters: &CoreCounters, read: u64, written: u64) {
-    counters.compress_read.add(read);
-    counters.compress_written.add(written);
-}
-
-impl<S: Source> Packed<S> {
-    /// Takes what is at hand; `false`: nothing is.
-    fn take(&mut self) -> Result<bool, PeerError> {
-        let piece = self.source.available()?;
-        let taken = match &mut self.packer {
-            _ if piece.is_empty() && !self.pending => return Ok(false),
-            Some(Packer::Pack(encoder)) if !piece.is_empty() => {
-                let piece = &piece[..piece.len().min(4 * AT_ONCE)];
-                encoder.push(piece, &mut self.out).map_err(|_| broken())?;
-                self.pending = true;
-                piece.len()
-            }
-            Some(Packer::Unpack(decoder)) => {
-                let made = decoder.push(piece, &mut self.out, AT_ONCE).map_err(|_| broken())?;
-                self.pending = made.more;
-                if made.taken == 0 && !piece.is_empty() && !made.more {
-                    // What comes behind the end is nothing of ours.
-                    return Err(broken());
-                }
-                made.taken
-            }
-            _ => return Ok(false),
-        };
-        self.source.consume(taken);
-        if let Some(counted) = &mut self.counted {
-            counted.read += taken as u64;
-        }
-        Ok(true)
-    }
-
-    fn finish(&mut self) -> Result<(), PeerError> {
-        match self.packer.take() {
-            Some(Packer::Pack(encoder)) => encoder.finish(&mut self.out).map_err(|_| broken())?,
-            Some(Packer::Unpack(decoder)) => decoder.finish().map_err(|_| broken())?,
-            None => {}
-        }
-        self.ended = true;
-        Ok(())
-    }
-}
-
-/// What came cannot be unpacked, or there is no memory for it: the body ends here.
-fn broken() -> PeerError {
-    PeerError::Incomplete
-}
-
-impl<S: Source> Source for Packed<S> {
-    fn available(&mut self) -> Result<&[u8], PeerError> {
-        Ok(&self.out[self.at..])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.at += count;
-        if let Some(counted) = &mut self.counted {
-            counted.written += count as u64;
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.ended && self.at == self.out.len()
-    }
-
-    fn poll_more(&mut self, cx: &mut Context<'_>, pool: &BlockPool) -> Poll<Result<(), PeerError>> {
-        self.out.clear();
-        self.at = 0;
-        loop {
-            if self.out.len() >= AT_ONCE {
-                return Poll::Ready(Ok(()));
-            }
-            if self.take()? {
-                continue;
-            }
-            if self.source.is_done() {
-                self.finish()?;
-                return Poll::Ready(Ok(()));
-            }
-            if self.source.poll_more(cx, pool)?.is_pending() {
-                // More may be long in coming, and what came may be all of an event.
-                if let Some(Packer::Pack(encoder)) = &mut self.packer
-                    && std::mem::take(&mut self.pending)
-                {
-                    encoder.flush(&mut self.out).map_err(|_| broken())?;
-                }
-                return if self.out.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) };
-            }
-        }
-    }
-
-    fn trailers(&mut self) -> Result<Option<Block>, PeerError> {
-        self.source.trailers()
-    }
-}
-
-impl<S: Source> Source for &mut S {
-    fn available(&mut self) -> Result<&[u8], PeerError> {
-        (**self).available()
-    }
-
-    fn consume(&mut self, count: usize) {
-        (**self).consume(count);
-    }
-
-    fn is_done(&self) -> bool {
-        (**self).is_done()
-    }
-
-    fn poll_more(&mut self, cx: &mut Context<'_>, pool: &BlockPool) -> Poll<Result<(), PeerError>> {
-        (**self).poll_more(cx, pool)
-    }
-
-    fn trailers(&mut self) -> Result<Option<Block>, PeerError> {
-        (**self).trailers()
     }
 }

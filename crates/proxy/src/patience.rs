@@ -118,7 +118,7 @@ impl<'a> Patience<'a> {
             Stage::Waiting => {
                 return match upload.waiting {
                     Waiting::Source => {
-                        let over = self.client_in.run_down(upload.moved, passed, self.terms());
+                        let over = self.client_in.run_down(upload.came(), passed, self.terms());
                         over.then_some(slow)
                     }
                     Waiting::Sink => self.server(upload.moved, passed, Kind::WriteTimeout),

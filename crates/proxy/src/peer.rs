@@ -53,6 +53,8 @@ pub(crate) enum PeerError {
     Parse(ParseError),
     /// It ended before the body did.
     Incomplete,
+    /// It is not in the coding that it is said to be in, or grows too much out of it.
+    Coding(coding::DecodeError),
     /// An HTTP/2 stream was ended before its time, by either side (RFC 9113 §5.4.2).
     Reset(::h2::Reason),
 }

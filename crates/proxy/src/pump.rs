@@ -14,6 +14,8 @@ use crate::peer::{PeerError, Sink, Source};
 pub(crate) struct Pump<'a> {
     /// Bytes of the body moved so far.
     pub(crate) moved: u64,
+    /// Bytes that came for it, where these are others.
+    pub(crate) came: Option<u64>,
     /// More than this is too much.
     pub(crate) limit: u64,
     /// Size of the trailers that went behind it.
@@ -77,6 +79,7 @@ impl<'a> Pump<'a> {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
             moved: 0,
+            came: None,
             limit,
             behind: 0,
             waiting: Waiting::Nobody,
@@ -136,6 +139,11 @@ impl<'a> Pump<'a> {
     pub(crate) fn stop_reason(&self) -> Failure {
         let toll = self.pacing.as_ref().and_then(|pacing| pacing.toll());
         toll.map_or_else(|| Failure::internal("nobody stopped it"), |fare| fare.stop_reason())
+    }
+
+    /// Bytes that the side it comes from has sent of it.
+    pub(crate) fn came(&self) -> u64 {
+        self.came.unwrap_or(self.moved)
     }
 
     /// Whether the whole body was taken and sent.

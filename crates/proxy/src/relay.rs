@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use coding::DecodeError;
 use h1::{BodyEncoder, HeadLimits};
 use message::framing::BodyLength;
 use message::{FieldId, Method, ResponseHead, Version, hop};
@@ -21,6 +22,7 @@ use crate::patience::{Patience, Stage};
 use crate::peer::{DownPeer, PeerError, Source, UpError, UpPeer};
 use crate::pump::{Pump, PumpError, Watch};
 use crate::respond::{ErrorPages, size_as_h1};
+use crate::unpacking::{Upload, unpack_failure};
 use crate::websocket::Handshake;
 
 /// Interim responses that one request may have.
@@ -99,10 +101,12 @@ pub(crate) async fn run(
     let head = std::mem::take(&mut x.record.head_in);
     charge(x, net::Direction::AToB, head);
     let pacing = fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::AToB));
-    let mut upload = Pump::upload(terms.max_body, x.record.reserved(x.listener)).paced(pacing);
+    let reserved = x.record.reserved(x.listener);
+    let pump = |limit| Pump::upload(limit, reserved).paced(pacing);
+    let mut upload = Upload::new(pump, x.wrapped, terms.max_body)?;
     let mut patience = Patience::new(x.guard, terms.limits, terms.head);
     let outcome = exchange(x, up, terms, &mut upload, &mut patience, edits).await;
-    x.record.bytes_in += upload.moved;
+    x.record.bytes_in += upload.came();
     outcome
 }
 
@@ -117,14 +121,14 @@ async fn exchange(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     terms: &Terms<'_>,
-    upload: &mut Pump<'_>,
+    upload: &mut Upload<'_>,
     patience: &mut Patience<'_>,
     edits: &Edits<'_>,
 ) -> Result<Outcome, Failure> {
     let mut head = final_head(x, up, terms, upload, patience).await?;
     patience.wait_for_server(terms.response);
     // What was sent of a body cannot be sent again, and what the client was told not taken back.
-    if upload.moved == 0
+    if upload.came() == 0
         && !x.record.interim_sent
         && terms.elsewhere.is_some_and(|elsewhere| elsewhere.is_better_than(x, &head))
     {
@@ -181,7 +185,7 @@ async fn exchange(
     // A server that waits for the rest of a body would take the next request for it.
     let all_sent = upload.is_done()
         && match x.body {
-            BodyLength::Known(length) => upload.moved == length,
+            BodyLength::Known(length) => upload.came() == length,
             BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => true,
         };
     Ok(Outcome::Complete { reusable: reusable && all_sent })
@@ -192,7 +196,7 @@ async fn final_head(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     terms: &Terms<'_>,
-    upload: &mut Pump<'_>,
+    upload: &mut Upload<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<ResponseHead, Failure> {
     for _ in 0..=MAX_INTERIM {
@@ -210,7 +214,7 @@ async fn next_head(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
     terms: &Terms<'_>,
-    upload: &mut Pump<'_>,
+    upload: &mut Upload<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<ResponseHead, Failure> {
     let pool = &x.core.blocks;
@@ -230,7 +234,7 @@ async fn next_head(
         match up.poll_head(cx, terms.heads, pool) {
             Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
             Poll::Ready(Err(error)) => {
-                let untouched = terms.reused && upload.moved == 0;
+                let untouched = terms.reused && upload.came() == 0;
                 return Poll::Ready(Err(head_failure(error, refused.take(), untouched)));
             }
             Poll::Pending => {}
@@ -258,13 +262,14 @@ fn head_failure(error: UpError, refused: Option<PeerError>, untouched: bool) -> 
     }
 }
 
-fn upload_failure(error: &PumpError, pump: &Pump<'_>) -> Failure {
+fn upload_failure(error: &PumpError, pump: &Upload<'_>) -> Failure {
     match error {
         PumpError::Source(error) => client_gone(error),
         PumpError::Sink(PeerError::Io(error)) => {
             Failure::with(Kind::ConnectionTerminated, io_words(error))
         }
         PumpError::Sink(_) => Failure::new(Kind::ConnectionTerminated),
+        PumpError::TooLarge if pump.is_unpacked() => unpack_failure(DecodeError::TooLarge),
         PumpError::TooLarge => Failure::new(Kind::RequestBodyTooLarge),
         PumpError::Stopped => pump.stop_reason(),
     }
@@ -417,7 +422,7 @@ async fn send_page(
 async fn download(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
-    upload: &mut Pump<'_>,
+    upload: &mut Upload<'_>,
     patience: &mut Patience<'_>,
     watch: Option<&Watch>,
 ) -> Result<(), Failure> {
@@ -443,7 +448,7 @@ async fn download(
 async fn packed(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
-    upload: &mut Pump<'_>,
+    upload: &mut Upload<'_>,
     patience: &mut Patience<'_>,
     packer: Packer,
 ) -> Result<(), Failure> {
@@ -478,7 +483,7 @@ enum Step {
 async fn pump_both(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
-    upload: &mut Pump<'_>,
+    upload: &mut Upload<'_>,
     pump: &mut Pump<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<Step, Failure> {
@@ -525,6 +530,9 @@ pub(crate) fn download_failure(error: &PumpError, pump: &Pump<'_>) -> Failure {
             Failure::with(Kind::ResponseIncomplete, "the stream was reset")
         }
         PumpError::Stopped => pump.stop_reason(),
+        PumpError::Source(PeerError::Coding(error)) => {
+            Failure::with(Kind::ResponseIncomplete, error.to_string())
+        }
         PumpError::Source(PeerError::Incomplete) | PumpError::TooLarge => {
             Failure::new(Kind::ResponseIncomplete)
         }

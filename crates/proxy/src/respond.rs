@@ -163,6 +163,7 @@ fn explain(failure: &Failure) -> String {
         Kind::RequestHeadTooLarge => "The head of the request is too large",
         Kind::RequestTargetTooLong => "The URL is too long",
         Kind::RequestBodyTooLarge => "The body of the request is too large",
+        Kind::CodingNotSupported => "The body of the request cannot be unpacked",
         Kind::ExpectationFailed => "The expectation cannot be met",
         Kind::VersionNotSupported => "This version of HTTP is not supported here",
         Kind::RequestTimeout | Kind::ClientTooSlow => "The request took too long",

@@ -297,7 +297,7 @@ impl<'a> Forwarding<'a, '_> {
     }
 
     fn write_request(&self, x: &mut Exchange<'a>, endpoint: &Member, up: &mut H1Peer) {
-        let coding = relay::coding_of(x.body);
+        let coding = relay::coding_of(x.body_out());
         let out = up.begin(coding);
         let parts = self.target_out(&x.request, &endpoint.server.base_path);
         h1::write_request_line(out, x.request.method_text(), &parts);

@@ -14,6 +14,7 @@ use crate::gate::Gate;
 use crate::packing::Packing;
 use crate::respond::ErrorPages;
 use crate::rules::FieldRules;
+use crate::unpacking::Unpacking;
 
 /// All sites of one listener.
 #[derive(Debug, Default)]
@@ -60,6 +61,8 @@ pub(crate) struct Route {
     pub(crate) cache: Option<Box<CachePlan>>,
     /// In which codings its answers go out.
     pub(crate) packing: Option<Box<Packing>>,
+    /// Whether bodies of requests are unpacked for its servers.
+    pub(crate) unpacking: Option<Unpacking>,
     /// Besides that of the site.
     pub(crate) gate: Option<Box<Gate>>,
 }
@@ -334,7 +337,10 @@ impl Route {
         bare: config::Route,
         site: &config::Site,
     ) -> Result<Self, Vec<ConfigError>> {
-        let limit = config.max_body.unwrap_or(site.limits.body);
+        let max_body = match config.max_body.unwrap_or(site.limits.body) {
+            ByteLimit::Bytes(bytes) => bytes,
+            ByteLimit::Unlimited => u64::MAX,
+        };
         Ok(Self {
             methods: config.methods.iter().map(|method| method.as_bytes().into()).collect(),
             request_rules: FieldRules::build(&site.request_fields, &config.request_fields),
@@ -342,10 +348,8 @@ impl Route {
             error_pages: ErrorPages::build(&config.error_pages, &site.error_pages)?,
             cache: config.cache.as_ref().map(|rules| Box::new(CachePlan::build(rules))),
             packing: config.compress.as_ref().map(|config| Box::new(Packing::build(config))),
-            max_body: match limit {
-                ByteLimit::Bytes(bytes) => bytes,
-                ByteLimit::Unlimited => u64::MAX,
-            },
+            unpacking: config.decompress.as_ref().map(|config| Unpacking::build(config, max_body)),
+            max_body,
             gate: Gate::of_route(&bare, site),
             config: bare,
         })

@@ -128,7 +128,7 @@ pub struct Compress {
     /// tells what is in them (BREACH). Default: no.
     pub spare_credentials: bool,
     /// Whether earlier versions of an answer serve as dictionaries for the next one (RFC 9842).
-    /// Default: yes, where the site has a cache and TLS.
+    /// Default: no.
     pub dictionaries: bool,
     /// Where the directive stands.
     pub span: Span,
@@ -207,7 +207,7 @@ pub enum ContentCoding {
 pub struct Decompress {
     /// Largest body that may come out. Default: the route's `max-body`.
     pub max_size: Option<u64>,
-    /// How many times larger than what was sent it may be. Default: 100.
+    /// How many times larger than what was sent it may be, from 64 KiB on. Default: 100.
     pub max_ratio: u32,
     /// Where the directive stands.
     pub span: Span,

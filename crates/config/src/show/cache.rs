@@ -56,7 +56,7 @@ pub fn compress(compress: &Compress) -> String {
         }
     }
     text.push_str(if compress.spare_credentials { "; spare-credentials" } else { "" });
-    text.push_str(if compress.dictionaries { "" } else { "; no dictionaries" });
+    text.push_str(if compress.dictionaries { "; dictionaries" } else { "" });
     text
 }
 

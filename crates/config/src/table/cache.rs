@@ -221,4 +221,38 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         example: "spare-credentials",
         ..Directive::NEW
     },
+    Directive {
+        name: "dictionaries",
+        places: &[Place::Compress],
+        arguments: &[optional("switch", SWITCH, "Alone it is `on`.").default("\"off\"")],
+        prose: "Lets an earlier version of an answer that the client has be the dictionary of the \
+                next one (`dcb` and `dcz`, RFC 9842), where the route has a `cache`: over TLS, or \
+                from this machine.",
+        example: "dictionaries",
+        ..Directive::NEW
+    },
+    Directive {
+        name: "decompress",
+        places: &[Place::Site, Place::Route],
+        arguments: &[OFF],
+        properties: &[
+            optional(
+                "max-size",
+                Kind::Bytes { min: 1, max: 1 << 46 },
+                "The largest body that may come out. Default: that of `limits`.",
+            ),
+            optional(
+                "max-ratio",
+                Kind::Integer { min: 1, max: 100_000 },
+                "How many times larger it may be than what was sent, from 64 KiB on.",
+            )
+            .default("100"),
+        ],
+        prose: "Unpacks bodies of requests that have a `Content-Encoding` (`gzip`, `br`, `zstd`, or \
+                two of them), for servers that cannot. One that grows too much is answered with \
+                413, another coding with 415. What a route has stands in place of all that its \
+                site has.",
+        example: "decompress max-size=\"10MiB\"",
+        ..Directive::NEW
+    },
 ];

@@ -107,6 +107,10 @@ pub(crate) enum Came {
 }
 
 /// What becomes of a response.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once: a box would cost an allocation"
+)]
 pub(crate) enum Offer {
     /// It goes to the client.
     Declined(ResponseHead),

@@ -65,6 +65,7 @@ async fn run(core: &Rc<Core>, serving: Serving, client: Client, request: Request
         record: Record::new(Instant::now()),
         mark: &mark,
         guest: None,
+        wrapped: None,
     };
     let Face::Reverse(face) = &x.listener.face else { return };
     if let Err(failure) = reverse::refresh(&mut x, face, lead).await {

@@ -247,6 +247,7 @@ impl Connection {
             record: Record::new(started),
             mark: &self.accepted.mark,
             guest: None,
+            wrapped: None,
         }
     }
 

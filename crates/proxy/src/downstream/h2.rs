@@ -314,6 +314,7 @@ async fn serve_stream(
         record: Record::new(started),
         mark: &accepted.mark,
         guest: None,
+        wrapped: None,
     };
     let next = exchange::run(&mut x, failure).await;
     drop(x);

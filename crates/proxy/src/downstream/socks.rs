@@ -136,6 +136,7 @@ pub(super) fn exchange<'a>(
         record: Record::new(Instant::now()),
         mark: &accepted.mark,
         guest: None,
+        wrapped: None,
     }
 }
 

@@ -167,7 +167,7 @@ fn io_error(error: PeerError) -> io::Error {
         PeerError::Io(error) => error,
         PeerError::Reset(_) => io::ErrorKind::ConnectionReset.into(),
         PeerError::Incomplete => io::ErrorKind::UnexpectedEof.into(),
-        PeerError::Parse(_) => io::ErrorKind::InvalidData.into(),
+        PeerError::Parse(_) | PeerError::Coding(_) => io::ErrorKind::InvalidData.into(),
     }
 }
 

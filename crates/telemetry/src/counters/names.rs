@@ -2,7 +2,7 @@
 
 /// Kinds of failure: the error types of RFC 9209 §2.3, then ours for what happens between the
 /// client and the proxy. A kind is known by its index, see [`failure_index`].
-pub const FAILURE_NAMES: [&str; 55] = [
+pub const FAILURE_NAMES: [&str; 56] = [
     "dns_timeout",
     "dns_error",
     "destination_not_found",
@@ -38,6 +38,7 @@ pub const FAILURE_NAMES: [&str; 55] = [
     "request_header_section_size",
     "request_target_size",
     "request_body_size",
+    "request_content_coding",
     "request_timeout",
     "expectation_failed",
     "http_version",
