@@ -212,7 +212,7 @@ fn entry(entry: &Value) -> String {
     if let Some((_, more)) = text(&entry["key"]).split_once(text(&entry["url"]))
         && !more.trim().is_empty()
     {
-        out += &format!("\n  key:{}", more.replace('\n', " "));
+        out += &format!("\n  key: {}", more.trim_start());
     }
     out + "\n"
 }
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn an_answer_is_told_in_few_lines() {
         let told = entry(&json!({
-            "url": "http://a.example/x", "key": "r http://a.example/x \nv=2 ", "status": 200,
+            "url": "http://a.example/x", "key": "http://a.example/x v=2", "status": 200,
             "vary": [{ "name": "accept-language", "value": null }], "state": "stale",
             "purged_softly": false, "age_seconds": 70, "ttl_seconds": -10, "heuristic": true, "content_type": "text/css",
             "etag": "\"1\"", "last_modified": null, "tags": ["red", "blue"], "length": 1024,
@@ -262,7 +262,7 @@ mod tests {
             told,
             "200 http://a.example/x, text/css\n  stale for 10s (guessed), 70s old, given 3 times\n  \
              1KiB, 1.5 KiB in memory\n  tags: red, blue\n  \
-             for requests with accept-language: (none)\n  ETag: \"1\"\n  key:  v=2 \n"
+             for requests with accept-language: (none)\n  ETag: \"1\"\n  key: v=2\n"
         );
     }
 }

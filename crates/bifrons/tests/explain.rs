@@ -192,6 +192,70 @@ fn help_says_how_to_ask() {
 }
 
 #[test]
+fn what_the_cache_would_do_is_told() {
+    let file = write(
+        "kept.kdl",
+        r#"
+        site "http://kept.example:8080" {
+            cache { key "path" "query:v" "header:x-tenant" "cookie:sid"; stale if-error="1h"; }
+            compress "br" "gzip" { spare-credentials; }
+            route "/live/*" { cache "off"; to "http://127.0.0.1:9001"; }
+            to "http://127.0.0.1:9001"
+        }
+        exits "world" { address "127.0.0.2" name="one"; }
+        forward "127.0.0.1:3128" { cache; allow "*.far.example" exit="world"; }
+        "#,
+    );
+    let url = "http://kept.example:8080/a?v=1&w=2";
+    let far = ["--listener", "127.0.0.1:3128"];
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &[
+                "GET",
+                url,
+                "-H",
+                "X-Tenant: t",
+                "-H",
+                "Cookie: sid=hush",
+                "-H",
+                "Accept-Encoding: br",
+            ],
+            &[
+                "the request is looked for before a server is asked",
+                "key path, query:v, header:x-tenant, cookie:sid, stale if-error 1h",
+                "its key: http://kept.example:8080/a v=1 x-tenant=t cookie:sid=…",
+                "compress br 5, gzip 6",
+                "this client would get it as it is: it has credentials",
+            ],
+        ),
+        (&["GET", url, "-H", "Accept-Encoding: gzip"], &["this client would get it as gzip"]),
+        (&["GET", url], &["as it is: it takes none of these codings"]),
+        (&["POST", url, "-H", "Content-Length: 0"], &["not looked for: its method"]),
+        (&["GET", url, "-H", "Content-Length: 3"], &["not looked for: it has content"]),
+        (
+            &["GET", "http://near.example/x?y", far[0], far[1]],
+            &["its key: http://near.example/x?y", "key path, query"],
+        ),
+        (
+            &["GET", "http://a.far.example/x", far[0], far[1]],
+            &["the request passes it by: it leaves by an exit"],
+        ),
+    ];
+    for (arguments, words) in cases {
+        let mut all = vec!["explain", "--config", file.path()];
+        all.extend(*arguments);
+        let told = bifrons(&all);
+        assert_eq!(told.code, Some(0), "{}", told.stderr);
+        for word in *words {
+            assert!(told.stdout.contains(word), "{word}\n{}", told.stdout);
+        }
+    }
+    let live =
+        bifrons(&["explain", "--config", file.path(), "GET", "http://kept.example:8080/live/"]);
+    assert!(!live.stdout.contains("its key"), "{}", live.stdout);
+}
+
+#[test]
 fn credentials_are_not_shown() {
     let outcome = explain(&[
         "GET",
@@ -246,6 +310,11 @@ fn what_is_explained_is_what_happens() {
                 route "/admin/*" {{ basic-auth users="staff"; to "http://{origin}" }}
                 route "/old/*" {{ redirect "/new/*" status=307 }}
                 route "/status" {{ method "GET"; respond 200 "fine" }}
+                route "/kept/*" {{
+                    cache {{ key "path" "query:v"; purge token="let-me-purge"; }}
+                    compress "gzip"
+                    to "http://{origin}"
+                }}
                 route "/small" {{ limits {{ body "2B" }}; to "http://{origin}" }}
             }}
             "#
@@ -281,6 +350,14 @@ fn what_is_explained_is_what_happens() {
         ("GET", "/v1/x", "shop.example", "Expect: the worst"),
         ("GET", "/v1/x", "shop.example", "Connection: upgrade|Upgrade: websocket"),
         ("GET", "/v1/x", "shop.example", "Connection: upgrade|Upgrade: h2c"),
+        ("GET", "/kept/a?v=1", "shop.example", "If-None-Match: \"x\"|Accept-Encoding: gzip"),
+        ("GET", "/kept/a?v=2", "shop.example", "Range: bytes=0-1|If-Range: \"x\""),
+        ("GET", "/kept/a?v=3", "shop.example", "Connection: upgrade|Upgrade: websocket"),
+        ("HEAD", "/kept/a?v=4", "shop.example", "If-None-Match: \"x\""),
+        ("POST", "/kept/a", "shop.example", "Content-Length: 0"),
+        ("PURGE", "/kept/a", "shop.example", "Authorization: Bearer let-me-purge"),
+        ("PURGE", "/kept/a", "shop.example", "Authorization: Bearer something"),
+        ("PURGE", "/v1/a", "shop.example", ""),
     ] {
         let fields: Vec<String> = fields
             .split('|')

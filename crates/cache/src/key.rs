@@ -38,6 +38,22 @@ impl Key {
         parts.next().unwrap_or(face)
     }
 
+    /// What it says of a request, for people: the URL and what the configuration adds. Of cookies
+    /// and credentials only that they are there.
+    #[must_use]
+    pub fn for_people(&self) -> String {
+        let text = String::from_utf8_lossy(&self.text);
+        let of_request = text.split_once(' ').map_or("", |(_, rest)| rest);
+        let mut parts = of_request.split('\n');
+        let mut shown = parts.next().unwrap_or_default().trim_end().replacen(" ?", "?", 1);
+        for part in parts {
+            let (name, value) = part.trim_end().split_once('=').unwrap_or((part, ""));
+            let value = if is_secret(name) { "…" } else { value };
+            shown += &format!(" {name}={value}");
+        }
+        shown
+    }
+
     /// What it is found by.
     #[must_use]
     pub fn hash(&self) -> u128 {
@@ -59,10 +75,33 @@ impl std::hash::Hash for Key {
     }
 }
 
+/// Whether the values of a part of keys, or of a field, are between a client and its server.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    name.starts_with("cookie") || matches!(name, "authorization" | "proxy-authorization")
+}
+
 /// A hash that is the same in every process.
 #[must_use]
 pub fn hash(text: &[u8]) -> u128 {
     let mut hasher = SipHasher13::new();
     hasher.write(text);
     hasher.finish128().as_u128()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (text, shown) in [
+            ("r http://a/x?v=1", "http://a/x?v=1"),
+            ("rhttp://*:80 http://a/x ?v=1 \nx-tenant=b c ", "http://a/x?v=1 x-tenant=b c"),
+            ("f http://a/ \nv=2\nv= \ncookie:sid=abc ", "http://a/ v=2 v= cookie:sid=…"),
+            ("r http://a \nauthorization=Basic YWJj ", "http://a authorization=…"),
+        ] {
+            assert_eq!(Key::new(text.as_bytes()).for_people(), shown);
+        }
+    }
 }

@@ -23,7 +23,7 @@ mod time;
 mod url;
 
 pub use flight::{Broken, Draft, FlightReader, Followed, Follower, Lead, Role};
-pub use key::{Key, hash};
+pub use key::{Key, hash, is_secret};
 pub use purge::{Purge, PurgeReport, What};
 pub use store::{Cache, Found, Held, Settings, Stats, Top};
 pub use stored::{Body, DiskBody, Facts, Part, Stored, StoredHead, Vary};

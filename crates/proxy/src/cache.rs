@@ -12,7 +12,7 @@ mod coded;
 mod giving;
 mod intake;
 mod plan;
-mod purge;
+pub(crate) mod purge;
 mod reader;
 mod refresh;
 
@@ -104,7 +104,7 @@ pub(crate) async fn serve<'a, O: Origin<'a>>(
     place: &Place<'a, '_>,
     origin: &O,
 ) -> Result<(), Failure> {
-    if purge::is_asked_for(x, place.plan) {
+    if purge::is_asked_for(x.request.method_text(), place.plan) {
         return Box::pin(purge::serve(x, place)).await;
     }
     let method = x.request.method;
@@ -362,7 +362,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             x.request.fields.remove(FieldId::IfModifiedSince);
             false
         } else {
-            self.ask(x, stale.as_deref())
+            ask_origin(&mut x.request.fields, self.place.side, &self.asked, stale.as_deref())
         };
         let may_stand_in = stale.as_ref().is_some_and(|stale| {
             rules::may_stand_in(&stale.facts, &self.asked, now) && self.answers(stale, &request)
@@ -467,25 +467,6 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         found.iter().any(|found| Arc::ptr_eq(found, stale))
     }
 
-    /// Asks the origin for the whole, or whether what is stored is good: then it returns `true`.
-    fn ask(&self, x: &mut Exchange<'a>, stale: Option<&Stored>) -> bool {
-        let fields = &mut x.request.fields;
-        let mut validates = false;
-        match stale {
-            Some(stale) => validates = rules::validators([stale], fields),
-            // A client that has it already gets to know from what comes.
-            None if !self.asked.range => {
-                rules::validators([], fields);
-            }
-            None => {}
-        }
-        if self.place.side == Side::Reverse {
-            fields.remove_named(b"surrogate-capability");
-            fields.push(b"Surrogate-Capability", &[b"bifrons=\"Surrogate/1.0\""]);
-        }
-        validates
-    }
-
     /// Waits for what somebody else fetches.
     async fn follow(&self, x: &mut Exchange<'a>, mut follower: Follower) -> Result<Turn, Failure> {
         let followed = {
@@ -554,6 +535,30 @@ enum Turn {
     Again,
     /// Nobody can wait for it.
     Alone,
+}
+
+/// Makes a request one that asks the origin for the whole, or whether what is stored is good:
+/// then it returns `true`.
+pub(crate) fn ask_origin(
+    fields: &mut Block,
+    side: Side,
+    asked: &Asked,
+    stale: Option<&Stored>,
+) -> bool {
+    let mut validates = false;
+    match stale {
+        Some(stale) => validates = rules::validators([stale], fields),
+        // A client that has it already gets to know from what comes.
+        None if !asked.range => {
+            rules::validators([], fields);
+        }
+        None => {}
+    }
+    if side == Side::Reverse {
+        fields.remove_named(b"surrogate-capability");
+        fields.push(b"Surrogate-Capability", &[b"bifrons=\"Surrogate/1.0\""]);
+    }
+    validates
 }
 
 /// What is stored for a request.

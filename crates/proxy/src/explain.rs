@@ -5,6 +5,7 @@
 //! path, the rules about fields and targets. What depends on the moment (limits that are used up,
 //! names that resolve, passwords, answers of servers) is told as what will be asked.
 
+mod cache;
 mod fields;
 mod forward;
 mod gate;

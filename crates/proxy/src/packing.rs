@@ -81,13 +81,19 @@ impl Packing {
         if !fits || length.is_some_and(|length| length < self.min) {
             return Choice::Never;
         }
+        self.offer(request).map_or(Choice::AsItIs, Choice::Pack)
+    }
+
+    /// The coding that this client gets an answer in which may be packed, or why it gets none.
+    pub(crate) fn offer(&self, request: &Block) -> Result<Coding, &'static str> {
+        if has_directive(request, b"no-transform") {
+            return Err("it forbids that (no-transform)");
+        }
         if self.spare_credentials && may_be_probed(request) {
-            return Choice::AsItIs;
+            return Err("it has credentials, and another site may have made it ask");
         }
-        match accepts().best(&self.offered) {
-            Some(coding) => Choice::Pack(coding),
-            None => Choice::AsItIs,
-        }
+        let accepts = Accepts::of(request.values_named(b"accept-encoding"));
+        accepts.best(&self.offered).ok_or("it takes none of these codings")
     }
 
     /// Decides about an answer that is relayed, and changes its head accordingly.

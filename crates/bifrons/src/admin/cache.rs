@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use admin::{CachePurge, Problem, ProblemKind};
-use cache::{Body, Purge, Stored, Time, What, rules};
+use cache::{Body, Purge, Stored, Time, What, is_secret, rules};
 use serde_json::{Map, Value, json};
 use server::Server;
 use telemetry::CacheResult;
@@ -61,12 +61,15 @@ fn entry_json(stored: &Stored, now: Time) -> Value {
     let ttl = rules::ttl(&stored.facts, now);
     let vary = stored.vary.fields.iter();
     let vary: Vec<_> = vary
-        .map(|(name, value)| json!({ "name": name, "value": value.as_deref().map(text) }))
+        .map(|(name, value)| {
+            let shown = |value: &[u8]| if is_secret(name) { "…".to_owned() } else { text(value) };
+            json!({ "name": name, "value": value.as_deref().map(shown) })
+        })
         .collect();
     let coded = CODINGS.iter().zip(&stored.coded).filter(|(_, made)| made.get().is_some());
     json!({
         "url": text(stored.key.url_text()),
-        "key": text(stored.key.text()),
+        "key": stored.key.for_people(),
         "vary": vary,
         "status": stored.head.status,
         "state": if ttl > 0 && !stored.facts.marked_stale { "fresh" } else { "stale" },

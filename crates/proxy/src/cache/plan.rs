@@ -107,17 +107,18 @@ impl CachePlan {
                 KeyPart::Query => text.extend_from_slice(query),
                 KeyPart::QueryParameter(name) => {
                     for value in parameters(query, name.as_bytes()) {
-                        push_named(&mut text, name, value);
+                        push_named(&mut text, &[name], value);
                     }
                 }
                 KeyPart::Header(name) => {
                     for value in of.fields.values_named(name.as_bytes()) {
-                        push_named(&mut text, name, value);
+                        push_named(&mut text, &[name], value);
                     }
                 }
                 KeyPart::Cookie(name) => {
                     for value in cookies(of.fields, name) {
-                        push_named(&mut text, name, value);
+                        // Whoever shows a key has to know that this is a secret.
+                        push_named(&mut text, &["cookie:", name], value);
                     }
                 }
             }
@@ -197,10 +198,10 @@ fn push_path(text: &mut Vec<u8>, path: &[u8]) {
     }
 }
 
-fn push_named(text: &mut Vec<u8>, name: &str, value: &[u8]) {
+fn push_named(text: &mut Vec<u8>, name: &[&str], value: &[u8]) {
     // Neither a target nor a field has a control character in it.
     text.push(b'\n');
-    text.extend_from_slice(name.as_bytes());
+    name.iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
     text.push(b'=');
     text.extend_from_slice(value);
 }
@@ -289,6 +290,6 @@ mod tests {
             KeyPart::Cookie("b".into()),
         ]);
         let found = key(&parts, "a.example", "/x?w=1&v=2&vv=3&v", &fields);
-        assert_eq!(found, "r http://a.example/x \nv=2\nv= \nx-a=1 \nb=3 ");
+        assert_eq!(found, "r http://a.example/x \nv=2\nv= \nx-a=1 \ncookie:b=3 ");
     }
 }

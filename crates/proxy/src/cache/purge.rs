@@ -1,7 +1,7 @@
 //! `PURGE`: what is stored is taken out, by whoever has the token.
 
 use cache::{Purge, What};
-use message::FieldId;
+use message::{Block, FieldId};
 use subtle::ConstantTimeEq;
 
 use super::{CachePlan, Place};
@@ -10,19 +10,24 @@ use crate::failure::{Failure, Kind};
 use crate::respond::Answer;
 
 /// Whether a request is a purge, where there are any.
-pub(super) fn is_asked_for(x: &Exchange<'_>, plan: &CachePlan) -> bool {
-    plan.purge_token.is_some() && x.request.method_text() == b"PURGE"
+pub(crate) fn is_asked_for(method: &[u8], plan: &CachePlan) -> bool {
+    plan.purge_token.is_some() && method == b"PURGE"
+}
+
+/// Whether it shows the token.
+pub(crate) fn admit(fields: &Block, plan: &CachePlan) -> Result<(), Failure> {
+    let token = plan.purge_token.as_deref().unwrap_or_default().as_bytes();
+    match shown(fields) {
+        Some(shown) if bool::from(shown.ct_eq(token)) => Ok(()),
+        _ => Err(Failure::with(Kind::Denied, "purge token")),
+    }
 }
 
 /// Purges by tags (`Surrogate-Key`, `Cache-Tag`), else by prefix (a path that ends with `*`),
 /// else the URL of the request. `Soft-Purge: 1` leaves what was stored to stand in for errors.
 pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Result<(), Failure> {
-    let shown = token(x);
-    let token = place.plan.purge_token.as_deref().unwrap_or_default().as_bytes();
-    if shown.is_none_or(|shown| !bool::from(shown.ct_eq(token))) {
-        return Err(Failure::with(Kind::Denied, "purge token"));
-    }
     let fields = &x.request.fields;
+    admit(fields, place.plan)?;
     let flag = |name: &[u8]| fields.values_named(name).any(|value| value == b"1");
     let soft = flag(b"soft-purge") || flag(b"fastly-soft-purge");
     let tags = cache::rules::tags_of(fields);
@@ -46,8 +51,7 @@ pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Re
 }
 
 /// `Authorization: Bearer …`, or `Purge-Token`.
-fn token<'x>(x: &'x Exchange<'_>) -> Option<&'x [u8]> {
-    let fields = &x.request.fields;
+fn shown(fields: &Block) -> Option<&[u8]> {
     let bearer = fields.get(FieldId::Authorization).and_then(|value| {
         let (scheme, token) = value.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)

@@ -1,18 +1,20 @@
 //! A request to the forward face, and a connection to a tunnel.
 
 use accounts::Accounts;
-use config::show;
+use config::{WayOut, show};
 use message::framing::BodyLength;
 use message::target::Target;
-use message::{FieldId, Host, RequestHead, forwarding};
+use message::{Block, FieldId, Host, RequestHead, forwarding};
 use policy::{Admission, Asked, Entry, Reason};
 
+use super::cache::Kept;
 use super::fields::{change, lines};
 use super::gateway::{self, Asker};
 use super::listener::Place;
 use super::relay::tell_servers;
 use super::reverse::{last_recipient, understand};
 use super::{Outcome, Step, Told, closed, refused, text};
+use crate::cache::{Effective, Side};
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
 use crate::forward::{Plain, admit, leave::asked};
@@ -64,8 +66,29 @@ pub(super) fn explain(
             }
             let authority = authority.ok_or_else(|| bad("no host"))?;
             let port = authority.port.unwrap_or(80);
-            reach(told, face, &asker, &head, (&authority.host, port, Entry::Plain))?;
+            let reached = reach(told, face, &asker, &head, (&authority.host, port, Entry::Plain))?;
             let upgrade = asks_for_upgrade(&head, said, body);
+            if let (Some(plan), Some(rules)) = (&face.cache, &face.config.cache) {
+                let target = head.target().to_vec();
+                let effective = Effective {
+                    side: Side::Forward,
+                    scheme: "http",
+                    authority: Some(authority),
+                    site: "",
+                    target: &target,
+                    at: path,
+                    fields: &Block::default(),
+                };
+                match passed_by(&reached, &asker, upgrade) {
+                    Some(why) => told.part("cache", format!("the request passes it by: {why}")),
+                    None => {
+                        let kept = Kept { plan, rules, effective };
+                        if let Some(outcome) = kept.tell(told, &mut head, body, upgrade)? {
+                            return Ok(outcome);
+                        }
+                    }
+                }
+            }
             let plain = Plain { face, aim: &aim, path: path.clone(), inside: None, led: None };
             let before = lines(&head.fields);
             plain.introduce(&mut head, client, &snapshot.pseudonym);
@@ -95,6 +118,27 @@ pub(super) fn explain(
     }
 }
 
+/// Why the cache has no part in a request.
+fn passed_by(reached: &Reached, asker: &Asker, upgrade: bool) -> Option<&'static str> {
+    if !reached.straight {
+        Some("it leaves by an exit, and what an exit shows is its own")
+    } else if asker.rules.is_some() || reached.by_types {
+        Some("rules have to see the answer")
+    } else if upgrade {
+        Some("it asks for another protocol")
+    } else {
+        None
+    }
+}
+
+/// How a target is reached.
+struct Reached {
+    /// From this machine, by no exit.
+    straight: bool,
+    /// Rules are about the type of what comes.
+    by_types: bool,
+}
+
 fn is_host(line: &str) -> bool {
     line.split(':').next().is_some_and(|name| name.eq_ignore_ascii_case("host"))
 }
@@ -106,7 +150,7 @@ fn reach(
     asker: &Asker,
     head: &RequestHead,
     (host, port, entry): (&Host<'_>, u16, Entry),
-) -> Step<()> {
+) -> Step<Reached> {
     let method = text(head.method_text());
     let asked = Asked {
         method: &method,
@@ -145,7 +189,10 @@ fn reach(
     admit(face, &asked).map_err(|failure| refused(&failure))?;
     let by_name = face.targets.pass_by_name(&asked).ok();
     let way = by_name.and_then(|by_name| face.targets.way_out(&by_name.passed));
-    gateway::leave(told, face, asker, (host, port), way.unwrap_or(face.config.exit))
+    let way = way.unwrap_or(face.config.exit);
+    gateway::leave(told, face, asker, (host, port), way)?;
+    let straight = matches!(way, WayOut::Direct);
+    Ok(Reached { straight, by_types: face.targets.cares_for_types(&asked) })
 }
 
 fn tell_times(told: &mut Told, face: &Forward) {

@@ -3,15 +3,17 @@
 use config::{Action, show};
 use message::framing::{BodyLength, request_body};
 use message::target::{PathAndQuery, Target};
-use message::{Host, Method, RequestHead, hop};
+use message::{Block, Host, Method, RequestHead, hop};
 
+use super::cache::{Kept, tell_packing};
 use super::listener::Place;
 use super::relay::Relay;
 use super::{Outcome, Step, Told, gate, refused, route, site, text};
+use crate::cache::{Effective, Side};
 use crate::client::Client;
 use crate::exchange::{Aim, authority_of, count_forward, expectation};
 use crate::failure::{Failure, Kind};
-use crate::reverse::{Forwarding, canonical, choose_route, location};
+use crate::reverse::{Forwarding, asks_for_upgrade, canonical, choose_route, location};
 use crate::site::{Route, Site};
 use crate::snapshot::{Reverse, Snapshot};
 
@@ -60,10 +62,32 @@ impl<'a> Asked<'a> {
             }
             Action::Relay { upstream } => {
                 let aim = &aim;
+                let target = head.target().to_vec();
+                let effective = Effective {
+                    side: Side::Reverse,
+                    scheme: self.client.scheme(),
+                    authority: aim.authority.as_ref(),
+                    site: &site.config.name,
+                    target: &target,
+                    at: path,
+                    fields: &Block::default(),
+                };
+                let asked_for = head.fields.clone();
+                if let (Some(plan), Some(rules)) = (&route.cache, &route.config.cache) {
+                    let upgrade = asks_for_upgrade(&head, said, body);
+                    let kept = Kept { plan, rules, effective };
+                    if let Some(outcome) = kept.tell(told, &mut head, body, upgrade)? {
+                        return Ok(outcome);
+                    }
+                }
                 let forwarding = Forwarding { site, route, aim, path: path.clone() };
                 let relay = Relay { asked: self, forwarding, upstream: *upstream };
                 let outcome = relay.explain(told, head, body, said)?;
                 tell_response(told, site, route, true);
+                if let (Some(packing), Some(compress)) = (&route.packing, &route.config.compress) {
+                    told.note(format!("compress {}", show::compress(compress)));
+                    tell_packing(told, packing, &asked_for);
+                }
                 relay.tell_limits(told);
                 Ok(outcome)
             }

@@ -72,14 +72,20 @@ pub(super) fn entry() -> Value {
     let vary = object(
         &[
             ("name", text("A field of requests, in lower case.")),
-            ("value", maybe("string", "Its value, as it is compared; null: there was none.")),
+            (
+                "value",
+                maybe(
+                    "string",
+                    "Its value, as it is compared, but for secrets; null: there was none.",
+                ),
+            ),
         ],
         &[],
     );
     object(
         &[
             ("url", text("The URL, as its key has it.")),
-            ("key", text("All of its key.")),
+            ("key", text("All of its key; of cookies and credentials only that they are there.")),
             ("vary", list(vary, "What selects it among the answers of its key.")),
             ("status", integer("Its status.")),
             ("state", json!({ "enum": ["fresh", "stale"] })),
