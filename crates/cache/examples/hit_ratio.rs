@@ -52,7 +52,7 @@ fn ratios() {
             let lru = run(&trace, Lru::new(capacity));
             let quick = run(&trace, Quick::new(capacity));
             let name = if scan { "zipf+scan" } else { "zipf" };
-            println!("{name:9} {exponent:.1}  {ours:5.1} {lru:5.1}  {quick:5.1}");
+            println!("{name:9} {exponent:.1}  {ours:5.2} {lru:5.2}  {quick:5.2}");
         }
     }
 }

@@ -212,8 +212,13 @@ impl Runner<'_> {
     fn start(&self, kind: Kind, scenario: &Scenario) -> Result<Proxy> {
         let proxy = Proxy::start(kind, scenario.face, self.bed)?;
         let (bed, warm_up) = (self.bed, Duration::from_secs(1));
-        load::drive(scenario.load, scenario.face, &proxy, &bed.origins, warm_up, 1000.0, &bed.dir)?;
-        Ok(proxy)
+        let (load, face, origins) = (scenario.load, scenario.face, &bed.origins);
+        let outcome = load::drive(load, face, &proxy, origins, warm_up, 1000.0, &bed.dir)?;
+        // A cache that is not full has other hits.
+        match outcome.faults.into_iter().next() {
+            Some(fault) if load == Load::Trace => Err(fault.into()),
+            _ => Ok(proxy),
+        }
     }
 
     fn sample(

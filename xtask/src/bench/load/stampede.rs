@@ -78,7 +78,7 @@ impl Crowd {
                 return Err(format!("{waiting} were not answered").into());
             }
             for &token in &ready {
-                if let Some((_, latency)) = self.askers[token].receive()? {
+                if let Some((_, latency)) = self.askers[token].receive(&self.poller)? {
                     self.latencies.push(latency);
                     waiting -= 1;
                 }
