@@ -163,12 +163,36 @@ impl Line<'_> {
     /// Writes it, and counts.
     pub(crate) fn write(&self) {
         let record = self.record;
-        let (face, site, route) = self.names();
-        let upstream = record.upstream.map_or("", |index| self.view.clusters[index].name());
         let duration = record.started.elapsed();
+        if self.core.log.enabled() {
+            self.core.log.record(&self.access(duration), std::time::SystemTime::now());
+        }
+        let finished = Finished {
+            status: record.status,
+            duration,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+        };
+        let counters = &self.core.counters;
+        counters.request_finished(self.face(), self.site_label(), &finished);
+        if let Some(failure) = &record.failure {
+            self.core.count_failure(failure.kind);
+        }
+        if let Some(result) = record.cache {
+            counters.cache(result).inc();
+        }
+        if let Some(reason) = record.refusal() {
+            counters.refusal(telemetry::refusal_index(reason).unwrap_or(u8::MAX)).inc();
+        }
+    }
+
+    /// What the log says of it.
+    fn access(&self, duration: Duration) -> AccessRecord<'_> {
+        let record = self.record;
+        let (site, route) = self.names();
         let info = self.tls;
-        let line = AccessRecord {
-            face,
+        AccessRecord {
+            face: self.face(),
             client: self.client.address,
             client_port: self.client.port,
             user: record.user.as_deref(),
@@ -182,7 +206,7 @@ impl Line<'_> {
             site,
             route,
             cache: record.cache,
-            upstream,
+            upstream: record.upstream.map_or("", |index| self.view.clusters[index].name()),
             server: record.server,
             attempts: record.attempts,
             duration,
@@ -199,24 +223,6 @@ impl Line<'_> {
             failure: record.failure.as_ref().map(|failure| failure.kind.name()),
             detail: record.failure.as_ref().map_or("", |failure| &*failure.detail),
             generation: self.view.snapshot.generation,
-        };
-        self.core.log.record(&line, std::time::SystemTime::now());
-        let finished = Finished {
-            status: record.status,
-            duration,
-            bytes_in: record.bytes_in,
-            bytes_out: record.bytes_out,
-        };
-        let counters = &self.core.counters;
-        counters.request_finished(face, self.site_label(), &finished);
-        if let Some(failure) = &record.failure {
-            self.core.count_failure(failure.kind);
-        }
-        if let Some(result) = record.cache {
-            counters.cache(result).inc();
-        }
-        if let Some(reason) = record.refusal() {
-            counters.refusal(telemetry::refusal_index(reason).unwrap_or(u8::MAX)).inc();
         }
     }
 
@@ -225,7 +231,15 @@ impl Line<'_> {
         face.table.sites.get(self.record.site?).map(|site| site.label)
     }
 
-    fn names(&self) -> (telemetry::Face, &str, &str) {
+    fn face(&self) -> telemetry::Face {
+        match &self.listener.face {
+            Face::Forward(_) => telemetry::Face::Forward,
+            Face::Reverse(_) | Face::Tunnel(_) => telemetry::Face::Reverse,
+        }
+    }
+
+    /// Those of the site, or the listener, and of the route.
+    fn names(&self) -> (&str, &str) {
         match &self.listener.face {
             Face::Reverse(face) => {
                 let site = self.record.site.and_then(|index| face.table.sites.get(index));
@@ -233,13 +247,12 @@ impl Line<'_> {
                     .zip(self.record.route)
                     .and_then(|(site, index)| site.routes.routes.get(index));
                 (
-                    telemetry::Face::Reverse,
                     site.map_or("", |site| &site.config.name),
                     route.map_or("", |route| &route.config.name),
                 )
             }
-            Face::Forward(face) => (telemetry::Face::Forward, &face.config.name, ""),
-            Face::Tunnel(face) => (telemetry::Face::Reverse, &face.config.name, ""),
+            Face::Forward(face) => (&face.config.name, ""),
+            Face::Tunnel(face) => (&face.config.name, ""),
         }
     }
 }
