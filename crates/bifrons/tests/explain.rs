@@ -315,6 +315,7 @@ fn what_is_explained_is_what_happens() {
                     compress "gzip"
                     to "http://{origin}"
                 }}
+                route "/packed" {{ decompress; to "http://{origin}" }}
                 route "/small" {{ limits {{ body "2B" }}; to "http://{origin}" }}
             }}
             "#
@@ -358,6 +359,9 @@ fn what_is_explained_is_what_happens() {
         ("PURGE", "/kept/a", "shop.example", "Authorization: Bearer let-me-purge"),
         ("PURGE", "/kept/a", "shop.example", "Authorization: Bearer something"),
         ("PURGE", "/v1/a", "shop.example", ""),
+        ("POST", "/packed", "shop.example", "Content-Encoding: gzip|Transfer-Encoding: chunked"),
+        ("POST", "/packed", "shop.example", "Content-Encoding: odd|Content-Length: 3"),
+        ("GET", "/packed", "shop.example", "Content-Encoding: gzip"),
     ] {
         let fields: Vec<String> = fields
             .split('|')

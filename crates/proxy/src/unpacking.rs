@@ -44,15 +44,24 @@ impl Unpacking {
 
     /// Decides about a request, and makes its head that of what comes out.
     pub(crate) fn begin(self, x: &mut Exchange<'_>) -> Result<(), Failure> {
-        if x.body == BodyLength::None || stays(&x.request.fields) {
-            return Ok(());
+        x.wrapped = self.unwrap(&mut x.request.fields, x.body)?;
+        Ok(())
+    }
+
+    /// What is to be undone of a body with this head, which becomes that of what comes out.
+    /// `None`: nothing, and the head stays.
+    pub(crate) fn unwrap(
+        self,
+        fields: &mut Block,
+        body: BodyLength,
+    ) -> Result<Option<Wrapped>, Failure> {
+        if body == BodyLength::None || stays(fields) {
+            return Ok(None);
         }
-        let Some(codings) = codings_of(&x.request.fields)? else { return Ok(()) };
-        let fields = &mut x.request.fields;
+        let Some(codings) = codings_of(fields)? else { return Ok(None) };
         fields.remove(FieldId::ContentLength);
         remove_named(fields, &OF_THE_BYTES);
-        x.wrapped = Some(Wrapped { codings, limits: self.limits });
-        Ok(())
+        Ok(Some(Wrapped { codings, limits: self.limits }))
     }
 }
 

@@ -23,7 +23,7 @@ impl Relay<'_, '_> {
         &self,
         told: &mut Told,
         mut head: RequestHead,
-        body: BodyLength,
+        mut body: BodyLength,
         said: hop::Connection,
     ) -> Step<Outcome> {
         let max_body = self.forwarding.route.max_body;
@@ -33,6 +33,7 @@ impl Relay<'_, '_> {
             told.part("limits", format!("body {}", show::bytes(max_body)));
             return Err(refused(&Failure::new(Kind::RequestBodyTooLarge)));
         }
+        self.tell_unpacking(told, &mut head.fields, &mut body)?;
         let upgrade = asks_for_upgrade(&head, said, body);
         let before = lines(&head.fields);
         self.forwarding.introduce(&mut head, &self.asked.client);
@@ -44,6 +45,35 @@ impl Relay<'_, '_> {
         self.tell_rules(told, &mut head.fields);
         put_connection_fields(&mut head.fields, said, upgrade, false);
         self.tell_upstream(told, &head, body)
+    }
+
+    /// What is undone of the body's codings; whatever comes out has no length that is known.
+    fn tell_unpacking(
+        &self,
+        told: &mut Told,
+        fields: &mut Block,
+        body: &mut BodyLength,
+    ) -> Step<()> {
+        let route = self.forwarding.route;
+        let (Some(unpacking), Some(decompress)) = (route.unpacking, &route.config.decompress)
+        else {
+            return Ok(());
+        };
+        let before = lines(fields);
+        let unwrapped = unpacking.unwrap(fields, *body);
+        let says = match &unwrapped {
+            Ok(Some(_)) => "the body goes to the server unpacked",
+            Ok(None) => "there is nothing to unpack",
+            Err(_) => "the body cannot be unpacked",
+        };
+        told.part("decompress", says);
+        told.note(show::decompress(decompress));
+        let (gone, _) = change(&before, &lines(fields));
+        gone.iter().for_each(|line| told.note(format!("- {line}")));
+        if unwrapped.map_err(|failure| refused(&failure))?.is_some() {
+            *body = BodyLength::Chunked;
+        }
+        Ok(())
     }
 
     /// Rules of the site, then those of the route; each with what it finds and what it leaves.
