@@ -390,7 +390,7 @@ pub(crate) const ROUTES: &[Route] = &[
         ..get(
             "/api/v1/cache/entry",
             Operation::CacheEntry,
-            "What is kept for a URL, one for each variant; empty: nothing.",
+            "What is kept in memory for a URL, each variant, 1000 at most; empty: nothing.",
             Media::List("CacheEntry"),
         )
     },

@@ -164,7 +164,7 @@ fn top(all: &Value) -> String {
 
 fn entries(all: &Value) -> String {
     match all.as_array().map_or(&[][..], Vec::as_slice) {
-        [] => "nothing is kept for this URL\n".to_owned(),
+        [] => "nothing is kept in memory for this URL\n".to_owned(),
         all => all.iter().map(entry).collect(),
     }
 }

@@ -198,6 +198,8 @@ fn every_purge_takes_what_it_names() {
         (json!({ "tag": "red" }), 1),
         (json!({ "tag": "re" }), 0),
         (json!({ "host": "Shop.Example" }), 1),
+        (json!({ "host": "shop.example:80" }), 1),
+        (json!({ "host": "shop.example:443" }), 0),
         (json!({ "host": "example" }), 0),
         (json!({ "all": true }), 1),
     ] {
@@ -263,6 +265,22 @@ fn a_url_finds_all_that_is_kept_for_it_whatever_the_key() {
 }
 
 #[test]
+fn secrets_of_clients_are_not_told() {
+    let site = Site::with(r#"cache { key "path" "query" "cookie:sid" "header:authorization"; }"#);
+    for color in ["red", "blue"] {
+        let fields = format!("\r\nCookie: sid=hush\r\nX-Color: {color}");
+        site.fetch("/k/v", &fields);
+        assert!(site.fetch("/k/v", &fields).starts_with("hit"));
+    }
+    let entry = site.get("/api/v1/cache/entry?url=http://shop.example/k/v");
+    assert_eq!(entry[0]["key"], "http://shop.example/k/v cookie:sid=…", "{entry}");
+    assert_eq!(entry[0]["vary"][0]["name"], "x-color", "{entry}");
+    let told = site.says(&["get", "http://shop.example/k/v"]);
+    assert!(told.contains("key: cookie:sid=…"), "{told}");
+    assert!(!told.contains("hush") && !entry.to_string().contains("hush"));
+}
+
+#[test]
 fn commands_tell_and_purge() {
     let site = Site::start();
     site.fetch("/k.css", "");
@@ -281,7 +299,7 @@ fn commands_tell_and_purge() {
     assert!(entry.starts_with("200 http://shop.example/k.css, text/css\n  fresh for "), "{entry}");
     assert!(entry.contains("tags: red, all") && entry.contains("ETag: \"1\""), "{entry}");
     let none = site.says(&["get", "http://shop.example/none"]);
-    assert_eq!(none, "nothing is kept for this URL\n");
+    assert_eq!(none, "nothing is kept in memory for this URL\n");
 
     let purged = site.says(&["purge", "--tag", "red", "--soft"]);
     assert!(purged.starts_with("purged 1 answers, "), "{purged}");

@@ -3,13 +3,16 @@
 use std::sync::atomic::Ordering;
 
 use admin::{CachePurge, Problem, ProblemKind};
-use cache::{Body, Purge, Stored, Time, What, is_secret, rules};
+use cache::{Body, Cache, Purge, PurgeReport, Stored, Time, What, is_secret, rules};
 use serde_json::{Map, Value, json};
 use server::Server;
 use telemetry::CacheResult;
 
 /// By the numbers of [`Stored::coded`].
 const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
+
+/// So many answers to one URL are told of.
+const MOST_VARIANTS: usize = 1000;
 
 const WHOLE_URL: &str = "write it with its scheme and host: http://shop.example/cart";
 
@@ -51,7 +54,7 @@ pub(super) fn stats(server: &Server) -> Value {
 pub(super) fn entry(server: &Server, url: &str) -> Result<Value, Problem> {
     let url = cache::canonical_url(url.as_bytes()).ok_or_else(|| not_a("URL", url, WHOLE_URL))?;
     let now = Time::now();
-    let kept = server.cache().of_url(&url);
+    let kept = server.cache().of_url(&url, MOST_VARIANTS);
     Ok(kept.iter().map(|stored| entry_json(stored, now)).collect())
 }
 
@@ -120,11 +123,26 @@ pub(super) fn purge(server: &Server, what: &CachePurge, soft: bool) -> Result<Va
         CachePurge::Host(host) => {
             let canonical = cache::canonical_host(host.as_bytes());
             let remedy = "write a name or an address, perhaps with a port: shop.example";
-            purge(What::Host(canonical.ok_or_else(|| not_a("host", host, remedy))?.into()))
+            let canonical = canonical.ok_or_else(|| not_a("host", host, remedy))?;
+            purge_host(cache, &canonical, soft)
         }
         CachePurge::All => purge(What::All),
     };
     Ok(json!({ "objects": report.objects, "bytes": report.bytes }))
+}
+
+/// Keys do not have the port that goes without saying: it is about all that has no other.
+fn purge_host(cache: &Cache, host: &[u8], soft: bool) -> PurgeReport {
+    let purge = |what| cache.purge(&Purge { what, soft });
+    let mut report = purge(What::Host(host.into()));
+    for (port, scheme) in [(&b":80"[..], &b"http://"[..]), (b":443", b"https://")] {
+        if let Some(name) = host.strip_suffix(port) {
+            let more = purge(What::Prefix([scheme, name, b"/"].concat().into()));
+            report.objects += more.objects;
+            report.bytes += more.bytes;
+        }
+    }
+    report
 }
 
 fn not_a(what: &str, text: &str, remedy: &str) -> Problem {

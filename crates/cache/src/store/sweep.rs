@@ -78,15 +78,17 @@ impl Cache {
         most.into_sorted_vec().into_iter().map(|Reverse(top)| top).collect()
     }
 
-    /// All answers to a URL in its one spelling, under any key. It counts as no use.
+    /// Answers in memory to a URL in its one spelling, under any key, `most` of them. It counts as
+    /// no use.
     #[must_use]
-    pub fn of_url(&self, url: &[u8]) -> Vec<Arc<Stored>> {
+    pub fn of_url(&self, url: &[u8], most: usize) -> Vec<Arc<Stored>> {
         let newest = self.purges.newest();
         let mut found: Vec<Arc<Stored>> = Vec::new();
         let filings = url::filings(url);
         for shard in &self.shards {
             let shard = shard.lock();
             let slots = filings.iter().flat_map(|url| shard.of_url(*url));
+            let slots = slots.take(most - found.len());
             found.extend(slots.filter_map(|slot| shard.get(slot as usize).cloned()));
         }
         found.into_iter().map(|stored| self.checked(stored, newest)).collect()
