@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::load::{self, Outcome};
 use super::machine;
-use super::process::CpuTime;
+use super::process::{CpuTime, ended_children};
 use super::proxy::{Bed, Kind, Proxy};
 use super::scenario::{Example, Face, Load, Measure, Scenario};
 use crate::Result;
@@ -180,16 +180,31 @@ impl Runner<'_> {
         let rounds = if scenario.measure == Measure::Misses { 1 } else { self.rounds.min(3) };
         for round in 1..=rounds {
             for result in &mut group.results {
-                match example.run(scenario.measure, self.bed.core) {
-                    Ok(figure) => {
-                        eprintln!("  {round} {figure:10.2} {}", scenario.measure.unit());
-                        result.samples.push(Sample { figure, ..Sample::default() });
+                match self.computed(scenario.measure, example) {
+                    Ok(sample) => {
+                        eprintln!("  {round} {:10.2} {}", sample.figure, scenario.measure.unit());
+                        result.samples.push(sample);
                     }
                     Err(error) => result.faults.push(error.to_string()),
                 }
             }
         }
         group.finish()
+    }
+
+    /// Runs an example, and looks who else had its core meanwhile.
+    fn computed(&self, measure: Measure, example: Example) -> Result<Sample> {
+        let core = self.bed.core;
+        let (others, ours, started) = (machine::busy(core)?, ended_children()?, Instant::now());
+        let figure = example.run(measure, core)?;
+        let used = ended_children()?.saturating_sub(ours);
+        let busy = machine::busy(core)?.saturating_sub(others);
+        let foreign = match measure {
+            // What is no time comes out the same, whoever has the core.
+            Measure::Misses | Measure::TableMemory => 0.0,
+            _ => busy.saturating_sub(used).as_secs_f64() / started.elapsed().as_secs_f64(),
+        };
+        Ok(Sample { figure, foreign, ..Sample::default() })
     }
 
     /// Whether our binary knows what the scenario is about: an older one has no tier on the disk.

@@ -217,6 +217,18 @@ fn tree(root: u32) -> Result<Vec<Process>> {
     Ok(found)
 }
 
+/// CPU time of those processes that this one started and that have ended.
+///
+/// # Errors
+/// `/proc/self/stat` has an unknown form.
+pub fn ended_children() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(") ").ok_or("/proc/self/stat has an unknown form")?;
+    // Fields 16 and 17 of proc(5), of which the first two were cut off.
+    let ticks = fields.split_whitespace().skip(13).take(2);
+    Ok(from_ticks(ticks.filter_map(|field| field.parse::<u64>().ok()).sum()))
+}
+
 /// Time that the threads of a process spent on a core: the first field of `schedstat`, ns.
 fn scheduled(pid: u32) -> Duration {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
