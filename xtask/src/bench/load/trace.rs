@@ -13,8 +13,8 @@ use crate::bench::objects::{self, Trace};
 use crate::bench::poller::Poller;
 use crate::bench::proxy::Proxy;
 
-/// Requests that fill the cache before anything is measured: they are for a third of all objects.
-const FILLING: u64 = 1_200_000;
+/// Requests that fill the cache before anything is measured: they are for 300,000 objects.
+const FILLING: u64 = 1_000_000;
 /// How long anything may take: whoever is slower than that has a core that others use too.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Requests of a measurement for each second that it should take.
