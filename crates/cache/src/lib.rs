@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod coded;
 pub mod disk;
 mod flight;
 mod key;
@@ -22,6 +23,7 @@ mod stored;
 mod time;
 mod url;
 
+pub use coded::Coded;
 pub use flight::{Broken, Draft, FlightReader, Followed, Follower, Lead, Role};
 pub use key::{Key, hash, is_secret};
 pub use purge::{Purge, PurgeReport, What};

@@ -231,12 +231,31 @@ impl Cache {
     pub fn keep_coding(&self, stored: &Arc<Stored>, coding: usize, bytes: Bytes) {
         let Some(place) = stored.coded.get(coding) else { return };
         let weight = weight::bytes(&bytes) as u64;
-        if place.get().is_some() || !self.make_room(weight) {
+        if place.get().is_none() {
+            self.keep_beside(stored, weight, || place.set(bytes).is_ok());
+        }
+    }
+
+    /// The same in a coding that needs a dictionary, made by the one with this SHA-256.
+    pub fn keep_by_dictionary(
+        &self,
+        stored: &Arc<Stored>,
+        (dictionary, coding): (&[u8; 32], u8),
+        bytes: Bytes,
+    ) {
+        let weight = weight::by_dictionary(&bytes);
+        if stored.coded.has_room() {
+            self.keep_beside(stored, weight, || stored.coded.keep(dictionary, coding, bytes));
+        }
+    }
+
+    fn keep_beside(&self, stored: &Arc<Stored>, weight: u64, keep: impl FnOnce() -> bool) {
+        if !self.make_room(weight) {
             return;
         }
         let mut shard = self.shard(stored.key.hash());
         match shard.slot_of(stored) {
-            Some(slot) if place.set(bytes).is_ok() => {
+            Some(slot) if keep() => {
                 stored.held.grow(weight);
                 shard.reweigh(slot, stored.held.bytes());
             }

@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use message::Block;
 
 use crate::store::Held;
-use crate::{Key, Time};
+use crate::{Coded, Key, Time};
 
 /// An answer, or parts of one, as it is kept. Nothing in it changes but what is counted; an
 /// answer that was validated is another one with the same body.
@@ -41,8 +40,8 @@ pub struct Stored {
     pub body: Body,
     /// What came behind the body.
     pub trailers: Option<Block>,
-    /// The whole body in other codings, by the number of the coding, once somebody has made it.
-    pub coded: [OnceLock<Bytes>; 3],
+    /// The whole body in other codings, once somebody has made it.
+    pub coded: Coded,
 }
 
 /// Status and fields as they were received, without those of the connection.

@@ -57,6 +57,12 @@ impl DictionaryCoding {
         }
     }
 
+    /// Its number: 0 or 1.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
     /// What stands before the hash at the beginning of a body.
     fn magic(self) -> &'static [u8] {
         match self {

@@ -120,6 +120,20 @@ fn compress(block: &Item, context: &mut Context<'_>) -> Own<Compress> {
         let child = item.child(name)?;
         Some(child.get::<String>("switch").is_none_or(|word| word == "on"))
     };
+    let dictionaries = switch("dictionaries").unwrap_or(false);
+    if dictionaries
+        && let Some(child) = item.child("dictionaries")
+        && codings.iter().all(|it| it.coding == ContentCoding::Gzip)
+    {
+        context.error(
+            ConfigError::at(
+                child.span,
+                "`dictionaries` without a coding for them",
+                "has no effect",
+            )
+            .help("add \"zstd\" (for `dcz`) or \"br\" (for `dcb`) to `compress`"),
+        );
+    }
     let min = item.child("min").and_then(|it| it.get::<ByteLimit>("size"));
     Own::Says(Compress {
         codings,
@@ -132,7 +146,7 @@ fn compress(block: &Item, context: &mut Context<'_>) -> Own<Compress> {
             _ => Compress::DEFAULT_MIN,
         },
         spare_credentials: switch("spare-credentials").unwrap_or(false),
-        dictionaries: switch("dictionaries").unwrap_or(false),
+        dictionaries,
         span: item.span,
     })
 }

@@ -30,10 +30,11 @@ use telemetry::CacheResult;
 
 use crate::exchange::{Aim, Exchange};
 use crate::failure::{Failure, Kind};
-use crate::packing::Packing;
+use crate::packing::{Packing, Versions};
 use crate::respond::Answer as Said;
 use crate::reverse::passes_upgrade;
 
+pub(crate) use coded::Wanted;
 pub(crate) use giving::{Gift, Giving};
 use intake::PartWatch;
 pub(crate) use intake::{Came, Intake, Offer, fill};
@@ -92,6 +93,14 @@ impl<'a> Place<'a, '_> {
         self.plan.filed_under(&self.url(x))
     }
 
+    /// What the request has to do with dictionaries, where they are used.
+    fn versions(&self, x: &Exchange<'_>) -> Option<Box<Versions>> {
+        self.packing.filter(|packing| packing.dictionaries)?;
+        let target = x.request.target();
+        let target = [&target[self.path.path.clone()], &target[self.path.query.clone()]].concat();
+        Versions::of(&x.core.dictionaries, &self.url(x), target, &x.request.fields).map(Box::new)
+    }
+
     /// Whether an answer can be fetched again without a client.
     fn refreshes(&self) -> bool {
         self.side == Side::Reverse
@@ -115,7 +124,8 @@ pub(crate) async fn serve<'a, O: Origin<'a>>(
         return Box::pin(around(x, place, origin)).await;
     }
     let asked = Asked::of(method, &x.request.fields);
-    let turns = Turns { place, origin, asked, key: place.key(x) };
+    let versions = place.versions(x);
+    let turns = Turns { place, origin, asked, key: place.key(x), versions };
     if let Some(begun) = turns.at_hand(x) {
         return turns.finish(x, begun?).await;
     }
@@ -132,7 +142,7 @@ async fn around<'a, O: Origin<'a>>(
     let asked = Asked::of(x.request.method, &x.request.fields);
     let key = place.key(x);
     let request = Block::default();
-    let turns = Turns { place, origin, asked, key };
+    let turns = Turns { place, origin, asked, key, versions: None };
     let cache = Arc::clone(&x.core.cache);
     let why = match x.request.method {
         Method::Get | Method::Head => Forwarded::Bypass,
@@ -150,6 +160,7 @@ struct Turns<'t, 'a, 'b, O> {
     origin: &'t O,
     asked: Asked,
     key: Key,
+    versions: Option<Box<Versions>>,
 }
 
 impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
@@ -161,10 +172,10 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         };
         let ready = stored.is_whole()
             && rules::judge(&stored.facts, &self.asked, Time::now()) == Use::Fresh
-            && self
-                .place
-                .packing
-                .is_none_or(|packing| coded::wanted(packing, &stored, &x.request.fields).is_none());
+            && self.place.packing.is_none_or(|packing| {
+                coded::wanted(packing, &stored, &x.request.fields, self.versions.as_deref())
+                    .is_none()
+            });
         if !ready {
             return None;
         }
@@ -255,7 +266,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         status: CacheStatus,
     ) -> Result<(), Failure> {
         if let Some(packing) = self.place.packing {
-            coded::make(x.core, packing, &stored, &x.request.fields).await;
+            let versions = self.versions.as_deref();
+            coded::make(x.core, packing, &stored, &x.request.fields, versions).await;
         }
         let begun = self.begin_lent(x, stored, status)?;
         self.finish(x, begun).await
@@ -284,7 +296,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         status: CacheStatus,
     ) -> Result<(), Failure> {
         if let Some(packing) = self.place.packing {
-            coded::make(x.core, packing, &stored, request).await;
+            coded::make(x.core, packing, &stored, request, self.versions.as_deref()).await;
         }
         let begun = self.begin(x, stored, request, status)?;
         self.finish(x, begun).await
@@ -323,6 +335,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             request,
             asked: &self.asked,
             packing: self.place.packing,
+            versions: self.versions.as_deref(),
             status,
             tells: self.place.plan.status_field,
             dress,
@@ -438,6 +451,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             cache,
             plan: self.place.plan,
             packing: self.place.packing,
+            versions: self.versions.as_deref(),
             key: &self.key,
             url,
             path: &target[self.place.path.path.clone()],

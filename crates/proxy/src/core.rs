@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use accounts::{Account, Accounts, Limits, Moment};
+use coding::Dictionaries;
 use message::BlockPool;
 use net::resolver::Resolver;
 use net::watchdog::Watchdog;
@@ -57,6 +58,7 @@ pub struct Core {
     pub(crate) rates: Arc<RateTable>,
     /// Answers that are kept, for all cores.
     pub(crate) cache: Arc<cache::Cache>,
+    pub(crate) dictionaries: Arc<Dictionaries>,
     /// Users of the forward face, and what they have used.
     pub(crate) accounts: Arc<Accounts>,
     /// The account of those of whom nobody knows who they are.
@@ -106,6 +108,8 @@ pub struct CoreParts {
     pub rates: Arc<RateTable>,
     /// Answers that are kept, shared by all cores.
     pub cache: Arc<cache::Cache>,
+    /// Answers of which later ones are made, shared by all cores.
+    pub dictionaries: Arc<Dictionaries>,
     /// Users of the forward face, shared by all cores.
     pub accounts: Arc<Accounts>,
     /// Those who try passwords, shared by all cores.
@@ -139,6 +143,7 @@ impl Core {
             rates: parts.rates,
             nobody: parts.accounts.account("", "", &Arc::new(Limits::none()), Moment::now()),
             cache: parts.cache,
+            dictionaries: parts.dictionaries,
             accounts: parts.accounts,
             attempts: parts.attempts,
             turns: parts.turns,

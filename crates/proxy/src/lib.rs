@@ -41,6 +41,8 @@ mod turns;
 mod unpacking;
 mod websocket;
 
+pub use coding::Dictionaries;
+
 pub use crate::core::{Core, CoreParts, View};
 pub use downstream::{serve_connection, socks_wire};
 pub use explain::{Explanation, Other, Outcome, Part, Question, explain};

@@ -1,14 +1,19 @@
 //! Answers in another content coding than that in which they came (RFC 9110 §8.4).
 
-use coding::{Accepts, Applied, Coding, Decoder, Encoder, Limits, TypeSet};
+use coding::{
+    Accepts, Applied, Coding, Decoder, Dictionary, DictionaryCoding, Encoder, Limits, TypeSet,
+};
 use config::{Compress, ContentCoding};
 use message::framing::BodyLength;
 use message::{Block, FieldId, Method, ResponseHead};
 
 pub(crate) use self::body::{Layer, Packed, Packer, count};
+pub(crate) use self::versions::{Versions, goes_on_the_way};
+use crate::cache::Wanted;
 use crate::exchange::Exchange;
 
 mod body;
+mod versions;
 
 /// What may come out of an answer that a client cannot unpack itself. Servers are not trusted with
 /// our memory either; only a window of it is held at any time.
@@ -22,6 +27,8 @@ pub(crate) struct Packing {
     types: TypeSet,
     min: u64,
     spare_credentials: bool,
+    /// Whether earlier versions of an answer serve as dictionaries.
+    pub(crate) dictionaries: bool,
 }
 
 /// What becomes of one body.
@@ -33,6 +40,8 @@ pub(crate) enum Choice {
     AsItIs,
     /// It goes out in this coding.
     Pack(Coding),
+    /// It goes out in this coding, by the dictionary that the client has.
+    ByDictionary(DictionaryCoding),
     /// It came in this coding, which the client does not take.
     Unpack(Coding),
 }
@@ -49,20 +58,31 @@ impl Packing {
             types: TypeSet::new(&config.types),
             min: config.min,
             spare_credentials: config.spare_credentials,
+            dictionaries: config.dictionaries,
         }
     }
 
-    pub(crate) fn level(&self, coding: Coding) -> u8 {
+    fn level(&self, coding: Coding) -> u8 {
         self.levels[coding.number()]
     }
 
-    /// What becomes of the body of an answer. `length`: of the body, where it is known.
+    pub(crate) fn level_of(&self, wanted: &Wanted) -> u8 {
+        self.level(match wanted {
+            Wanted::Alone(coding) => *coding,
+            Wanted::ByDictionary(DictionaryCoding::Dcb, _) => Coding::Brotli,
+            Wanted::ByDictionary(DictionaryCoding::Dcz, _) => Coding::Zstd,
+        })
+    }
+
+    /// What becomes of the body of an answer. `length`: of the body, where it is known; `versions`:
+    /// what the request has to do with dictionaries, where they are used.
     pub(crate) fn choose(
         &self,
         request: &Block,
         status: u16,
         fields: &Block,
         length: Option<u64>,
+        versions: Option<&Versions>,
     ) -> Choice {
         let bodyless = status < 200 || matches!(status, 204 | 206 | 304);
         if bodyless || has_directive(fields, b"no-transform") || has(fields, b"content-range") {
@@ -81,7 +101,28 @@ impl Packing {
         if !fits || length.is_some_and(|length| length < self.min) {
             return Choice::Never;
         }
+        if let Some(coding) = self.offer_by_dictionary(request, fields, length, versions) {
+            return Choice::ByDictionary(coding);
+        }
         self.offer(request).map_or(Choice::AsItIs, Choice::Pack)
+    }
+
+    /// The coding by which this client gets an answer that may be made by the dictionary it has.
+    fn offer_by_dictionary(
+        &self,
+        request: &Block,
+        answer: &Block,
+        length: Option<u64>,
+        versions: Option<&Versions>,
+    ) -> Option<DictionaryCoding> {
+        let dictionary = versions?.dictionary(request, answer)?;
+        if self.spare_credentials && may_be_probed(request) {
+            return None;
+        }
+        let offers = |coding| self.offered.contains(&coding);
+        let offered = (offers(Coding::Brotli), offers(Coding::Zstd));
+        let accepts = Accepts::of(request.values_named(b"accept-encoding"));
+        versions::best(dictionary, &accepts, offered, length)
     }
 
     /// The coding that this client gets an answer in which may be packed, or why it gets none.
@@ -119,15 +160,25 @@ impl Packing {
         if length == BodyLength::None && x.request.method != Method::Head {
             return None;
         }
-        let choice = self.choose(&x.request.fields, head.status, &head.fields, known);
-        mark(&mut head.fields, choice);
-        if length == BodyLength::None { None } else { self.packer(choice, known) }
+        let choice = self.choose(&x.request.fields, head.status, &head.fields, known, None);
+        mark(&mut head.fields, choice, false);
+        if length == BodyLength::None { None } else { self.packer(choice, known, None) }
     }
 
     /// What carries the choice out. `length`: of the body as it is, where that is known.
-    pub(crate) fn packer(&self, choice: Choice, length: Option<u64>) -> Option<Packer> {
+    pub(crate) fn packer(
+        &self,
+        choice: Choice,
+        length: Option<u64>,
+        dictionary: Option<&Dictionary>,
+    ) -> Option<Packer> {
         match choice {
             Choice::Never | Choice::AsItIs => None,
+            Choice::ByDictionary(_) => {
+                let level = self.level(Coding::Zstd);
+                let encoder = Encoder::by_dictionary(level, length, dictionary?).ok()?;
+                Some(Packer::Pack(Box::new(encoder)))
+            }
             Choice::Pack(coding) => {
                 let encoder = Encoder::new(coding, self.level(coding), length).ok()?;
                 Some(Packer::Pack(Box::new(encoder)))
@@ -150,14 +201,18 @@ const OF_THE_BYTES: [&[u8]; 6] = [
     b"repr-digest",
 ];
 
-/// Makes a head say what becomes of its body.
-pub(crate) fn mark(fields: &mut Block, choice: Choice) {
+/// Makes a head say what becomes of its body. `by_versions`: whether dictionaries are looked at.
+pub(crate) fn mark(fields: &mut Block, choice: Choice, by_versions: bool) {
     if choice == Choice::Never {
         return;
     }
-    add_vary(fields);
+    add_vary(fields, b"accept-encoding", b"Accept-Encoding");
+    if by_versions && !matches!(choice, Choice::Unpack(_)) {
+        add_vary(fields, b"available-dictionary", b"Available-Dictionary");
+    }
     let coding = match choice {
-        Choice::Pack(coding) => Some(coding),
+        Choice::Pack(coding) => Some(coding.as_str()),
+        Choice::ByDictionary(coding) => Some(coding.as_str()),
         Choice::Unpack(_) => None,
         Choice::Never | Choice::AsItIs => return,
     };
@@ -165,7 +220,7 @@ pub(crate) fn mark(fields: &mut Block, choice: Choice) {
     remove_named(fields, &OF_THE_BYTES);
     weaken_tag(fields);
     if let Some(coding) = coding {
-        fields.push(b"Content-Encoding", &[coding.as_str().as_bytes()]);
+        fields.push(b"Content-Encoding", &[coding.as_bytes()]);
     }
 }
 
@@ -184,13 +239,12 @@ fn weaken_tag(fields: &mut Block) {
     }
 }
 
-fn add_vary(fields: &mut Block) {
+fn add_vary(fields: &mut Block, lower: &[u8], name: &[u8]) {
     let named = fields.values_named(b"vary").any(|value| {
-        message::list::elements(value)
-            .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
+        message::list::elements(value).any(|name| name == b"*" || name.eq_ignore_ascii_case(lower))
     });
     if !named {
-        fields.push(b"Vary", &[b"Accept-Encoding"]);
+        fields.push(b"Vary", &[name]);
     }
 }
 

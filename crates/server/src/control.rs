@@ -17,7 +17,7 @@ use net::resolver::Resolver;
 use policy::digest::Nonces;
 use policy::{AttemptCounts, Attempts, ConnectionLimits, RateTable, Secret};
 use proxy::servers::Registry;
-use proxy::{Explanation, FileStates, Question, Registries, Snapshot, Turns};
+use proxy::{Dictionaries, Explanation, FileStates, Question, Registries, Snapshot, Turns};
 use telemetry::{AccessLog, Metrics};
 use tokio::sync::mpsc;
 
@@ -67,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) registries: Registries,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) dictionaries: Arc<Dictionaries>,
     pub(crate) accounts: Arc<Accounts>,
     attempts: Arc<Attempts>,
     pub(crate) log: AccessLog,
@@ -144,6 +145,7 @@ pub fn start_after(
     check_names(&config).map_err(StartError::Config)?;
     lists::fetch_missing(&config).map_err(StartError::Config)?;
     let cache = Cache::new(&cache_settings(&config));
+    let dictionaries = Arc::new(Dictionaries::new(room_for_dictionaries(&config)));
     let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registries)
         .map_err(StartError::Config)?;
     // Not before all else is well: the kernel gives connections to each of them at once.
@@ -159,6 +161,7 @@ pub fn start_after(
         metrics: &metrics,
         log: &log,
         cache: &cache,
+        dictionaries: &dictionaries,
         accounts: &accounts,
         attempts: &attempts,
         hooks,
@@ -171,6 +174,7 @@ pub fn start_after(
         metrics,
         registries,
         cache,
+        dictionaries,
         accounts,
         attempts,
         log,
@@ -298,12 +302,18 @@ pub(crate) fn cache_settings(config: &Config) -> Settings {
     Settings { memory: config.cache.memory, max_object: config.cache.max_object }
 }
 
+/// How much is kept of answers that later ones are made of, beside the cache.
+pub(crate) fn room_for_dictionaries(config: &Config) -> u64 {
+    config.cache.memory / 8
+}
+
 /// What all cores are started with.
 struct Shared<'a> {
     snapshot: &'a Arc<Snapshot>,
     metrics: &'a Arc<Metrics>,
     log: &'a AccessLog,
     cache: &'a Arc<Cache>,
+    dictionaries: &'a Arc<Dictionaries>,
     accounts: &'a Arc<Accounts>,
     attempts: &'a Arc<Attempts>,
     hooks: Hooks,
@@ -335,6 +345,7 @@ impl Shared<'_> {
                 limits: limits.clone(),
                 rates: Arc::clone(&rates),
                 cache: Arc::clone(self.cache),
+                dictionaries: Arc::clone(self.dictionaries),
                 accounts: Arc::clone(self.accounts),
                 attempts: Arc::clone(self.attempts),
                 turns: Arc::clone(&turns),

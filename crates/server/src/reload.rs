@@ -181,6 +181,7 @@ impl Inner {
         drop(done);
         snapshot.put_limits_to_use(&self.accounts);
         self.cache.resize(&crate::control::cache_settings(&snapshot.config));
+        self.dictionaries.resize(crate::control::room_for_dictionaries(&snapshot.config));
         let deadline = Instant::now() + PATIENCE;
         for _ in &self.commands {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -12,7 +12,7 @@ use net::resolver::Resolver;
 use net::watchdog::Watchdog;
 use policy::digest::Nonces;
 use policy::{Attempts, ConnectionLimits, RateTable, Secret, VerifiedCache};
-use proxy::{Core, CoreParts, ListenerSlot, Snapshot, Turns};
+use proxy::{Core, CoreParts, Dictionaries, ListenerSlot, Snapshot, Turns};
 use telemetry::{AccessLog, CoreCounters};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -56,6 +56,7 @@ pub(crate) struct Seed {
     pub(crate) limits: ConnectionLimits,
     pub(crate) rates: Arc<RateTable>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) dictionaries: Arc<Dictionaries>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) turns: Arc<Turns>,
@@ -89,6 +90,7 @@ async fn work(mut seed: Seed) -> std::io::Result<()> {
         connection_limits: seed.limits,
         rates: seed.rates,
         cache: seed.cache,
+        dictionaries: seed.dictionaries,
         accounts: seed.accounts,
         attempts: seed.attempts,
         turns: seed.turns,

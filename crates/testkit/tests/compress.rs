@@ -191,3 +191,32 @@ fn pythons_gzip_reads_what_we_pack() {
     assert!(python.wait().unwrap().success());
     assert_eq!(out, text());
 }
+
+#[test]
+fn what_many_ask_for_at_once_is_packed_once() {
+    let body = TEXT.repeat(40_000);
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
+         Cache-Control: max-age=60\r\n\r\n{body}"
+    );
+    let origin = Origin::serve(move |_| answer.clone().into());
+    let proxy = Proxy::start(&format!(
+        "threads 2\nsite \"http://127.0.0.1:0\" {{ cache; compress; to \"{}\"; }}",
+        origin.url()
+    ));
+    assert_eq!(ask(&mut proxy.client(), "/", "").1.len(), length);
+    let clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    std::thread::scope(|scope| {
+        for mut client in clients {
+            scope.spawn(move || {
+                let (head, packed) = ask(&mut client, "/", "Accept-Encoding: br\r\n");
+                assert_eq!(head.get("Content-Encoding").as_deref(), Some("br"));
+                assert!(head.has("Content-Length") && packed.len() < length / 100);
+            });
+        }
+    });
+    let cores = &proxy.server().metrics().cores;
+    let read: u64 = cores.iter().map(|core| core.compress_read.get()).sum();
+    assert_eq!(read, length as u64);
+}

@@ -69,7 +69,7 @@ fn entry_json(stored: &Stored, now: Time) -> Value {
             json!({ "name": name, "value": value.as_deref().map(shown) })
         })
         .collect();
-    let coded = CODINGS.iter().zip(&stored.coded).filter(|(_, made)| made.get().is_some());
+    let coded = CODINGS.iter().zip(stored.coded.iter()).filter(|(_, made)| made.get().is_some());
     json!({
         "url": text(stored.key.url_text()),
         "key": stored.key.for_people(),

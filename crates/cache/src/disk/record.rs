@@ -10,11 +10,10 @@
 //! where in an older volume it is; one of kind [`Kind::Forget`] is nothing but a header, and says
 //! that what stands before it under its key is not to be used any more.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::codec::{Reader, put_block, put_count, put_sized};
-use crate::{Body, Facts, Held, Key, Part, Stored, StoredHead, Time, Vary};
+use crate::{Body, Coded, Facts, Held, Key, Part, Stored, StoredHead, Time, Vary};
 
 /// How long a header is.
 pub(super) const HEADER: usize = 104;
@@ -203,7 +202,7 @@ impl Meta {
             purged_by: AtomicU64::new(header.purged_by),
             hits: AtomicU32::new(0),
             held: Held::default(),
-            coded: [const { OnceLock::new() }; 3],
+            coded: Coded::default(),
         }
     }
 }

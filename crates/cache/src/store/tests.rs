@@ -159,6 +159,10 @@ fn codings_are_kept_while_there_is_room_and_count() {
     assert_eq!(kept.held.bytes(), weight::of(&kept));
     cache.keep_coding(&kept, 1, vec![b'z'; 700].into());
     assert_eq!(kept.held.bytes(), weight::of(&kept), "the first stays");
+    cache.keep_by_dictionary(&kept, (&[1; 32], 0), vec![b'y'; 100].into());
+    cache.keep_by_dictionary(&kept, (&[1; 32], 0), vec![b'z'; 100].into());
+    assert_eq!(kept.coded.by_dictionary(&[1; 32], 0).as_deref(), Some(&[b'y'; 100][..]));
+    assert_eq!(kept.held.bytes(), weight::of(&kept));
     cache.keep_coding(&kept, 2, vec![b'y'; 2 * MIB as usize].into());
     assert!(kept.coded[2].get().is_none());
     cache.remove(&kept);

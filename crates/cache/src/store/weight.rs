@@ -27,9 +27,8 @@ pub(crate) fn of(stored: &Stored) -> u64 {
         + unshown.iter().map(|name| allocation(name.len())).sum::<usize>()
         + block(&stored.head.fields)
         + stored.trailers.as_ref().map_or(0, block)
-        + body(&stored.body)
-        + stored.coded.iter().filter_map(|coded| coded.get()).map(bytes).sum::<usize>();
-    sum as u64
+        + body(&stored.body);
+    sum as u64 + stored.coded.weight()
 }
 
 fn block(fields: &Block) -> usize {
@@ -50,6 +49,11 @@ fn body(body: &Body) -> usize {
 /// What a run of bytes costs that is alone in its allocation.
 pub(crate) fn bytes(bytes: &Bytes) -> usize {
     allocation(bytes.len()) + SHARED
+}
+
+/// What one costs that was made by a dictionary, with its place in the list of them.
+pub(crate) fn by_dictionary(bytes: &Bytes) -> u64 {
+    self::bytes(bytes) as u64 + 128
 }
 
 /// What the allocator takes for so many bytes: steps of 16 up to 128, then four for each

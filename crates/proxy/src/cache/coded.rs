@@ -1,14 +1,14 @@
 //! Stored answers in other codings: each is made once and kept.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use cache::{Body, Stored};
-use coding::Coding;
+use coding::{Coding, Dictionary, DictionaryCoding, EncodeError};
 use message::Block;
 
 use crate::core::Core;
-use crate::packing::{self, Choice, Packing};
+use crate::packing::{self, Choice, Packing, Versions};
 
 /// Larger bodies are packed on their way, each time.
 const MOST: u64 = 4 << 20;
@@ -16,33 +16,162 @@ const MOST: u64 = 4 << 20;
 /// What is packed on the spot: it takes less than to hand it over.
 const AT_ONCE: u64 = 16 << 10;
 
-/// The coding that a stored answer has to be made ready in for this request, and was not yet.
-pub(super) fn wanted(packing: &Packing, stored: &Stored, request: &Block) -> Option<Coding> {
-    let length = stored.length.filter(|length| *length <= MOST)?;
-    let head = &stored.head;
-    match packing.choose(request, head.status, &head.fields, Some(length)) {
-        Choice::Pack(coding) if stored.coded[coding.number()].get().is_none() => {
-            stored.is_whole().then_some(coding)
-        }
-        _ => None,
-    }
+/// What a stored answer has to be made into for this request, and was not yet.
+pub(super) fn wanted(
+    packing: &Packing,
+    stored: &Stored,
+    request: &Block,
+    versions: Option<&Versions>,
+) -> Option<Wanted> {
+    stored.length.filter(|length| *length <= MOST)?;
+    let wanted = Wanted::of(packing, stored, request, versions)?;
+    (!wanted.is_made(stored) && stored.is_whole()).then_some(wanted)
 }
 
 /// Makes a stored answer ready in the coding in which this request gets it.
-pub(super) async fn make(core: &Core, packing: &Packing, stored: &Arc<Stored>, request: &Block) {
-    let Some(coding) = wanted(packing, stored, request) else { return };
-    let (Body::Memory(parts), Some(length)) = (&stored.body, stored.length) else { return };
-    let parts: Vec<Bytes> = parts.iter().map(|part| part.bytes.clone()).collect();
-    let level = packing.level(coding);
-    let pack = move || coding::encode_all(coding, level, &parts.concat());
-    let packed = if length <= AT_ONCE {
-        pack()
-    } else {
-        let Ok(packed) = tokio::task::spawn_blocking(pack).await else { return };
-        packed
-    };
-    if let Ok(packed) = packed {
+pub(super) async fn make(
+    core: &Core,
+    packing: &Packing,
+    stored: &Arc<Stored>,
+    request: &Block,
+    versions: Option<&Versions>,
+) {
+    let Some(wanted) = wanted(packing, stored, request, versions) else { return };
+    let (Some(body), Some(length)) = (in_memory(stored), stored.length) else { return };
+    let level = packing.level_of(&wanted);
+    if length <= AT_ONCE && matches!(wanted, Wanted::Alone(_)) {
+        wanted.keep(core, stored, length, wanted.pack(level, &body()));
+        return;
+    }
+    let turn = Turn::at(stored, &wanted);
+    let _mine = turn.lock.lock().await;
+    // Whoever had the turn before has made it, as a rule.
+    if wanted.is_made(stored) {
+        return;
+    }
+    let pack = move || (wanted.pack(level, &body()), wanted);
+    if let Ok((packed, wanted)) = tokio::task::spawn_blocking(pack).await {
+        wanted.keep(core, stored, length, packed);
+    }
+}
+
+/// The whole body of an answer, if it is in memory, to be put together.
+fn in_memory(stored: &Stored) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
+    let Body::Memory(parts) = &stored.body else { return None };
+    let parts: Vec<_> = parts.iter().map(|part| part.bytes.clone()).collect();
+    Some(move || parts.concat())
+}
+
+/// A coding in which a request gets a body.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    Alone(Coding),
+    ByDictionary(DictionaryCoding, Arc<Dictionary>),
+}
+
+impl Wanted {
+    fn of(
+        packing: &Packing,
+        stored: &Stored,
+        request: &Block,
+        versions: Option<&Versions>,
+    ) -> Option<Self> {
+        let (status, fields) = (stored.head.status, &stored.head.fields);
+        match packing.choose(request, status, fields, stored.length, versions) {
+            Choice::Pack(coding) => Some(Self::Alone(coding)),
+            Choice::ByDictionary(coding) => {
+                let dictionary = versions?.dictionary(request, fields)?;
+                Some(Self::ByDictionary(coding, Arc::clone(dictionary)))
+            }
+            Choice::Never | Choice::AsItIs | Choice::Unpack(_) => None,
+        }
+    }
+
+    /// Whether there is nothing to be made.
+    fn is_made(&self, stored: &Stored) -> bool {
+        match self {
+            Self::Alone(coding) => stored.coded[coding.number()].get().is_some(),
+            Self::ByDictionary(coding, dictionary) => {
+                let hash = dictionary.hash().bytes();
+                !stored.coded.has_room()
+                    || stored.coded.by_dictionary(hash, coding.number()).is_some()
+            }
+        }
+    }
+
+    fn pack(&self, level: u8, body: &[u8]) -> Result<Vec<u8>, EncodeError> {
+        match self {
+            Self::Alone(coding) => coding::encode_all(*coding, level, body),
+            Self::ByDictionary(coding, dictionary) => {
+                coding::encode_by_dictionary(*coding, level, dictionary, body)
+            }
+        }
+    }
+
+    fn keep(
+        &self,
+        core: &Core,
+        stored: &Arc<Stored>,
+        length: u64,
+        packed: Result<Vec<u8>, EncodeError>,
+    ) {
+        let Ok(packed) = packed else { return };
         packing::count(&core.counters, length, packed.len() as u64);
-        core.cache.keep_coding(stored, coding.number(), packed.into());
+        match self {
+            Self::Alone(coding) => core.cache.keep_coding(stored, coding.number(), packed.into()),
+            Self::ByDictionary(coding, dictionary) => {
+                let of = (dictionary.hash().bytes(), coding.number());
+                core.cache.keep_by_dictionary(stored, of, packed.into());
+            }
+        }
+    }
+}
+
+/// What is being made: of which answer (for as long as somebody holds it, its address is its own),
+/// in which coding, and by which dictionary.
+type What = (usize, u8, Option<[u8; 32]>);
+
+/// Those who would make the same: one after the other, and how many they are.
+type Line = (Arc<tokio::sync::Mutex<()>>, usize);
+
+/// Everything that is being made in the process. A body that two cores ask for is made by one.
+static LINES: LazyLock<Mutex<HashMap<What, Line>>> = LazyLock::new(Mutex::default);
+
+fn lines() -> MutexGuard<'static, HashMap<What, Line>> {
+    // Nothing in it is ever half done.
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A place in a line.
+struct Turn {
+    what: What,
+    lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Turn {
+    fn at(stored: &Arc<Stored>, wanted: &Wanted) -> Self {
+        let address = Arc::as_ptr(stored) as usize;
+        let what = match wanted {
+            Wanted::Alone(coding) => (address, coding.number() as u8, None),
+            Wanted::ByDictionary(coding, dictionary) => {
+                (address, coding.number(), Some(*dictionary.hash().bytes()))
+            }
+        };
+        let mut lines = lines();
+        let (lock, members) = lines.entry(what).or_default();
+        *members += 1;
+        Self { what, lock: Arc::clone(lock) }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut lines = lines();
+        if let Some((_, members)) = lines.get_mut(&self.what) {
+            *members -= 1;
+            if *members == 0 {
+                lines.remove(&self.what);
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use cache::rules::{self, Answer, Asked, CacheStatus, Kept, Multipart, Ranges};
 use cache::{Facts, Time};
+use coding::Dictionary;
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
 
@@ -14,7 +15,7 @@ use crate::exchange::{Exchange, client_gone};
 use crate::failure::Failure;
 use crate::fare;
 use crate::pacing::Pacing;
-use crate::packing::{self, Choice, Packed, Packing};
+use crate::packing::{self, Choice, Packed, Packing, Versions};
 use crate::patience::{Patience, Stage};
 use crate::peer::{DownPeer, PeerError};
 use crate::pump::{Pump, PumpError};
@@ -28,12 +29,51 @@ pub(crate) struct Gift<'g> {
     pub(crate) asked: &'g Asked,
     /// In which codings it may go out.
     pub(crate) packing: Option<&'g Packing>,
+    /// What it has to do with dictionaries, where they are used.
+    pub(crate) versions: Option<&'g Versions>,
     /// How it came about.
     pub(crate) status: CacheStatus,
     /// Whether the client is told of that.
     pub(crate) tells: bool,
     /// Adds what is said to this client alone.
     pub(crate) dress: &'g dyn Fn(&mut Exchange<'_>, &mut ResponseHead),
+}
+
+impl Gift<'_> {
+    /// What becomes of the body, and the body if it is there in this form.
+    fn choose(&self, from: &From, fields: &Block) -> (Choice, Option<Bytes>) {
+        let Some(packing) = self.packing else { return (Choice::Never, None) };
+        let choose =
+            |versions| packing.choose(self.request, from.status(), fields, from.length(), versions);
+        let choice = choose(self.versions);
+        let Choice::ByDictionary(coding) = choice else { return (choice, alone(from, choice)) };
+        let dictionary = self.dictionary(fields);
+        let made = match (from, dictionary) {
+            (From::Stored(stored), Some(dictionary)) => {
+                stored.coded.by_dictionary(dictionary.hash().bytes(), coding.number())
+            }
+            _ => None,
+        };
+        if made.is_some() || dictionary.is_some_and(|it| packing::goes_on_the_way(coding, it)) {
+            return (choice, made);
+        }
+        let choice = choose(None);
+        (choice, alone(from, choice))
+    }
+
+    fn dictionary(&self, fields: &Block) -> Option<&Dictionary> {
+        self.versions?.dictionary(self.request, fields).map(|dictionary| &**dictionary)
+    }
+}
+
+/// The body in a coding that needs nothing else, if it is made.
+fn alone(from: &From, choice: Choice) -> Option<Bytes> {
+    match (from, choice) {
+        (From::Stored(stored), Choice::Pack(coding)) => {
+            stored.coded[coding.number()].get().cloned()
+        }
+        _ => None,
+    }
 }
 
 /// An answer from the cache on its way to a client.
@@ -108,7 +148,6 @@ impl Giving {
         gift: &Gift<'_>,
     ) -> Result<Option<Self>, Failure> {
         let answer = from.answer(gift.asked, gift.request);
-        let length = from.length();
         let mut fields = x.core.blocks.block();
         fields.extend(from.fields());
         finish_fields(&mut fields, &from, gift);
@@ -118,10 +157,8 @@ impl Giving {
             Answer::Incomplete => return Err(Failure::internal("a part in place of the whole")),
             Answer::Partial(ranges) => return Self::parts(x, from, fields, &ranges, gift),
             Answer::NotModified => {
-                if let Some(packing) = gift.packing {
-                    let choice = packing.choose(gift.request, from.status(), &fields, length);
-                    packing::mark(&mut fields, choice);
-                }
+                let (choice, _) = gift.choose(&from, &fields);
+                packing::mark(&mut fields, choice, gift.versions.is_some());
                 304
             }
             Answer::PreconditionFailed => 412,
@@ -187,20 +224,16 @@ impl Giving {
     ) -> Result<Option<Self>, Failure> {
         let status = from.status();
         let length = from.length();
-        let choice = gift
-            .packing
-            .map_or(Choice::Never, |packing| packing.choose(gift.request, status, &fields, length));
-        packing::mark(&mut fields, choice);
-        let coded = match (&from, choice) {
-            (From::Stored(stored), Choice::Pack(coding)) => {
-                stored.coded[coding.number()].get().cloned()
-            }
-            _ => None,
-        };
+        let (choice, coded) = gift.choose(&from, &fields);
         let packer = match (&coded, gift.packing) {
-            (None, Some(packing)) => packing.packer(choice, length),
+            (None, Some(packing)) => packing.packer(choice, length, gift.dictionary(&fields)),
             _ => None,
         };
+        packing::mark(&mut fields, choice, gift.versions.is_some());
+        let is_plain = !matches!(choice, Choice::Never | Choice::Unpack(_));
+        if let Some(versions) = gift.versions.filter(|_| status == 200 && is_plain) {
+            versions.announce(&mut fields);
+        }
         let has_trailers = matches!(&from, From::Stored(stored) if stored.trailers.is_some());
         let known = match (&coded, &packer) {
             (Some(coded), _) => Some(coded.len() as u64),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use cache::rules::{self, Asked, ByHead, CacheStatus, ContentRange, Forwarded, Reflections};
-use cache::{Body, Cache, Draft, Facts, Held, Key, Lead, Stored, Time, Vary};
+use cache::{Body, Cache, Draft, Facts, Held, Key, Lead, Stored, StoredHead, Time, Vary};
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
 
@@ -17,7 +17,7 @@ use super::plan::CachePlan;
 use super::reader::From;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
-use crate::packing::Packing;
+use crate::packing::{Choice, Packing, Versions};
 use crate::patience::{Patience, Stage};
 use crate::peer::{PeerError, Sink, UpPeer};
 use crate::pump::{Pump, PumpError, Watch, Watcher};
@@ -39,6 +39,7 @@ pub(crate) struct Intake<'c> {
     pub(crate) cache: &'c Arc<Cache>,
     pub(crate) plan: &'c CachePlan,
     pub(crate) packing: Option<&'c Packing>,
+    pub(crate) versions: Option<&'c Versions>,
     pub(crate) key: &'c Key,
     /// Its URL in its one spelling.
     pub(crate) url: &'c [u8],
@@ -201,10 +202,12 @@ impl Intake<'_> {
         };
         // What we say of the client selects the answer, and is in no key.
         let selects_ours = !rules::vary::matches(&vary, &x.request.fields);
-        if selects_ours || length == BodyLength::UntilClose {
+        let unsaid = is_by_dictionary(&head.fields)
+            && !vary.fields.iter().any(|(name, _)| **name == *"available-dictionary");
+        if selects_ours || unsaid || length == BodyLength::UntilClose {
             // Nobody knows whether a body has come to its end that only a close ends.
             self.free(true);
-            let why = if selects_ours { "vary" } else { "no-length" };
+            let why = if selects_ours || unsaid { "vary" } else { "no-length" };
             return Ok(self.decline(head, Some(why)));
         }
         let mut reflections = Reflections::of(self.request, &vary, self.plan.keyed());
@@ -254,6 +257,7 @@ impl Intake<'_> {
             request: self.request,
             asked: self.asked,
             packing: self.packing,
+            versions: self.versions,
             status,
             tells: self.plan.status_field,
             dress,
@@ -363,6 +367,19 @@ impl Intake<'_> {
         Offer::Declined(head)
     }
 
+    /// Later versions of what was stored may be made by it.
+    fn keep_as_dictionary(&self, x: &Exchange<'_>, stored: Option<&Stored>) {
+        let (Some(versions), Some(packing), Some(stored)) = (self.versions, self.packing, stored)
+        else {
+            return;
+        };
+        let StoredHead { status, fields } = &stored.head;
+        let choice = packing.choose(self.request, *status, fields, stored.length, None);
+        if matches!(choice, Choice::Pack(_) | Choice::AsItIs) {
+            versions.keep(&x.core.dictionaries, stored);
+        }
+    }
+
     /// Purges that came while the server was asked are about it.
     fn asked_before_purges(&self, stored: Stored) -> Stored {
         let since = self.since.into();
@@ -382,6 +399,12 @@ impl Intake<'_> {
             lead.settle(Arc::clone(stored));
         }
     }
+}
+
+/// Whether an origin has made a body by a dictionary, which is for those who have it.
+fn is_by_dictionary(fields: &Block) -> bool {
+    let mut codings = fields.values_named(b"content-encoding").flat_map(message::list::elements);
+    codings.any(|name| name.eq_ignore_ascii_case(b"dcb") || name.eq_ignore_ascii_case(b"dcz"))
 }
 
 /// Reads a response to its end, for the cache and for all who wait for it. The client of this
@@ -445,7 +468,8 @@ pub(crate) async fn fill(
     if reflections.is_some_and(|reflections| reflections.found()) {
         lead.discard(trailers);
     } else {
-        lead.finish(trailers);
+        let stored = lead.finish(trailers);
+        intake.keep_as_dictionary(x, stored.as_deref());
     }
     intake.came.replace(Came::Giving(giving));
     match gone {

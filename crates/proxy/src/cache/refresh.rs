@@ -97,7 +97,8 @@ pub(crate) async fn refresh<'a, O: Origin<'a>>(
         Found::Here(stored) => Some(stored),
         Found::OtherVariants | Found::Nothing => None,
     };
-    let turns = Turns { place, origin, asked, key };
+    let versions = place.versions(x);
+    let turns = Turns { place, origin, asked, key, versions };
     let since = x.core.cache.newest_purge();
     turns.fetch(x, (Some(lead), since), stale, Forwarded::Stale).await
 }

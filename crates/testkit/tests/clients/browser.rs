@@ -51,7 +51,7 @@ pub fn open(program: &Path, options: &[&str], url: &str) -> Beside {
 }
 
 /// What the page has become once everything has been fetched.
-fn dom(program: &Path, options: &[&str], url: &str) -> String {
+pub fn dom(program: &Path, options: &[&str], url: &str) -> String {
     let said = chromium(program)
         // Time that passes only while nothing is being fetched.
         .args(["--virtual-time-budget=20000", "--dump-dom"])

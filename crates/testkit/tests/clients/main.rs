@@ -6,6 +6,7 @@
 mod browser;
 mod cache_suite;
 mod curl;
+mod dictionaries;
 mod events;
 mod forward2;
 mod front;
