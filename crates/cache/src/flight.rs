@@ -8,8 +8,11 @@
 //! - its lead is dropped: before there is an answer, one of those who wait becomes the lead;
 //!   behind that, those who read have a broken answer.
 //!
-//! Where more comes than may be stored, the flight becomes a *window*: nobody enters it any
-//! more, nothing is stored, and the lead waits for the slowest of those who read.
+//! What is coming takes half of the memory at most: an answer for which there is no room is in no
+//! flight, and neither is one that is known to be too large. Where more comes than was said, or
+//! than there is room for, the flight becomes a *window*: nobody enters it any more, nothing is
+//! stored, and the lead goes at the pace of the fastest who reads. For the others as much is kept
+//! as could be stored, while there is room; who lags further behind gets no more.
 //!
 //! A flight is locked to add a piece or to take one, and for no waker. Locks are taken in this
 //! order: registry, flight; registry, part of the table.
@@ -27,7 +30,7 @@ use message::Block;
 use crate::{Facts, Key, StoredHead, Vary};
 
 pub use follower::{Followed, Follower};
-pub use lead::Lead;
+pub use lead::{Lead, Refused};
 pub use reader::{Broken, FlightReader};
 pub(crate) use registry::Flights;
 pub use registry::Role;

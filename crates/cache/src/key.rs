@@ -54,6 +54,18 @@ impl Key {
         shown
     }
 
+    /// Its first word: the face, and the site that it is an answer of.
+    #[must_use]
+    pub fn face(&self) -> &[u8] {
+        self.text.split(|byte| *byte == b' ').next().unwrap_or_default()
+    }
+
+    /// Whether the URL in its text may be less than all of it: what else is in the key stands
+    /// behind it.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.text.iter().filter(|byte| **byte == b' ').count() > 1
+    }
+
     /// What it is found by.
     #[must_use]
     pub fn hash(&self) -> u128 {

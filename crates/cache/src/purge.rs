@@ -10,11 +10,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::Stored;
+use crate::{Key, Stored};
 use table::Table;
 
 /// A purge.
@@ -33,10 +34,13 @@ pub enum What {
     Url(u128),
     /// Those of one key, by its hash.
     Key(u128),
-    /// Those whose key has a URL that begins like this.
+    /// Those to URLs that begin like this, in their one spelling. Where keys leave something of
+    /// URLs out, all answers go that may be to one of them.
     Prefix(Box<[u8]>),
     /// Those with this tag, by its hash.
     Tag(u128),
+    /// Those with this tag whose keys have this first word ([`crate::Key::face`]).
+    TagAt(u128, Box<[u8]>),
     /// Those of a host, in lower case; without a port those at all ports.
     Host(Box<[u8]>),
     /// All.
@@ -65,7 +69,10 @@ pub(crate) enum Verdict {
 pub(crate) struct Subject<'a> {
     pub(crate) key: u128,
     pub(crate) url: u128,
+    pub(crate) face: &'a [u8],
     pub(crate) url_text: &'a [u8],
+    /// There may be more of the URL.
+    pub(crate) is_cut: bool,
     /// `None`: not known yet, and so any.
     pub(crate) tags: Option<&'a [u128]>,
 }
@@ -87,7 +94,13 @@ impl What {
             Self::Url(url) => *url == of.url,
             Self::Key(key) => *key == of.key,
             Self::Tag(tag) => of.tags.is_none_or(|tags| tags.binary_search(tag).is_ok()),
-            Self::Prefix(prefix) => of.url_text.starts_with(prefix),
+            Self::TagAt(tag, face) => of.face == &**face && Self::Tag(*tag).covers(of),
+            Self::Prefix(prefix) => {
+                let url = of.spelled();
+                url.starts_with(prefix)
+                    || (of.is_cut && *url == *path_of(prefix))
+                    || (of.has_no_path() && *url == *origin_of(prefix))
+            }
             Self::Host(host) => hosts(of.url_text).contains(&&**host),
         }
     }
@@ -95,12 +108,22 @@ impl What {
 
 impl<'a> Subject<'a> {
     pub(crate) fn of(stored: &'a Stored) -> Self {
-        Self {
-            key: stored.key.hash(),
-            url: stored.url,
-            url_text: stored.key.url_text(),
-            tags: Some(&stored.tags),
-        }
+        Self::by_key(&stored.key, stored.url, Some(&stored.tags))
+    }
+
+    pub(crate) fn by_key(key: &'a Key, url: u128, tags: Option<&'a [u128]>) -> Self {
+        let (face, url_text, is_cut) = (key.face(), key.url_text(), key.is_cut());
+        Self { key: key.hash(), url, face, url_text, is_cut, tags }
+    }
+
+    /// The URL in its one spelling, as far as the key has it.
+    fn spelled(&self) -> Cow<'a, [u8]> {
+        crate::url::spelled(self.url_text)
+    }
+
+    /// The key has no path: the answer may be one to any.
+    fn has_no_path(&self) -> bool {
+        origin_of(self.url_text).len() == self.url_text.len()
     }
 }
 
@@ -143,12 +166,24 @@ impl Purges {
     }
 }
 
-/// The host of a URL, with its port and without.
-pub(crate) fn hosts(url: &[u8]) -> [&[u8]; 2] {
+/// A URL without its query.
+fn path_of(url: &[u8]) -> &[u8] {
+    &url[..url.iter().position(|byte| *byte == b'?').unwrap_or(url.len())]
+}
+
+/// Scheme and host of a URL.
+fn origin_of(url: &[u8]) -> &[u8] {
     let start = url.windows(3).position(|window| window == b"://").map_or(0, |at| at + 3);
     let rest = &url[start..];
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    let authority = &rest[..end];
+    &url[..start + end]
+}
+
+/// The host of a URL, with its port and without.
+pub(crate) fn hosts(url: &[u8]) -> [&[u8]; 2] {
+    let origin = origin_of(url);
+    let start = origin.windows(3).position(|window| window == b"://").map_or(0, |at| at + 3);
+    let authority = &origin[start..];
     let port = authority.iter().rposition(|byte| *byte == b':');
     // A colon within brackets is part of an address.
     let port = port.filter(|at| !authority[*at..].contains(&b']'));

@@ -9,6 +9,7 @@
 //!
 //! In doubt an answer is stale, and not stored. Nothing here panics on what peers send.
 
+mod altering;
 mod answer;
 mod asked;
 mod combine;
@@ -17,6 +18,7 @@ mod directives;
 mod entity_tag;
 mod invalidate;
 mod range;
+mod slice;
 mod status;
 mod storable;
 mod suspicion;
@@ -28,15 +30,17 @@ mod usable;
 mod validate;
 pub mod vary;
 
+pub use altering::{Sender, alters};
 pub use answer::{Answer, Kept, answer_to};
 pub use asked::Asked;
 pub use combine::{combine, gap, if_range};
 pub use date::{http_date, parse_date};
 pub use entity_tag::EntityTag;
 pub use invalidate::{Invalidated, invalidated_uris, invalidates};
-pub use range::{ContentRange, MAX_RANGES, Multipart, Ranges};
+pub use range::{AskedFor, ContentRange, MAX_RANGES, Multipart, Ranges};
+pub use slice::SliceVersion;
 pub use status::{CacheStatus, Forwarded};
-pub use storable::{NotStored, Terms, kept, storable};
+pub use storable::{NotStored, Terms, for_one, kept, storable};
 pub use suspicion::{Reflections, deceives};
 pub use tags::{tag_texts, tags_of};
 pub use usable::{Miss, Use, age, judge, may_stand_in, ttl};

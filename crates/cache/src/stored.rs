@@ -49,7 +49,8 @@ pub struct Stored {
 pub struct StoredHead {
     /// 200 to 599; never 304 or 206: parts are kept under the head of the whole (200).
     pub status: u16,
-    /// The fields, compact. `Content-Length`, `Content-Range` and `Age` are not among them.
+    /// The fields, compact. `Content-Length`, `Content-Range` (but of a slice) and `Age` are not
+    /// among them.
     pub fields: Block,
 }
 

@@ -1,5 +1,7 @@
 //! URLs in the one spelling by which answers are purged, of URLs as people write them.
 
+use std::borrow::Cow;
+
 use message::target::{CanonicalPath, Target};
 use message::{Authority, Method};
 
@@ -47,22 +49,44 @@ pub(crate) fn filings(url: &[u8]) -> [u128; 3] {
     [Extent::Whole, Extent::Path, Extent::Origin].map(|extent| filed_under(url, extent))
 }
 
-/// The beginning of URLs as keys have them: scheme and host as in [`canonical_url`], and the path
-/// as far as it is written, with the digits of its escapes in upper case.
+/// The beginning of URLs in their one spelling, as far as it is written.
 #[must_use]
 pub fn canonical_prefix(text: &[u8]) -> Option<Vec<u8>> {
     let (mut url, path, query) = split(text)?;
-    let mut digits = 0;
-    for &byte in path {
-        url.push(if digits > 0 { byte.to_ascii_uppercase() } else { byte });
-        digits = if byte == b'%' { 2 } else { u8::max(digits, 1) - 1 };
-    }
-    if path.is_empty() {
+    match path.is_empty() {
         // Else the prefix of a host would be one of longer hosts as well.
-        url.push(b'/');
+        true => url.push(b'/'),
+        false => url.extend_from_slice(&path_spelled(path)),
     }
     url.extend_from_slice(query);
     Some(url)
+}
+
+/// A URL as a key has it, or the beginning of one, with its path in the one spelling.
+pub(crate) fn spelled(url: &[u8]) -> Cow<'_, [u8]> {
+    if !url.contains(&b'%') {
+        return Cow::Borrowed(url);
+    }
+    let start = url.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
+    let find = |from: usize, what: &[u8]| url[from..].iter().position(|byte| what.contains(byte));
+    let at = find(start, b"/?").map_or(url.len(), |at| start + at);
+    let end = find(at, b"?").map_or(url.len(), |end| at + end);
+    Cow::Owned([&url[..at], &path_spelled(&url[at..end]), &url[end..]].concat())
+}
+
+/// A path in its one spelling; what has none, because it leads elsewhere by dots, with the digits
+/// of its escapes in upper case.
+fn path_spelled(path: &[u8]) -> Cow<'_, [u8]> {
+    if let Ok(canonical) = CanonicalPath::of(path) {
+        return Cow::Owned(canonical.strict.into_owned());
+    }
+    let mut digits = 0;
+    let spelled = path.iter().map(|byte| {
+        let spelled = if digits > 0 { byte.to_ascii_uppercase() } else { *byte };
+        digits = if *byte == b'%' { 2 } else { u8::max(digits, 1) - 1 };
+        spelled
+    });
+    Cow::Owned(spelled.collect())
 }
 
 /// `HOST` or `HOST:PORT` as keys have it.
@@ -135,6 +159,8 @@ mod tests {
         for (written, canonical) in [
             ("http://A.Example", "http://a.example/"),
             ("http://a.example:80/im%c3", "http://a.example/im%C3"),
+            ("http://a.example/%7ex/%6", "http://a.example/~x/%256"),
+            ("http://a.example/%7ex/%61b", "http://a.example/~x/ab"),
             ("http://a.example/x?v=", "http://a.example/x?v="),
         ] {
             assert_eq!(text(canonical_prefix(written.as_bytes())).as_deref(), Some(canonical));

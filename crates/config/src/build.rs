@@ -74,6 +74,10 @@ pub(crate) fn config(items: &[Item], errors: &mut Vec<ConfigError>) -> Config {
     let tunnels: Vec<_> =
         named("tunnel").filter_map(|item| tunnel::tunnel(item, &mut context)).collect();
     let cache = cache::store(only("cache"), &mut context);
+    let of_routes = sites.iter().flat_map(|site| &site.site.routes).map(|route| &route.cache);
+    let of_forwards = forwards.iter().map(|forward| &forward.forward.cache);
+    let rules = of_routes.chain(of_forwards).flatten();
+    cache::check_slices(&cache, rules, &mut context);
     let admin_at = only("admin").and_then(|item| item.written("address"));
     let listeners = Listeners {
         admin: admin.as_ref().zip(admin_at),

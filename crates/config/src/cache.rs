@@ -39,6 +39,32 @@ pub(crate) fn store(item: Option<&Item>, context: &mut Context<'_>) -> CacheStor
     CacheStore { memory, disk, max_object, span: Some(item.span) }
 }
 
+/// Slices that are larger than what is kept would be fetched and never kept.
+pub(crate) fn check_slices<'r>(
+    store: &CacheStore,
+    rules: impl Iterator<Item = &'r CacheRules>,
+    context: &mut Context<'_>,
+) {
+    let too_large = |rules: &&CacheRules| rules.slice.is_some_and(|size| size > store.max_object);
+    let mut seen = Vec::new();
+    for rules in rules.filter(too_large) {
+        // Routes have what their site says.
+        if seen.contains(&rules.span) {
+            continue;
+        }
+        seen.push(rules.span);
+        let most = show::bytes(store.max_object);
+        context.error(
+            ConfigError::at(
+                rules.span,
+                "slices that could never be kept",
+                format!("they are larger than the largest object, which is {most}"),
+            )
+            .help("write a smaller `slice`, or a larger `max-object` in the `cache` at the top"),
+        );
+    }
+}
+
 /// What a site, a route or a forward listener says about it.
 pub(crate) fn rules(block: &Item, context: &mut Context<'_>) -> Own<CacheRules> {
     let Some(item) = block.child("cache") else { return Own::Unsaid };
@@ -64,6 +90,7 @@ pub(crate) fn rules(block: &Item, context: &mut Context<'_>) -> Own<CacheRules> 
         default_ttl,
         max_ttl,
         purge_token: item.child("purge").and_then(|purge| purge.one("token")),
+        slice: item.child("slice").and_then(|it| size(it, "size")).map(|size| size.value),
         status_field: !off("status"),
         span: item.span,
     })

@@ -15,6 +15,7 @@ mod plan;
 pub(crate) mod purge;
 mod reader;
 mod refresh;
+mod slices;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -128,6 +129,11 @@ pub(crate) async fn serve<'a, O: Origin<'a>>(
     let turns = Turns { place, origin, asked, key: place.key(x), versions };
     if let Some(begun) = turns.at_hand(x) {
         return turns.finish(x, begun?).await;
+    }
+    if let Some(size) = place.plan.slice
+        && Box::pin(turns.by_slices(x, size)).await?
+    {
+        return Ok(());
     }
     // Boxed: an answer that is at hand has no need of the room.
     Box::pin(turns.run(x)).await
@@ -337,6 +343,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             packing: self.place.packing,
             versions: self.versions.as_deref(),
             status,
+            led: !(status.hit || status.collapsed),
+            own: None,
             tells: self.place.plan.status_field,
             dress,
         }
@@ -466,6 +474,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             lead: RefCell::new(None),
             came: RefCell::new(Came::Nothing),
             part: PartWatch::default(),
+            slice: None,
         }
     }
 
@@ -477,32 +486,42 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
 
     /// Whether something was purged while the origin was asked.
     fn is_still_there(&self, x: &Exchange<'a>, stale: &Arc<Stored>) -> bool {
-        let found = x.core.cache.variants(&self.key);
+        let found = x.core.cache.variants(&stale.key);
         found.iter().any(|found| Arc::ptr_eq(found, stale))
     }
 
+    /// Waits for the head of what somebody else fetches; `None`: for too long.
+    async fn await_head(
+        &self,
+        x: &mut Exchange<'a>,
+        mut follower: Follower,
+    ) -> Result<Option<Followed>, Failure> {
+        let response = x.timeouts().response;
+        let fields = &x.request.fields;
+        let down = &mut *x.down;
+        let waiting = poll_fn(|cx| {
+            if down.poll_gone(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            follower.poll_head(cx, fields).map(Some)
+        });
+        match x.guard.within(response, waiting).await {
+            Ok(Some(followed)) => Ok(Some(followed)),
+            Ok(None) => Err(Failure::with(Kind::ClientGone, "the stream was reset")),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Waits for what somebody else fetches.
-    async fn follow(&self, x: &mut Exchange<'a>, mut follower: Follower) -> Result<Turn, Failure> {
-        let followed = {
-            let response = x.timeouts().response;
-            let fields = &x.request.fields;
-            let down = &mut *x.down;
-            let waiting = poll_fn(|cx| {
-                if down.poll_gone(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                follower.poll_head(cx, fields).map(Some)
-            });
-            x.guard.within(response, waiting).await
-        };
+    async fn follow(&self, x: &mut Exchange<'a>, follower: Follower) -> Result<Turn, Failure> {
+        let followed = self.await_head(x, follower).await?;
         let status = CacheStatus {
             forwarded: Some(Forwarded::Miss),
             collapsed: true,
             ..CacheStatus::default()
         };
         match followed {
-            Ok(None) => Err(Failure::with(Kind::ClientGone, "the stream was reset")),
-            Ok(Some(Followed::Read(flight))) => {
+            Some(Followed::Read(flight)) => {
                 x.record.cache = Some(CacheResult::Collapsed);
                 let request = x.request.fields.clone();
                 let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
@@ -513,18 +532,18 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 self.finish(x, begun).await?;
                 Ok(Turn::Done)
             }
-            Ok(Some(Followed::Stored(stored))) if !self.answers(&stored, &x.request.fields) => {
+            Some(Followed::Stored(stored)) if !self.answers(&stored, &x.request.fields) => {
                 Ok(Turn::Again)
             }
-            Ok(Some(Followed::Stored(stored))) => {
+            Some(Followed::Stored(stored)) => {
                 x.record.cache = Some(CacheResult::Collapsed);
                 self.give(x, stored, status).await?;
                 Ok(Turn::Done)
             }
-            Ok(Some(Followed::Lead(lead))) => Ok(Turn::Lead(lead)),
-            Ok(Some(Followed::Again)) => Ok(Turn::Again),
+            Some(Followed::Lead(lead)) => Ok(Turn::Lead(lead)),
+            Some(Followed::Again) => Ok(Turn::Again),
             // Whoever has waited for so long does not wait for others again.
-            Ok(Some(Followed::Free)) | Err(_) => Ok(Turn::Alone),
+            Some(Followed::Free) | None => Ok(Turn::Alone),
         }
     }
 }
@@ -568,11 +587,16 @@ pub(crate) fn ask_origin(
         }
         None => {}
     }
+    announce(fields, side);
+    validates
+}
+
+/// Tells the origin what we understand.
+fn announce(fields: &mut Block, side: Side) {
     if side == Side::Reverse {
         fields.remove_named(b"surrogate-capability");
         fields.push(b"Surrogate-Capability", &[b"bifrons=\"Surrogate/1.0\""]);
     }
-    validates
 }
 
 /// What is stored for a request.

@@ -61,6 +61,13 @@ pub(crate) struct Terms<'a> {
     pub(crate) packing: Option<&'a Packing>,
 }
 
+impl Terms<'_> {
+    /// Whether the client has a head already, so that none of this response goes there.
+    fn is_within(&self) -> bool {
+        self.intake.is_some_and(Intake::is_within)
+    }
+}
+
 /// What is made of the head of a response.
 pub(crate) struct Edits<'a> {
     /// What holds for everybody: what the server says of itself is taken away, places are named
@@ -111,7 +118,7 @@ pub(crate) async fn run(
 }
 
 /// Charges a head of the client's connection.
-fn charge(x: &Exchange<'_>, direction: net::Direction, bytes: u64) {
+pub(crate) fn charge(x: &Exchange<'_>, direction: net::Direction, bytes: u64) {
     if let Some(fare) = fare::of(x) {
         fare.charge(direction, bytes);
     }
@@ -148,7 +155,8 @@ async fn exchange(
     (edits.localize)(x, &mut head)?;
     // A response that nobody waits for is not sent; one that is stored is read to its end.
     let unsent = reusable && length == BodyLength::None && upload.is_done();
-    let page = terms.pages.and_then(|pages| pages.for_origin(head.status));
+    let pages = terms.pages.filter(|_| !terms.is_within());
+    let page = pages.and_then(|pages| pages.for_origin(head.status));
     let replaced = page.is_some() && head.status < 500;
     if let Some(intake) = terms.intake.filter(|_| replaced) {
         intake.free(false);
@@ -205,7 +213,9 @@ async fn final_head(
         if !head.is_interim() {
             return Ok(head);
         }
-        pass_interim(x, head).await?;
+        if !terms.is_within() {
+            pass_interim(x, head).await?;
+        }
     }
     Err(Failure::with(Kind::ProtocolError, "too many interim responses"))
 }

@@ -14,14 +14,46 @@ use crate::store::weight;
 use crate::stored::{Body, Part};
 use crate::{Held, Stored, Time};
 
-/// How much a window holds that the slowest has not read.
+/// How much a window holds that the fastest has not read.
 const WINDOW: u64 = 1 << 20;
+
+/// The same, where there is no room.
+const CRAMPED: u64 = 64 << 10;
+
+/// What is taken for every flight before it begins: with it a window can go on that gets no more.
+const FLOOR: u64 = 256 << 10;
+
+/// As much is taken before the next piece is asked for; pieces are not much larger than this.
+const PIECE: u64 = 80 << 10;
+
+/// What a body costs beside its bytes, where it is small.
+const OVERHEAD: u64 = 8 << 10;
 
 /// Pieces smaller than this are put together, into pieces of [`MERGED`]: each costs something.
 const SMALL: usize = 32 << 10;
 
 /// See [`SMALL`].
 const MERGED: usize = 256 << 10;
+
+/// Why an answer cannot come in a flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It is larger than what is stored.
+    TooLarge,
+    /// What is coming takes all that it may take.
+    NoRoom,
+}
+
+impl Refused {
+    /// A token for `Cache-Status` and the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too-large",
+            Self::NoRoom => "no-room",
+        }
+    }
+}
 
 /// A request that fetches an answer for itself and others. To drop it is to give the flight up.
 #[derive(Debug)]
@@ -39,16 +71,40 @@ impl Lead {
 
     /// The head has come and may be stored: those who wait read from now on, and so does the
     /// request that leads.
-    pub fn begin(&mut self, draft: Draft) -> FlightReader {
-        debug_assert_eq!(draft.key, self.flight.key);
+    ///
+    /// # Errors
+    /// It is known to be too large to be stored, or there is no room for it among what is coming.
+    /// Nobody was told anything: [`Lead::free`] lets those go on who wait.
+    pub fn begin(&mut self, draft: Draft) -> Result<FlightReader, Refused> {
         let cache = &self.flight.cache;
-        cache.forget_miss(&self.flight.key);
-        let too_large = draft.length.is_some_and(|length| length > cache.max_object());
+        if draft.length.is_some_and(|length| length > cache.max_object()) {
+            return Err(Refused::TooLarge);
+        }
+        let floor = floor_of(&draft);
+        if !cache.take_flight_room(floor) {
+            return Err(Refused::NoRoom);
+        }
+        Ok(self.begin_with(draft, floor))
+    }
+
+    /// The same whether there is room or not, for a part of an answer that cannot end here.
+    pub fn begin_anyway(&mut self, draft: Draft) -> FlightReader {
+        let floor = floor_of(&draft);
+        let cache = &self.flight.cache;
+        if !cache.take_flight_room(floor) {
+            cache.force_flight_room(floor);
+        }
+        self.begin_with(draft, floor)
+    }
+
+    fn begin_with(&mut self, draft: Draft, floor: u64) -> FlightReader {
+        debug_assert_eq!(draft.key, self.flight.key);
+        self.flight.cache.forget_miss(&self.flight.key);
         let draft = Arc::new(draft);
         let mut state = self.flight.state.lock();
         state.draft = Some(Arc::clone(&draft));
         state.phase = Phase::Coming;
-        state.is_window = too_large;
+        (state.floor, state.charged) = (floor, state.charged + floor);
         let place = state.enter();
         if let Some(guest) = state.guests.get_mut(place) {
             guest.reads_at = Some(0);
@@ -75,22 +131,30 @@ impl Lead {
         }
         let cache = &self.flight.cache;
         let cost = weight::bytes(&bytes) as u64;
-        let has_room = cache.flights.bytes() + cost <= cache.flight_capacity();
-        if !(has_room && cache.make_room(cost)) {
-            cache.force_room(cost);
-        }
-        cache.flights.add_bytes(cost);
+        let more = self.flight.state.lock().wants(cost);
+        let has_room = more == 0 || cache.take_flight_room(more);
         let mut state = self.flight.state.lock();
-        state.charged += cost;
+        state.charged += if has_room { more } else { 0 };
+        state.is_cramped |= !has_room;
+        state.is_window |= !has_room || state.end + length as u64 > cache.max_object();
+        if state.is_window {
+            // What is kept for those who lag behind is no more than could be stored.
+            state.leave_behind(if has_room { cache.max_object() } else { 0 });
+        }
+        let forced = state.wants(cost);
+        state.charged += forced;
+        state.used += cost;
         let part = Part { offset: state.end, bytes };
         state.end += length as u64;
         state.parts.push(part);
-        state.is_window |= !has_room || state.end > cache.max_object();
         let is_window = state.is_window;
         let wakers = state.wakers();
         // In a window without readers nothing stays.
         let gone = if is_window { state.slide() } else { 0 };
         drop(state);
+        if forced > 0 {
+            cache.force_flight_room(forced);
+        }
         wake(wakers);
         cache.let_go(gone);
         if is_window {
@@ -109,15 +173,39 @@ impl Lead {
     }
 
     /// Whether more is to come: at once, until there is more than may be stored; from then on as
-    /// soon as the slowest who reads has come near.
+    /// soon as the fastest who reads has come near. Who is slow holds back nobody: it is left
+    /// behind where what it has not read is more than could be stored, or there is no room.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.take_room();
         let mut state = self.flight.state.lock();
-        let behind = state.slowest().map_or(0, |at| state.end.saturating_sub(at));
-        if !state.is_window || behind < WINDOW {
+        let behind = state.fastest().map_or(0, |at| state.end.saturating_sub(at));
+        let most = if state.is_cramped { CRAMPED } else { WINDOW };
+        if !state.is_window || behind < most {
             return Poll::Ready(());
         }
         state.pacer = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Takes room for the next piece, so that what comes has its room already.
+    fn take_room(&mut self) {
+        let needed = {
+            let state = self.flight.state.lock();
+            let length = state.draft.as_ref().and_then(|draft| draft.length);
+            let left = length.map_or(PIECE, |length| length.saturating_sub(state.end) + OVERHEAD);
+            state.wants(left.min(PIECE))
+        };
+        let has_room = needed == 0 || self.flight.cache.take_flight_room(needed);
+        let mut state = self.flight.state.lock();
+        state.charged += if has_room { needed } else { 0 };
+        state.is_cramped = !has_room;
+        if !has_room {
+            state.is_window = true;
+            state.leave_behind(0);
+        }
+        let gone = if has_room { 0 } else { state.slide() };
+        drop(state);
+        self.flight.cache.let_go(gone);
     }
 
     /// All has come: it is stored, and given to those who read. `None`: it was too much to be
@@ -138,6 +226,7 @@ impl Lead {
         let parts = state.parts.clone();
         let end = state.end;
         let charged = std::mem::take(&mut state.charged);
+        (state.used, state.floor) = (0, 0);
         drop(state);
         let cache = &self.flight.cache;
         cache.flights.sub_bytes(charged);
@@ -218,9 +307,7 @@ impl Lead {
         let saved = before.saturating_sub(weight::bytes(&merged.bytes)) as u64;
         let mut state = flight.state.lock();
         state.parts.splice(first..first + count, [merged]);
-        state.charged -= saved;
-        drop(state);
-        flight.cache.let_go(saved);
+        state.used -= saved;
     }
 
     /// Nobody enters any more; all are told.
@@ -233,9 +320,13 @@ impl Lead {
             state.parts = Vec::new();
         }
         state.phase = phase;
+        // What is there is all that will be.
+        state.floor = 0;
+        let gone = state.surplus();
         let wakers = state.wakers();
         drop(state);
         wake(wakers);
+        flight.cache.let_go(gone);
     }
 }
 
@@ -258,6 +349,10 @@ impl Drop for Lead {
             None => self.flight.close_if_deserted(),
         }
     }
+}
+
+fn floor_of(draft: &Draft) -> u64 {
+    draft.length.map_or(FLOOR, |length| (length + OVERHEAD).min(FLOOR))
 }
 
 fn wake(wakers: Vec<Waker>) {

@@ -89,6 +89,27 @@ impl Cache {
         Role::Lead(Lead::new(&flight))
     }
 
+    /// Takes so many bytes for what is coming, if it may take them and there is room.
+    pub(super) fn take_flight_room(&self, bytes: u64) -> bool {
+        let most = self.flight_capacity();
+        let fits = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= most);
+        let taken = &self.flights.bytes;
+        if taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
+            return false;
+        }
+        let has_room = self.make_room(bytes);
+        if !has_room {
+            self.flights.sub_bytes(bytes);
+        }
+        has_room
+    }
+
+    /// The same for what is there already.
+    pub(super) fn force_flight_room(&self, bytes: u64) {
+        self.flights.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.force_room(bytes);
+    }
+
     /// Something that was coming is gone, or is stored.
     pub(super) fn let_go(&self, bytes: u64) {
         if bytes > 0 {
@@ -114,12 +135,8 @@ impl Cache {
             return false;
         }
         let draft = flight.state.lock().draft.clone();
-        let subject = Subject {
-            key: flight.key.hash(),
-            url: flight.url,
-            url_text: flight.key.url_text(),
-            tags: draft.as_ref().map(|draft| &*draft.tags),
-        };
+        let tags = draft.as_ref().map(|draft| &*draft.tags);
+        let subject = Subject::by_key(&flight.key, flight.url, tags);
         self.purges.verdict(since, &subject) != Verdict::Valid
     }
 }
@@ -149,10 +166,6 @@ impl Flights {
     /// Bytes of bodies that are coming.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn add_bytes(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn sub_bytes(&self, bytes: u64) {

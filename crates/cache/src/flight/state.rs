@@ -34,16 +34,22 @@ pub(super) struct State {
     pub(super) draft: Option<Arc<Draft>>,
     /// What has come of the body: without gaps, in a window without what all have read.
     pub(super) parts: Vec<Part>,
-    /// What those cost, in the ledger and among the bytes that are coming.
+    /// What those cost.
+    pub(super) used: u64,
+    /// What is taken for them, in the ledger and among the bytes that are coming: as much, and
+    /// never less than `floor`.
     pub(super) charged: u64,
+    pub(super) floor: u64,
     /// How much has come.
     pub(super) end: u64,
     pub(super) trailers: Option<Block>,
     /// More has come than may be stored.
     pub(super) is_window: bool,
+    /// There was no room for the last piece.
+    pub(super) is_cramped: bool,
     /// Those who wait or read.
     pub(super) guests: Slab<Guest>,
-    /// The lead, where it waits for the slowest who reads.
+    /// The lead, where it waits for those who read.
     pub(super) pacer: Option<Waker>,
 }
 
@@ -87,10 +93,13 @@ impl Flight {
             phase: Phase::Waiting,
             draft: None,
             parts: Vec::new(),
+            used: 0,
             charged: 0,
+            floor: 0,
             end: 0,
             trailers: None,
             is_window: false,
+            is_cramped: false,
             guests: Slab::new(),
             pacer: None,
         };
@@ -158,15 +167,47 @@ impl State {
         self.guests.iter().filter_map(|(_, guest)| guest.reads_at).min()
     }
 
+    /// Where the fastest who reads is; `None`: nobody reads.
+    pub(super) fn fastest(&self) -> Option<u64> {
+        self.guests.iter().filter_map(|(_, guest)| guest.reads_at).max()
+    }
+
     /// Lets go of what all have read, in a window, and gives what that had cost.
     #[must_use]
     pub(super) fn slide(&mut self) -> u64 {
-        let read = self.slowest().unwrap_or(self.end);
-        let is_read = |part: &Part| part.offset + part.bytes.len() as u64 <= read;
-        let past = if self.is_window { self.parts.partition_point(is_read) } else { 0 };
-        let gone = self.parts.drain(..past).map(|part| weight::bytes(&part.bytes) as u64).sum();
-        self.charged -= gone;
-        gone
+        if !self.is_window {
+            return 0;
+        }
+        self.drop_before(self.slowest().unwrap_or(self.end));
+        self.surplus()
+    }
+
+    /// Lets go of what only those have not read who are more than `most` behind the fastest.
+    pub(super) fn leave_behind(&mut self, most: u64) {
+        if let Some(fastest) = self.fastest() {
+            self.drop_before(fastest.min(self.end.saturating_sub(most)));
+        }
+    }
+
+    fn drop_before(&mut self, at: u64) {
+        let is_past = |part: &Part| part.offset + part.bytes.len() as u64 <= at;
+        let past = self.parts.partition_point(is_past);
+        let gone: u64 =
+            self.parts.drain(..past).map(|part| weight::bytes(&part.bytes) as u64).sum();
+        self.used -= gone;
+    }
+
+    /// How much is to be taken for something that costs so much.
+    pub(super) fn wants(&self, cost: u64) -> u64 {
+        (self.used + cost).saturating_sub(self.charged)
+    }
+
+    /// What is taken and not needed any more, to be given back.
+    #[must_use]
+    pub(super) fn surplus(&mut self) -> u64 {
+        let surplus = self.charged.saturating_sub(self.used.max(self.floor));
+        self.charged -= surplus;
+        surplus
     }
 
     /// Whether who begins now can have all of the body.

@@ -13,6 +13,10 @@ impl Purge {
             What::Url(hash) => write(&mut out, b'u', &hash.to_le_bytes()),
             What::Key(hash) => write(&mut out, b'k', &hash.to_le_bytes()),
             What::Tag(hash) => write(&mut out, b't', &hash.to_le_bytes()),
+            What::TagAt(hash, face) => {
+                out.extend_from_slice(&hash.to_le_bytes());
+                write(&mut out, b's', face)
+            }
             What::Prefix(prefix) => write(&mut out, b'p', prefix),
             What::Host(host) => write(&mut out, b'h', host),
             What::All => b'a',
@@ -29,6 +33,10 @@ impl Purge {
             b'u' => What::Url(hash()?),
             b'k' => What::Key(hash()?),
             b't' => What::Tag(hash()?),
+            b's' => {
+                let (hash, face) = rest.split_first_chunk()?;
+                What::TagAt(u128::from_le_bytes(*hash), face.into())
+            }
             b'p' => What::Prefix(rest.into()),
             b'h' => What::Host(rest.into()),
             b'a' if rest.is_empty() => What::All,

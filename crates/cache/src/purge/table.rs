@@ -6,7 +6,7 @@ use std::hash::Hasher;
 use ahash::RandomState;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::{Purge, Subject, Verdict, What, hosts};
+use super::{Purge, Subject, Verdict, What, hosts, origin_of, path_of};
 
 /// Purges that are told apart. Of more, the older half is taken together, as one of everything:
 /// what was asked for before them is not stored, or used from the disk.
@@ -42,8 +42,13 @@ enum Kind {
     Url,
     Key,
     Tag,
+    TagAt,
     Host,
     Prefix,
+    /// The path of a prefix that has a query, for what has no query in its key.
+    Path,
+    /// The host of a prefix, for what has no path in its key.
+    Origin,
 }
 
 impl Default for Table {
@@ -73,11 +78,21 @@ impl Table {
                 self.any_tag.set(purge.soft, number);
                 print(Kind::Tag, *hash)
             }
+            What::TagAt(hash, face) => {
+                self.any_tag.set(purge.soft, number);
+                print(Kind::TagAt, at(*hash, face))
+            }
             What::Host(host) => print(Kind::Host, crate::hash(host)),
             What::Prefix(prefix) => {
                 match self.lengths.binary_search_by_key(&prefix.len(), |(length, _)| *length) {
                     Ok(at) => self.lengths[at].1 = number,
                     Err(at) => self.lengths.insert(at, (prefix.len(), number)),
+                }
+                for (kind, text) in
+                    [(Kind::Path, path_of(prefix)), (Kind::Origin, origin_of(prefix))]
+                {
+                    let print = print(kind, crate::hash(text));
+                    self.marks.entry(print).or_default().set(purge.soft, number);
                 }
                 print(Kind::Prefix, crate::hash(prefix))
             }
@@ -94,9 +109,21 @@ impl Table {
         };
         meet(Kind::Url, of.url);
         meet(Kind::Key, of.key);
-        of.tags.unwrap_or_default().iter().for_each(|tag| meet(Kind::Tag, *tag));
+        for tag in of.tags.unwrap_or_default() {
+            meet(Kind::Tag, *tag);
+            meet(Kind::TagAt, at(*tag, of.face));
+        }
         hosts(of.url_text).into_iter().for_each(|host| meet(Kind::Host, crate::hash(host)));
-        self.prefixes(of.url_text, |hash| meet(Kind::Prefix, hash));
+        if !self.lengths.is_empty() {
+            let url = of.spelled();
+            self.prefixes(&url, |hash| meet(Kind::Prefix, hash));
+            if of.is_cut {
+                meet(Kind::Path, crate::hash(&url));
+            }
+            if of.has_no_path() {
+                meet(Kind::Origin, crate::hash(&url));
+            }
+        }
         if of.tags.is_none() {
             found = found.or(self.any_tag);
         }
@@ -162,6 +189,11 @@ impl Mark {
     fn newest(&self) -> u64 {
         self.hard.max(self.soft)
     }
+}
+
+/// A tag of one face.
+fn at(tag: u128, face: &[u8]) -> u128 {
+    tag ^ crate::hash(face)
 }
 
 /// What a thing is found by.

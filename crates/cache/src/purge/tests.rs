@@ -1,5 +1,10 @@
 use super::*;
 
+fn subject<'a>(url: u128, url_text: &'a str, tags: Option<&'a [u128]>) -> Subject<'a> {
+    let (face, url_text) = (&b"r"[..], url_text.as_bytes());
+    Subject { key: 1, url, face, url_text, is_cut: false, tags }
+}
+
 #[test]
 fn hosts_are_told_from_urls() {
     let of = |url: &str| hosts(url.as_bytes()).map(|host| String::from_utf8(host.into()).unwrap());
@@ -14,7 +19,7 @@ fn hosts_are_told_from_urls() {
 #[test]
 fn what_has_no_tags_yet_may_have_any() {
     let purges = Purges::default();
-    let subject = |tags| Subject { key: 1, url: 2, url_text: b"http://a.example/", tags };
+    let subject = |tags| subject(2, "http://a.example/", tags);
     purges.note(&Purge { what: What::Tag(5), soft: false }, 0);
     assert_eq!(purges.verdict(0, &subject(None)), Verdict::Gone);
     assert_eq!(purges.verdict(0, &subject(Some(&[4]))), Verdict::Valid);
@@ -41,10 +46,7 @@ fn prefixes_of_any_length_are_found() {
     for number in 0..1000 {
         purges.note(&prefix(&format!("http://a.example/{number}/{}", "x".repeat(number % 7))), 0);
     }
-    let verdict = |since, url: &str| {
-        let subject = Subject { key: 1, url: 2, url_text: url.as_bytes(), tags: Some(&[]) };
-        purges.verdict(since, &subject)
-    };
+    let verdict = |since, url: &str| purges.verdict(since, &subject(2, url, Some(&[])));
     assert_eq!(verdict(0, "http://a.example/7/"), Verdict::Stale);
     assert_eq!(verdict(8, "http://a.example/7/"), Verdict::Valid);
     assert_eq!(verdict(0, "http://a.example/8/"), Verdict::Valid);
@@ -53,10 +55,58 @@ fn prefixes_of_any_length_are_found() {
     assert_eq!(verdict(0, ""), Verdict::Valid);
 }
 
+/// Whether a purge is about an answer with this key: as memory is swept, and as what is under way
+/// is compared.
+fn is_about(what: &What, key: &str, tags: &[u128]) -> bool {
+    let key = Key::new(key.as_bytes());
+    let subject = Subject::by_key(&key, 0, Some(tags));
+    let purges = Purges::default();
+    purges.note(&Purge { what: what.clone(), soft: false }, 0);
+    let under_way = purges.verdict(0, &subject) == Verdict::Gone;
+    assert_eq!(what.covers(&subject), under_way, "{what:?} {key:?}");
+    under_way
+}
+
+#[test]
+fn a_prefix_is_one_of_urls_however_keys_spell_them() {
+    let prefix = |text: &str| What::Prefix(text.as_bytes().into());
+    for (text, key, about) in [
+        ("http://a/x", "r http://a/x1", true),
+        ("http://a/x", "r http://a/%781", true),
+        ("http://a/~", "r http://a/%7Ex", true),
+        ("http://a/x", "r http://a/y", false),
+        ("http://a/x?v=", "r http://a/x?v=1", true),
+        ("http://a/x?v=", "r http://a/x?w=1", false),
+        // Slices are answers to the URL of the whole.
+        ("http://a/x", "r http://a/x \n/slice=65536:3", true),
+        // The query is not in the key, or only a part of it.
+        ("http://a/x?v=", "r http://a/x \nv=1 ", true),
+        ("http://a/y?v=", "r http://a/x \nv=1 ", false),
+        ("http://a/x?v=", "r http://a/x/y \nv=1 ", false),
+        // The path is not in the key.
+        ("http://a/x", "r http://a", true),
+        ("http://a/x", "r http://a \nv=1 ", true),
+        ("http://b/x", "r http://a", false),
+        ("http://a:81/x", "r http://a", false),
+    ] {
+        assert_eq!(is_about(&prefix(text), key, &[]), about, "{text} {key}");
+    }
+}
+
+#[test]
+fn a_tag_of_one_site_is_not_that_of_others() {
+    let of = |tag, face: &str| What::TagAt(tag, face.as_bytes().into());
+    assert!(is_about(&of(5, "rone"), "rone http://a/", &[5]));
+    assert!(!is_about(&of(5, "rone"), "rtwo http://a/", &[5]));
+    assert!(!is_about(&of(5, "r"), "rone http://a/", &[5]));
+    assert!(!is_about(&of(6, "rone"), "rone http://a/", &[5]));
+    assert!(is_about(&What::Tag(5), "rone http://a/", &[5]));
+}
+
 #[test]
 fn what_is_about_nothing_any_more_is_forgotten() {
     let purges = Purges::default();
-    let subject = |url| Subject { key: 1, url, url_text: b"http://a.example/", tags: Some(&[]) };
+    let subject = |url| subject(url, "http://a.example/", Some(&[]));
     for number in 1..100_000_u64 {
         // All on the disk is younger than the last thousand.
         let purge = Purge { what: What::Url(number.into()), soft: false };
@@ -75,6 +125,7 @@ fn a_purge_is_read_as_it_was_written() {
         What::Url(1 << 100),
         What::Key(2),
         What::Tag(u128::MAX),
+        What::TagAt(7, text("rhttp://a.example")),
         What::Prefix(text("http://a.example/x")),
         What::Host(text("")),
         What::All,

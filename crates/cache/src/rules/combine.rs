@@ -52,7 +52,7 @@ fn is_same(stored: &Block, came: &Block) -> bool {
 }
 
 /// `Last-Modified`, where it cannot be of two versions (RFC 9110 §8.8.2.2).
-fn strong_date(fields: &Block) -> Option<Time> {
+pub(super) fn strong_date(fields: &Block) -> Option<Time> {
     let modified = fields.get(FieldId::LastModified).and_then(parse_date)?;
     let date = fields.get(FieldId::Date).and_then(parse_date)?;
     (date.since(modified) >= 1000).then_some(modified)

@@ -39,6 +39,36 @@ enum Spec {
     Last(u64),
 }
 
+/// What a request asks for, as far as that can be said without the length of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedFor {
+    /// Everything.
+    Whole,
+    /// From this byte on, to this one (not included) if it says so.
+    From(u64, Option<u64>),
+    /// The last bytes.
+    Last,
+    /// Several ranges.
+    Several,
+}
+
+impl AskedFor {
+    /// That of a request with these fields.
+    #[must_use]
+    pub fn of(request: &Block) -> Self {
+        let mut values = request.values(FieldId::Range);
+        let (Some(value), None) = (values.next(), values.next()) else { return Self::Whole };
+        match specs(value).as_deref() {
+            None => Self::Whole,
+            Some([Spec::From(first, last)]) => {
+                Self::From(*first, last.map(|last| last.saturating_add(1)))
+            }
+            Some([Spec::Last(_)]) => Self::Last,
+            Some(_) => Self::Several,
+        }
+    }
+}
+
 /// What the field asks of a body of this length.
 pub(super) fn wanted(request: &Block, complete: Option<u64>) -> Wanted {
     let mut values = request.values(FieldId::Range);

@@ -61,7 +61,7 @@ pub enum NotStored {
     Status,
     /// A status that speaks of one request or one connection (412, 416, 429, …).
     OneRequest,
-    /// An error, and the fields of the request were so large that they may be what caused it.
+    /// An error, and the fields of the request were such that they may be what caused it.
     ClientFault,
     /// `no-store`.
     NoStore,
@@ -157,7 +157,7 @@ pub fn storable(
     if OF_ONE_REQUEST.contains(&status) {
         return Err(NotStored::OneRequest);
     }
-    if status >= 400 && is_oversize(request) {
+    if status >= 400 && is_odd(request) {
         return Err(NotStored::ClientFault);
     }
     if status == 206 && !(asked.range && ContentRange::of_part(&head.fields).is_some()) {
@@ -257,6 +257,22 @@ pub fn kept(terms: &Terms, head: &ResponseHead, received: Time) -> StoredHead {
         fields.push(b"Date", &[http_date(received).as_bytes()]);
     }
     StoredHead { status: if is_part { 200 } else { head.status }, fields: compact(&fields) }
+}
+
+/// Fields that are for the client alone for whom the answer came (`private="…"`, RFC 9111
+/// §5.2.2.7): they are not kept; `None`: there are none.
+#[must_use]
+pub fn for_one(terms: &Terms, head: &ResponseHead) -> Option<Block> {
+    if !head.fields.has_any(&[FieldId::CacheControl]) && terms.targets.is_empty() {
+        return None;
+    }
+    let mut fields = head.fields.clone();
+    hop::strip(&mut fields);
+    let private = directives(terms, &fields).0.private_fields;
+    let is_private =
+        |name: &[u8]| private.iter().any(|private| name.eq_ignore_ascii_case(private.as_bytes()));
+    fields.remove_where(|id, name| NOT_KEPT.contains(&id) || !is_private(name));
+    (!fields.is_empty()).then_some(fields)
 }
 
 /// The same fields in a buffer that holds nothing else.
@@ -367,9 +383,19 @@ pub(super) fn content_length(fields: &Block) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Whether fields are large enough that the origin may have refused the request for them.
-fn is_oversize(request: &Block) -> bool {
-    request.iter().map(|f| request.name(f).len() + request.value(f).len() + 4).sum::<usize>() > 4096
+/// Whether the origin may have refused the request for its fields: for how large they are, for a
+/// character that programs stumble over, or for what describes a body that is not there.
+fn is_odd(request: &Block) -> bool {
+    let mut size = 0;
+    for field in request.iter() {
+        let value = request.value(field);
+        size += request.name(field).len() + value.len() + 4;
+        let describes = matches!(field.id, FieldId::ContentType | FieldId::ContentEncoding);
+        if describes || value.iter().any(|byte| !(b' '..=b'~').contains(byte)) {
+            return true;
+        }
+    }
+    size > 4096
 }
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -378,7 +404,8 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 const OVERRIDES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
 
 /// Answers to what one request was like, or one connection; the last ones by RFC 6585 §3 to §6.
-const OF_ONE_REQUEST: [u16; 13] = [304, 407, 408, 412, 413, 416, 417, 421, 425, 428, 429, 431, 511];
+const OF_ONE_REQUEST: [u16; 15] =
+    [304, 406, 407, 408, 412, 413, 415, 416, 417, 421, 425, 428, 429, 431, 511];
 
 /// Heuristically cacheable (RFC 9110 §15.1).
 const GUESSABLE: [u16; 12] = [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501];

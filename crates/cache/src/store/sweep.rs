@@ -37,7 +37,9 @@ impl Cache {
         let report = match &purge.what {
             What::Url(url) => self.purge_slots(purge, |shard| shard.of_url(*url)),
             What::Key(key) => self.sweep(purge, Some(Self::index(*key))),
-            What::Prefix(_) | What::Tag(_) | What::Host(_) | What::All => self.sweep(purge, None),
+            What::Prefix(_) | What::Tag(_) | What::TagAt(..) | What::Host(_) | What::All => {
+                self.sweep(purge, None)
+            }
         };
         self.purges.done(number);
         self.counts.purged.fetch_add(report.objects, Ordering::Relaxed);

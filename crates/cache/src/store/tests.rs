@@ -428,6 +428,6 @@ fn covers(what: &What, path: u8, tags: &[u8]) -> bool {
         What::Key(hash) => *hash == key(&text).hash(),
         What::Tag(tag) => tags.iter().any(|own| u128::from(*own) == *tag),
         What::Prefix(_) => text.starts_with('1'),
-        What::Host(_) | What::All => true,
+        What::TagAt(..) | What::Host(_) | What::All => true,
     }
 }

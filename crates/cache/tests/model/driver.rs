@@ -217,6 +217,7 @@ impl Driver {
             tags: rules::tags_of(&head.fields),
             length: None,
         });
+        let reader = reader.expect("there is room for one");
         lead.push(Bytes::copy_from_slice(answered.body.as_bytes()));
         drop(reader);
         lead.finish(None);

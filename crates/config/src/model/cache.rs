@@ -49,6 +49,9 @@ pub struct CacheRules {
     /// What a `PURGE` shows as `Authorization: Bearer TOKEN`, a `token68`; `None`: it is a method
     /// like any other.
     pub purge_token: Option<Spanned<String>>,
+    /// Large answers are fetched and kept in slices of so many bytes, where the origin gives
+    /// ranges of them. Default: not at all.
+    pub slice: Option<u64>,
     /// Whether `Cache-Status` (RFC 9211) is sent. Default: yes.
     pub status_field: bool,
     /// Where the directive stands.
@@ -108,6 +111,7 @@ impl std::fmt::Debug for CacheRules {
             .field("default_ttl", &self.default_ttl)
             .field("max_ttl", &self.max_ttl)
             .field("purge_token", &self.purge_token.as_ref().map(|_| "…"))
+            .field("slice", &self.slice)
             .field("status_field", &self.status_field)
             .finish_non_exhaustive()
     }

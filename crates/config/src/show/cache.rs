@@ -31,6 +31,9 @@ pub fn cache(rules: &CacheRules) -> String {
             let _ = write!(text, ", {name} {}", duration(time));
         }
     }
+    if let Some(slice) = rules.slice {
+        let _ = write!(text, ", slices of {}", bytes(slice));
+    }
     text.push_str(if rules.purge_token.is_some() { ", PURGE with a token" } else { "" });
     text.push_str(if rules.status_field { "" } else { ", no Cache-Status" });
     text

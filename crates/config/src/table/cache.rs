@@ -156,6 +156,22 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         ..Directive::NEW
     },
     Directive {
+        name: "slice",
+        places: &[Place::Cache],
+        arguments: &[value(
+            "size",
+            Kind::Bytes { min: 64 << 10, max: 64 << 20 },
+            "Bytes of a slice: the least that is fetched for a client that asks for one byte.",
+        )],
+        prose: "Large answers are fetched and kept in slices, each by a request with `Range`, where \
+                the origin gives ranges and a strong `ETag` (or `Last-Modified`). What it gives \
+                whole is kept whole, as without it. Slices of another version are thrown away; a \
+                client that has begun to receive the old one is cut off, so that nobody gets a \
+                mix of two. A slice is not larger than `max-object`.",
+        example: "slice \"1MiB\"",
+        ..Directive::NEW
+    },
+    Directive {
         name: "status",
         places: &[Place::Cache],
         arguments: &[value("switch", SWITCH, "Whether it is sent.").default("\"on\"")],

@@ -10,7 +10,7 @@ use coding::Dictionary;
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
 
-use super::reader::{BodyReader, From, Span};
+use super::reader::{BodyReader, From, SliceBody, Span};
 use crate::exchange::{Exchange, client_gone};
 use crate::failure::Failure;
 use crate::fare;
@@ -19,7 +19,7 @@ use crate::packing::{self, Choice, Packed, Packing, Versions};
 use crate::patience::{Patience, Stage};
 use crate::peer::{DownPeer, PeerError};
 use crate::pump::{Pump, PumpError};
-use crate::relay::download_failure;
+use crate::relay::{charge, download_failure};
 
 /// What an answer from the cache has to know of the request.
 pub(crate) struct Gift<'g> {
@@ -33,6 +33,10 @@ pub(crate) struct Gift<'g> {
     pub(crate) versions: Option<&'g Versions>,
     /// How it came about.
     pub(crate) status: CacheStatus,
+    /// It came for this very request, which may have what is for nobody else.
+    pub(crate) led: bool,
+    /// Fields that came for this client alone.
+    pub(crate) own: Option<&'g Block>,
     /// Whether the client is told of that.
     pub(crate) tells: bool,
     /// Adds what is said to this client alone.
@@ -94,6 +98,7 @@ impl From {
         match self {
             Self::Stored(stored) => stored.head.status,
             Self::Flight(flight) => flight.head().head.status,
+            Self::Slice(slice) => slice.body.status(),
         }
     }
 
@@ -101,6 +106,7 @@ impl From {
         match self {
             Self::Stored(stored) => &stored.head.fields,
             Self::Flight(flight) => &flight.head().head.fields,
+            Self::Slice(slice) => slice.body.fields(),
         }
     }
 
@@ -108,6 +114,7 @@ impl From {
         match self {
             Self::Stored(stored) => &stored.facts,
             Self::Flight(flight) => &flight.head().facts,
+            Self::Slice(slice) => slice.body.facts(),
         }
     }
 
@@ -116,6 +123,7 @@ impl From {
         match self {
             Self::Stored(stored) => stored.length,
             Self::Flight(flight) => flight.head().length,
+            Self::Slice(slice) => Some(slice.complete),
         }
     }
 }
@@ -125,13 +133,12 @@ impl From {
     pub(crate) fn answer(&self, asked: &Asked, request: &Block) -> Answer {
         match self {
             Self::Stored(stored) => rules::answer_to(&Kept::from(&**stored), asked, request),
-            Self::Flight(flight) => {
-                let draft = flight.head();
+            Self::Flight(_) | Self::Slice(_) => {
                 let kept = Kept {
-                    status: draft.head.status,
-                    fields: &draft.head.fields,
-                    date: draft.facts.date,
-                    length: draft.length,
+                    status: self.status(),
+                    fields: self.fields(),
+                    date: self.facts().date,
+                    length: self.length(),
                     body: None,
                 };
                 rules::answer_to(&kept, asked, request)
@@ -262,7 +269,8 @@ impl Giving {
     }
 
     fn send_head_only(x: &mut Exchange<'_>, head: ResponseHead) -> Result<Option<Self>, Failure> {
-        x.begin_final(head.status, 0..0, head.fields, BodyLength::None)?;
+        let size = x.begin_final(head.status, 0..0, head.fields, BodyLength::None)?;
+        charge_heads(x, size);
         Ok(None)
     }
 
@@ -273,7 +281,8 @@ impl Giving {
         body: GivenBody,
     ) -> Result<Option<Self>, Failure> {
         // Nothing of a body that is empty is left to be sent but its end.
-        x.begin_final(head.status, 0..0, head.fields, length)?;
+        let size = x.begin_final(head.status, 0..0, head.fields, length)?;
+        charge_heads(x, size);
         let pacer = x.record.noted.pacer.take().map(Pacing::by_pacer);
         let by_fare = || fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::BToA));
         let pump = Pump::new(u64::MAX).paced(pacer.or_else(by_fare));
@@ -298,8 +307,36 @@ impl Giving {
         &self.pump
     }
 
+    /// The first byte of the slice that it cannot go on without.
+    fn wanted(&self) -> Option<u64> {
+        match &self.body {
+            GivenBody::AsItIs(reader) => reader.wanted(),
+            GivenBody::Packed(packed) => packed.source.wanted(),
+        }
+    }
+
+    /// The slice that is wanted.
+    pub(crate) fn supply(&mut self, slice: SliceBody) {
+        match &mut self.body {
+            GivenBody::AsItIs(reader) => reader.supply(slice),
+            GivenBody::Packed(packed) => packed.source.supply(slice),
+        }
+    }
+
     /// Sends the rest of it.
     pub(crate) async fn finish(mut self, x: &mut Exchange<'_>) -> Result<(), Failure> {
+        match self.until_wanted(x).await? {
+            None => Ok(()),
+            Some(_) => Err(Failure::internal("a slice that nobody brings")),
+        }
+    }
+
+    /// Sends what is at hand, and tells the first byte of the slice that is wanted then; `None`:
+    /// that was all.
+    pub(crate) async fn until_wanted(
+        &mut self,
+        x: &mut Exchange<'_>,
+    ) -> Result<Option<u64>, Failure> {
         let timeouts = x.timeouts();
         let mut patience = Patience::new(x.guard, x.listener.limits(), timeouts.response);
         let idle = Pump::idle();
@@ -307,11 +344,14 @@ impl Giving {
         let down = &mut *x.down;
         let outcome = poll_fn(|cx| {
             match self.poll(cx, down, pool) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Err(download_failure(&error, &self.pump)));
                 }
                 Poll::Pending => {}
+            }
+            if let Some(at) = self.wanted() {
+                return Poll::Ready(Ok(Some(at)));
             }
             if down.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(client_gone(&PeerError::Reset(h2::Reason::CANCEL))));
@@ -319,9 +359,18 @@ impl Giving {
             patience.poll(cx, &idle, Stage::Responding(&self.pump)).map(Err)
         })
         .await;
-        x.record.bytes_out += self.pump.moved;
+        if !matches!(outcome, Ok(Some(_))) {
+            x.record.bytes_out += self.pump.moved;
+        }
         outcome
     }
+}
+
+/// Charges the head of the answer, and that of the request if it went to nobody else.
+fn charge_heads(x: &mut Exchange<'_>, size: u64) {
+    let asked = std::mem::take(&mut x.record.head_in);
+    charge(x, net::Direction::AToB, asked);
+    charge(x, net::Direction::BToA, size);
 }
 
 /// Adds what a cache says of an answer (RFC 9111 §5.1, RFC 9211), and takes away what may not be
@@ -329,11 +378,19 @@ impl Giving {
 fn finish_fields(fields: &mut Block, from: &From, gift: &Gift<'_>) {
     let (facts, now) = (from.facts(), Time::now());
     let hit = gift.status.hit;
+    if matches!(from, From::Slice(_)) {
+        fields.remove(FieldId::ContentRange);
+    }
     // Whoever led the fetch gets what came.
-    if (hit || gift.status.collapsed) && !facts.unshown.is_empty() {
+    if !gift.led && !facts.unshown.is_empty() {
         let unshown =
             |name: &[u8]| facts.unshown.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()));
         fields.remove_where(|_, name| unshown(name));
+    }
+    if let Some(own) = gift.own {
+        for field in own.iter() {
+            fields.push(own.name(field), &[own.value(field)]);
+        }
     }
     let age = rules::age(facts, now);
     if hit || age > 0 {

@@ -7,14 +7,17 @@ use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use cache::rules::{self, Asked, ByHead, CacheStatus, ContentRange, Forwarded, Reflections};
-use cache::{Body, Cache, Draft, Facts, Held, Key, Lead, Stored, StoredHead, Time, Vary};
+use cache::rules::{
+    self, Asked, ByHead, CacheStatus, ContentRange, Forwarded, Reflections, Sender,
+};
+use cache::{Body, Cache, Draft, Facts, Held, Key, Lead, Refused, Stored, StoredHead, Time, Vary};
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
 
 use super::giving::{Gift, Giving};
-use super::plan::CachePlan;
+use super::plan::{CachePlan, Side};
 use super::reader::From;
+use super::slices::{SliceIntake, Sliced};
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::packing::{Choice, Packing, Versions};
@@ -63,6 +66,8 @@ pub(crate) struct Intake<'c> {
     pub(crate) lead: RefCell<Option<Lead>>,
     pub(crate) came: RefCell<Came>,
     pub(crate) part: PartWatch,
+    /// The slice that was asked for in place of what the client wants, if one was.
+    pub(super) slice: Option<&'c SliceIntake<'c>>,
 }
 
 /// A part of a body that goes past us.
@@ -123,9 +128,9 @@ pub(crate) enum Offer {
 
 /// A body that is stored as it comes.
 pub(crate) struct Filling {
-    lead: Lead,
-    reflections: Option<Reflections>,
-    giving: Option<Giving>,
+    pub(super) lead: Lead,
+    pub(super) reflections: Option<Reflections>,
+    pub(super) giving: Option<Giving>,
 }
 
 impl Intake<'_> {
@@ -165,13 +170,19 @@ impl Intake<'_> {
                 return Ok(Offer::Kept);
             }
             let is_there = |stale: &Arc<Stored>| {
-                let found = self.cache.variants(self.key);
+                let found = self.cache.variants(&stale.key);
                 found.iter().any(|found| Arc::ptr_eq(found, stale))
             };
             if matches!(head.status, 500 | 502 | 503 | 504) && self.stands_in && is_there(stale) {
                 self.came.replace(Came::Error(head.status));
                 self.free(false);
                 return Ok(Offer::Kept);
+            }
+        }
+        if let Some(slice) = self.slice {
+            match self.offer_slice(x, head, length, slice, dress)? {
+                Sliced::Break(offer) => return Ok(offer),
+                Sliced::Continue(whole) => head = whole,
             }
         }
         if self.asked.method == Method::Head {
@@ -210,21 +221,14 @@ impl Intake<'_> {
             let why = if selects_ours || unsaid { "vary" } else { "no-length" };
             return Ok(self.decline(head, Some(why)));
         }
-        let mut reflections = Reflections::of(self.request, &vary, self.plan.keyed());
-        reflections.see_fields(&head.fields);
-        let content_type = head.fields.get(FieldId::ContentType);
-        let suspect = if reflections.found() {
-            Some("reflection")
-        } else if rules::deceives(self.path, head.status, content_type) {
-            Some("deception")
-        } else {
-            None
+        let reflections = match self.look_for_suspects(x, &head, &vary) {
+            Ok(reflections) => reflections,
+            Err(why) => {
+                // Nobody switches the cache off for others by what it sends.
+                self.free(false);
+                return Ok(self.decline(head, Some(why)));
+            }
         };
-        if let Some(why) = suspect {
-            // Nobody switches the cache off for others by what it sends.
-            self.free(false);
-            return Ok(self.decline(head, Some(why)));
-        }
         let known = match length {
             BodyLength::Known(length) => Some(length),
             BodyLength::None => Some(0),
@@ -235,7 +239,6 @@ impl Intake<'_> {
             return Ok(self.part(head, received, facts, vary));
         }
         let Some(mut lead) = self.lead.take() else { return Ok(self.decline(head, None)) };
-        let reflections = reflections.wants_body(content_type).then_some(reflections);
         let draft = Draft {
             key: self.key.clone(),
             url: self.plan.filed_under(self.url),
@@ -245,7 +248,15 @@ impl Intake<'_> {
             tags: rules::tags_of(&head.fields),
             length: known,
         };
-        let reader = lead.begin(draft);
+        let own = rules::for_one(terms, &head);
+        let reader = match lead.begin(draft) {
+            Ok(reader) => reader,
+            Err(why) => {
+                self.lead.replace(Some(lead));
+                self.free(why == Refused::TooLarge);
+                return Ok(self.decline(head, Some(why.as_str())));
+            }
+        };
         let status = CacheStatus {
             forwarded: Some(self.forwarded),
             forwarded_status: (self.stale.is_some()).then_some(head.status),
@@ -259,11 +270,42 @@ impl Intake<'_> {
             packing: self.packing,
             versions: self.versions,
             status,
+            led: true,
+            own: own.as_ref(),
             tells: self.plan.status_field,
             dress,
         };
         let giving = Giving::begin(x, From::Flight(reader), &gift)?;
         Ok(Offer::Filling(Filling { lead, reflections, giving }))
+    }
+
+    /// Whether somebody may have made the answer to be stored for others, as far as its head
+    /// tells; and what has to be looked for in its body.
+    pub(super) fn look_for_suspects(
+        &self,
+        x: &Exchange<'_>,
+        head: &ResponseHead,
+        vary: &Vary,
+    ) -> Result<Option<Reflections>, &'static str> {
+        let keyed = self.plan.keyed();
+        let content_type = head.fields.get(FieldId::ContentType);
+        let mut reflections = Reflections::of(self.request, vary, keyed);
+        reflections.see_fields(&head.fields);
+        if reflections.found() {
+            return Err("reflection");
+        }
+        if rules::deceives(self.path, head.status, content_type) {
+            return Err("deception");
+        }
+        let sender = match self.plan.side {
+            Side::Forward => Sender::Behind,
+            Side::Reverse if x.client.trusted => Sender::Trusted,
+            Side::Reverse => Sender::Client,
+        };
+        if rules::alters(self.request, vary, keyed, sender) {
+            return Err("unkeyed-field");
+        }
+        Ok(reflections.wants_body(content_type).then_some(reflections))
     }
 
     /// A part of a body, which is given to this client alone; what goes is noted beside.
@@ -351,8 +393,13 @@ impl Intake<'_> {
         }
     }
 
+    /// Whether the client has a head already, and this is about what is to come behind it.
+    pub(crate) fn is_within(&self) -> bool {
+        self.slice.is_some_and(SliceIntake::is_within)
+    }
+
     /// The response goes to the client as if there were no cache.
-    fn decline(&self, mut head: ResponseHead, why: Option<&'static str>) -> Offer {
+    pub(super) fn decline(&self, mut head: ResponseHead, why: Option<&'static str>) -> Offer {
         if self.plan.status_field {
             let status = CacheStatus {
                 forwarded: Some(self.forwarded),

@@ -15,8 +15,11 @@ use crate::client::AddressText;
 #[derive(Debug)]
 pub(crate) struct CachePlan {
     pub(crate) terms: Terms,
+    pub(crate) side: Side,
     pub(crate) purge_token: Option<String>,
     pub(crate) status_field: bool,
+    /// Large answers are fetched and kept in slices of so many bytes.
+    pub(crate) slice: Option<u64>,
     key: Vec<KeyPart>,
     /// The key is the usual one: path and query.
     usual: bool,
@@ -52,6 +55,7 @@ impl CachePlan {
     pub(crate) fn of_forward(rules: &CacheRules) -> Self {
         let mut plan = Self::build(rules);
         plan.terms.targets.clear();
+        plan.side = Side::Forward;
         plan
     }
 
@@ -65,8 +69,10 @@ impl CachePlan {
                 if_error: millis(rules.if_error).unwrap_or(0),
                 ..Terms::default()
             },
+            side: Side::Reverse,
             purge_token: rules.purge_token.as_ref().map(|token| token.value.clone()),
             status_field: rules.status_field,
+            slice: rules.slice,
             usual: rules.key == [KeyPart::Path, KeyPart::Query],
             key: rules.key.clone(),
             keyed: rules.key.iter().filter_map(field_of).collect(),
@@ -106,8 +112,11 @@ impl CachePlan {
                 KeyPart::Path => push_path(&mut text, path),
                 KeyPart::Query => text.extend_from_slice(query),
                 KeyPart::QueryParameter(name) => {
-                    for value in parameters(query, name.as_bytes()) {
-                        push_named(&mut text, &[name], value);
+                    for parameter in parameters(query, name.as_bytes()) {
+                        match parameter {
+                            Parameter::Plain(value) => push_named(&mut text, &[name], value),
+                            Parameter::Cloaked(pair) => push_named(&mut text, &["?", name], pair),
+                        }
                     }
                 }
                 KeyPart::Header(name) => {
@@ -206,13 +215,54 @@ fn push_named(text: &mut Vec<u8>, name: &[&str], value: &[u8]) {
     text.extend_from_slice(value);
 }
 
-/// The values of a parameter of a query, as they are written.
-fn parameters<'q>(query: &'q [u8], name: &'q [u8]) -> impl Iterator<Item = &'q [u8]> {
+/// One parameter of a query.
+#[derive(Debug, PartialEq, Eq)]
+enum Parameter<'q> {
+    /// Its value, as it is written.
+    Plain(&'q [u8]),
+    /// What some origin may take for it: it separates parameters in another way than we do, or
+    /// reads names in another way.
+    Cloaked(&'q [u8]),
+}
+
+fn parameters<'q>(query: &'q [u8], name: &'q [u8]) -> impl Iterator<Item = Parameter<'q>> {
     let query = query.strip_prefix(b"?").unwrap_or(query);
     query.split(|byte| *byte == b'&').filter_map(move |pair| {
-        let rest = pair.strip_prefix(name)?;
-        if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"=") }
+        match pair.strip_prefix(name) {
+            Some([]) => return Some(Parameter::Plain(b"")),
+            Some([b'=', value @ ..]) => return Some(Parameter::Plain(value)),
+            _ => {}
+        }
+        is_cloaked(pair, name).then_some(Parameter::Cloaked(pair))
     })
+}
+
+fn is_cloaked(pair: &[u8], name: &[u8]) -> bool {
+    let decoded = decode(pair);
+    decoded.split(|byte| matches!(byte, b'&' | b';' | b'?')).any(|part| {
+        let end = part.iter().position(|byte| matches!(byte, b'=' | b'[' | 0));
+        let known = part[..end.unwrap_or(part.len())].trim_ascii();
+        known.eq_ignore_ascii_case(name)
+    })
+}
+
+/// Without escapes, as forms are read.
+fn decode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let hex = |at: usize| after.get(at).and_then(|digit| (*digit as char).to_digit(16));
+        match (first, hex(0).zip(hex(1))) {
+            (b'%', Some((high, low))) => {
+                out.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            (b'+', _) => out.push(b' '),
+            _ => out.push(*first),
+        }
+    }
+    out
 }
 
 fn cookies<'f>(fields: &'f Block, name: &'f str) -> impl Iterator<Item = &'f [u8]> {
@@ -233,6 +283,7 @@ mod tests {
             default_ttl: None,
             max_ttl: None,
             purge_token: None,
+            slice: None,
             status_field: true,
             span: (0, 0).into(),
         };
@@ -291,5 +342,31 @@ mod tests {
         ]);
         let found = key(&parts, "a.example", "/x?w=1&v=2&vv=3&v", &fields);
         assert_eq!(found, "r http://a.example/x \nv=2\nv= \nx-a=1 \ncookie:b=3 ");
+    }
+
+    #[test]
+    fn what_an_origin_may_take_for_a_parameter_is_in_the_key() {
+        let plain = |query: &str| {
+            parameters(query.as_bytes(), b"v").all(|it| matches!(it, Parameter::Plain(_)))
+        };
+        for query in ["", "?", "?v=1", "?v", "?v=1&w=2&vv=3", "?v=%20;x", "?w=v", "?w=1;vv=2"] {
+            assert!(plain(query), "{query}");
+        }
+        for query in [
+            "?w=1;v=2",
+            "?w=1?v=2",
+            "?%76=2",
+            "?V=2",
+            "?v[]=2",
+            "?v%5b0%5d=2",
+            "?+v=2",
+            "?%20v=2",
+            "?v%00=2",
+            "?w=1%26v=2",
+            "?v;w=1",
+            "?v+=1",
+        ] {
+            assert!(!plain(query), "{query}");
+        }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn admit(fields: &Block, plan: &CachePlan) -> Result<(), Failure> {
     }
 }
 
-/// Purges by tags (`Surrogate-Key`, `Cache-Tag`), else by prefix (a path that ends with `*`),
+/// Purges by tags of the site (`Surrogate-Key`, `Cache-Tag`), else by prefix (a path that ends with `*`),
 /// else the URL of the request. `Soft-Purge: 1` leaves what was stored to stand in for errors.
 pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Result<(), Failure> {
     let fields = &x.request.fields;
@@ -35,7 +35,9 @@ pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Re
     let cache = &x.core.cache;
     let purge = |what| cache.purge(&Purge { what, soft }).objects;
     let objects: u64 = if !tags.is_empty() {
-        tags.iter().map(|tag| purge(What::Tag(*tag))).sum()
+        // Of this site: what others keep by the same name is not touched.
+        let face = place.key(x).face().to_vec();
+        tags.iter().map(|tag| purge(What::TagAt(*tag, face.clone().into()))).sum()
     } else if let Some(prefix) = url.strip_suffix(b"*") {
         purge(What::Prefix(prefix.into()))
     } else {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +26,27 @@ pub(crate) enum From {
     Stored(Arc<Stored>),
     /// One that is still coming.
     Flight(FlightReader),
+    /// A slice of one, of which the next slices are brought one by one.
+    Slice(Box<SliceBody>),
+}
+
+/// A slice of an answer.
+#[derive(Debug)]
+pub(crate) struct SliceBody {
+    /// The slice, as an answer of its own.
+    pub(crate) body: From,
+    /// Which bytes of the whole it has.
+    range: Range<u64>,
+    /// How long the whole is.
+    pub(crate) complete: u64,
+    /// The first byte that is wanted of another slice.
+    wanted: Option<u64>,
+}
+
+impl SliceBody {
+    pub(crate) fn new(body: From, range: Range<u64>, complete: u64) -> Self {
+        Self { body, range, complete, wanted: None }
+    }
 }
 
 /// What is sent next.
@@ -53,8 +75,8 @@ pub(crate) struct BodyReader {
 
 impl BodyReader {
     pub(crate) fn new(from: From, spans: impl IntoIterator<Item = Span>) -> Self {
-        let mut reader =
-            Self { from, spans: spans.into_iter().collect(), piece: Bytes::new(), reading: None };
+        let (spans, piece) = (spans.into_iter().collect(), Bytes::new());
+        let mut reader = Self { from, spans, piece, reading: None };
         reader.skip_empty();
         reader.take_what_is_there();
         reader
@@ -83,8 +105,22 @@ impl BodyReader {
         let end = match &from {
             From::Stored(stored) => stored.length,
             From::Flight(_) => None,
+            From::Slice(slice) => Some(slice.complete),
         };
         Self::new(from, [Span::Range { at: 0, end }])
+    }
+
+    /// The first byte of the slice that it cannot go on without.
+    pub(crate) fn wanted(&self) -> Option<u64> {
+        match &self.from {
+            From::Slice(slice) => slice.wanted,
+            From::Stored(_) | From::Flight(_) => None,
+        }
+    }
+
+    /// Goes on with another slice.
+    pub(crate) fn supply(&mut self, slice: SliceBody) {
+        self.from = From::Slice(Box::new(slice));
     }
 
     /// So many bytes of the next span are taken.
@@ -108,11 +144,39 @@ impl BodyReader {
         at: u64,
         end: Option<u64>,
     ) -> Poll<Result<Option<Bytes>, PeerError>> {
-        let stored = match &mut self.from {
-            From::Flight(flight) => {
+        let From::Slice(slice) = &mut self.from else {
+            return self.from.poll_piece(cx, &mut self.reading, at, end);
+        };
+        if !slice.range.contains(&at) {
+            // Whoever polls looks for this.
+            slice.wanted = Some(at);
+            return Poll::Pending;
+        }
+        let start = slice.range.start;
+        let end = end.unwrap_or(slice.complete).min(slice.range.end);
+        let piece = slice.body.poll_piece(cx, &mut self.reading, at - start, Some(end - start));
+        match ready!(piece)? {
+            None => Poll::Ready(Err(PeerError::Incomplete)),
+            piece => Poll::Ready(Ok(piece)),
+        }
+    }
+}
+
+impl From {
+    /// The next piece of a body, of which `reading` may be on its way.
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        reading: &mut Option<JoinHandle<io::Result<Bytes>>>,
+        at: u64,
+        end: Option<u64>,
+    ) -> Poll<Result<Option<Bytes>, PeerError>> {
+        let stored = match self {
+            Self::Slice(_) => return Poll::Ready(Err(PeerError::Incomplete)),
+            Self::Flight(flight) => {
                 return flight.poll_piece(cx, at).map_err(|_| PeerError::Incomplete);
             }
-            From::Stored(stored) => stored,
+            Self::Stored(stored) => stored,
         };
         match &stored.body {
             Body::Memory(_) => Poll::Ready(match stored.body.piece(at) {
@@ -126,15 +190,15 @@ impl BodyReader {
                 }
                 let (file, offset) = (Arc::clone(&disk.file), disk.offset + at);
                 let most = (end - at).min(FILE_PIECE) as usize;
-                let reading = self.reading.get_or_insert_with(|| {
+                let running = reading.get_or_insert_with(|| {
                     tokio::task::spawn_blocking(move || {
                         let mut buffer = vec![0; most];
                         file.read_exact_at(&mut buffer, offset)?;
                         Ok(buffer.into())
                     })
                 });
-                let read = ready!(Pin::new(reading).poll(cx));
-                self.reading = None;
+                let read = ready!(Pin::new(running).poll(cx));
+                *reading = None;
                 let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
                 Poll::Ready(read.map(Some).map_err(PeerError::Io))
             }
@@ -184,6 +248,7 @@ impl Source for BodyReader {
         Ok(match &mut self.from {
             From::Stored(stored) => stored.trailers.clone(),
             From::Flight(flight) => flight.trailers(),
+            From::Slice(_) => None,
         })
     }
 }
