@@ -58,6 +58,35 @@ fn what_fits_a_quota_is_served_to_its_end() {
 }
 
 #[test]
+fn heads_count_where_the_answer_is_from_the_cache() {
+    let origin = Origin::serve(|_| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\nCache-Control: max-age=500\r\n\r\n";
+        let mut answer = head.as_bytes().to_vec();
+        answer.resize(answer.len() + 500, b'x');
+        answer
+    });
+    // One from the origin, and one from the cache.
+    let both = |proxy: &Proxy| {
+        let mut client = proxy.client();
+        let mut bytes = 0;
+        for _ in 0..2 {
+            let answer = get(&mut client, origin.address(), &alice());
+            assert_eq!((answer.status(), answer.body.len()), (200, 500));
+            bytes += get_text(origin.address(), &alice()).len() + answer.head.len() + 500;
+        }
+        bytes
+    };
+    let quota = both(&gateway("user \"alice\" password=\"secret\"", "cache"));
+    assert_eq!(origin.requests().len(), 1);
+    let users = format!("user \"alice\" password=\"secret\" quota=\"{quota}B/day\"");
+    let proxy = gateway(&users, "cache");
+    assert_eq!(both(&proxy), quota);
+    let answer = get(&mut proxy.client(), origin.address(), &alice());
+    expect_refused(&answer, "quota of the day", DAY);
+    assert_eq!(origin.requests().len(), 2);
+}
+
+#[test]
 fn a_quota_stops_an_upload_at_the_byte() {
     for (quota, size) in [(100_usize, 1000), (100_001, 2_000_000)] {
         let origin = Origin::start();
