@@ -324,8 +324,10 @@ impl<'c, 't, 'a, 'b, O: Origin<'a>> Course<'c, 't, 'a, 'b, O> {
         };
         // Of this slice the client has nothing yet: it may be asked for again.
         let sent = std::mem::replace(&mut x.head_sent, false);
+        let interim = sent && std::mem::take(&mut x.record.interim_sent);
         let outcome = turns.origin.relay(x, Some(&intake)).await;
         x.head_sent |= sent;
+        x.record.interim_sent |= interim;
         let came = intake.came.replace(Came::Nothing);
         // Whoever still waits has nothing to wait for.
         intake.free(false);
