@@ -24,10 +24,12 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod urls;
 mod volume;
 mod writer;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,7 +41,7 @@ use parking_lot::{Mutex, RwLock};
 pub use folder::DiskError;
 pub use purges::NotedPurge;
 
-use crate::{Key, Stored};
+use crate::{Key, Stored, Vary};
 use folder::Folder;
 use index::{Index, Place};
 use io::Io;
@@ -47,13 +49,15 @@ use load::Unreadable;
 use purges::PurgeLog;
 use queue::Queue;
 use trouble::{Attempt, Trouble};
+use urls::Urls;
 use volume::Volume;
 
 /// Bodies that are longer stay on the disk when an answer is loaded.
 const INLINE: usize = 64 << 10;
 
-/// What the disk asks of whoever knows what was purged. It is called by the writer, without a lock.
-pub trait PurgeTable: Send + Sync {
+/// Who stands above the disk: knows what was purged, and has some answers in memory. It is called
+/// by the writer, without a lock.
+pub trait Upper: Send + Sync {
     /// Whether an answer was purged, hard: it is not written again. Of one that was not purged at
     /// all, `purged_by` may be raised.
     fn is_purged(&self, stored: &Stored) -> bool;
@@ -61,6 +65,20 @@ pub trait PurgeTable: Send + Sync {
     /// Another process that wrote in the folder has noted a purge that this one did not know. What
     /// it is about is to be purged here; numbers of two processes do not compare.
     fn learn(&self, purge: &NotedPurge);
+
+    /// Whether an answer under this hash of a key is there, and given from there.
+    fn is_used(&self, hash: u128) -> bool;
+
+    /// A volume goes: bodies in this file are to be let go of, so that its room is free.
+    fn let_go(&self, file: &Arc<File>);
+}
+
+/// An answer that was loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What was stored.
+    pub stored: Stored,
+    place: Place,
 }
 
 /// The cache on disk.
@@ -119,7 +137,8 @@ struct Shared {
     queue: Queue,
     log: Mutex<PurgeLog>,
     trouble: Trouble,
-    table: Arc<dyn PurgeTable>,
+    urls: Urls,
+    upper: Arc<dyn Upper>,
     size: AtomicU64,
     start: Instant,
     counters: Counters,
@@ -141,25 +160,16 @@ struct Counters {
 }
 
 impl Disk {
-    /// Opens the cache in `folder`, which is made where it is missing (mode 0700), and begins to
-    /// look at what is in it. It may fill `size` bytes.
+    /// Opens the cache in `folder`, which is made where it is missing (mode 0700). It may fill
+    /// `size` bytes. [`Disk::start`] does the rest.
     ///
     /// # Errors
     /// The folder cannot be used, or it is not a cache of this format. Nothing in it is touched.
-    pub fn open(
-        folder: &Path,
-        size: u64,
-        table: Arc<dyn PurgeTable>,
-    ) -> Result<Arc<Self>, DiskError> {
-        Self::open_with(folder, size, table, Io::default())
+    pub fn open(folder: &Path, size: u64, upper: Arc<dyn Upper>) -> Result<Self, DiskError> {
+        Self::open_with(folder, size, upper, Io::default())
     }
 
-    fn open_with(
-        path: &Path,
-        size: u64,
-        table: Arc<dyn PurgeTable>,
-        io: Io,
-    ) -> Result<Arc<Self>, DiskError> {
+    fn open_with(path: &Path, size: u64, upper: Arc<dyn Upper>, io: Io) -> Result<Self, DiskError> {
         let folder = Folder::open(path)?;
         let failed = |error| DiskError::Io { path: path.to_owned(), error };
         let (log, purges) = PurgeLog::open(&io, &folder).map_err(failed)?;
@@ -171,16 +181,28 @@ impl Disk {
             queue: Queue::default(),
             log: Mutex::new(log),
             trouble: Trouble::default(),
-            table,
+            urls: Urls::default(),
+            upper,
             size: AtomicU64::new(size),
             start: Instant::now(),
             counters: Counters::default(),
         });
-        let writer = writer::Writer::new(shared.clone());
+        Ok(Self { shared, writer: Mutex::default(), purges: Mutex::new(purges) })
+    }
+
+    /// Begins to look at what is in the folder, and to write. Before that nothing is found, and
+    /// whoever stands above is told nothing.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start(&self) -> Result<(), DiskError> {
+        let writer = writer::Writer::new(self.shared.clone());
         let thread = std::thread::Builder::new().name("cache-disk".into());
-        let thread = thread.spawn(move || writer.run()).map_err(failed)?;
-        let writer = Mutex::new(Some(thread));
-        Ok(Arc::new(Self { shared, writer, purges: Mutex::new(purges) }))
+        let thread = thread
+            .spawn(move || writer.run())
+            .map_err(|error| DiskError::Io { path: self.shared.folder.path().to_owned(), error })?;
+        *self.writer.lock() = Some(thread);
+        Ok(())
     }
 
     /// The purges that were noted before this process opened the folder, once, in the order of the
@@ -193,29 +215,32 @@ impl Disk {
     /// Whether there may be something under this hash of a key. Costs a look into a table.
     #[must_use]
     pub fn may_have(&self, hash: u128) -> bool {
-        self.shared.index.has(hash as u64) && !self.shared.is_paused(Attempt::Read)
+        self.shared.index.shows(hash as u64) && !self.shared.is_paused(Attempt::Read)
     }
 
-    /// All answers under this key, the checksums of their heads compared, those of their bodies as
-    /// well, of large ones once in a process. Bodies of more than 64 KiB stay on the disk. Blocks.
+    /// The answers under this key that are `wanted`, the checksums of their heads compared, those
+    /// of their bodies as well, of large ones once in a process. Bodies of more than 64 KiB stay
+    /// on the disk. Blocks.
     #[must_use]
-    pub fn load(&self, key: &Key) -> Vec<Stored> {
+    pub fn load(&self, key: &Key, wanted: impl Fn(&Vary) -> bool) -> Vec<Loaded> {
         let shared = &self.shared;
         if shared.is_paused(Attempt::Read) {
             return Vec::new();
         }
         let mut places = Vec::new();
         shared.index.each(key.hash() as u64, |place| {
-            if let Some(volume) = shared.volumes.read().get(&place.volume) {
+            if !place.is_hidden()
+                && let Some(volume) = shared.volumes.read().get(&place.volume)
+            {
                 places.push((*place, volume.clone()));
             }
         });
         let mut found = Vec::with_capacity(places.len());
         for (place, volume) in &places {
-            match load::read(shared, place, volume, Some(key)) {
+            match load::read(shared, place, volume, Some(key), &wanted) {
                 Ok((_, stored)) => {
                     shared.index.update(place, Place::hit);
-                    found.push(stored);
+                    found.push(Loaded { stored, place: *place });
                 }
                 Err(why) => shared.cannot_read(place, key.hash(), why),
             }
@@ -224,22 +249,48 @@ impl Disk {
         found
     }
 
+    /// Whether an answer that was loaded is still the one to be given: it was not superseded, ended
+    /// or let go of since.
+    #[must_use]
+    pub fn is_current(&self, loaded: &Loaded) -> bool {
+        self.shared.index.has_record(&loaded.place)
+    }
+
+    /// Takes an answer that was loaded, and turned out to be purged, out of the table: nobody needs
+    /// to look at it again.
+    pub fn let_go(&self, loaded: &Loaded) {
+        self.shared.index.remove(&loaded.place);
+    }
+
+    /// Whether there may be something on the disk of this URL, by its hash. Without a table of
+    /// URLs it is right about all that is there, and sometimes wrong about what is not.
+    #[must_use]
+    pub fn may_have_url(&self, url: u128) -> bool {
+        let shared = &self.shared;
+        let knows_all = shared.queue.is_ready() && shared.counters.writes.load(Ordering::Relaxed);
+        !knows_all || shared.urls.may_have(url as u32)
+    }
+
     /// Hands an answer over to be written, in place of the one with the same key and `Vary`.
     /// Never blocks. `false`: too much waits, or the disk fails, and it will not be written; what
-    /// it supersedes is forgotten all the same.
+    /// it supersedes is forgotten all the same. From here on that is not given any more.
     ///
     /// It is not for answers that were loaded and are unchanged: they would be written again.
     pub fn store(&self, stored: Arc<Stored>) -> bool {
         let shared = &self.shared;
         let nobody_writes =
             shared.queue.is_ready() && !shared.counters.writes.load(Ordering::Relaxed);
-        let taken = !nobody_writes
-            && !shared.is_paused(Attempt::Write)
-            && shared.queue.store(stored.clone());
-        if !taken {
+        // An end of its URL that comes from now on finds it.
+        shared.urls.add(stored.url as u32);
+        let (hash, vary) = (stored.key.hash() as u64, record::vary_hash(&stored.vary));
+        let may_write = !nobody_writes && !shared.is_paused(Attempt::Write);
+        let Some(ticket) = may_write.then(|| shared.queue.store(stored.clone(), vary)).flatten()
+        else {
             shared.give_up(&stored.key);
-        }
-        taken
+            return false;
+        };
+        shared.index.hide(hash, vary, || shared.queue.is_newest(hash, vary, ticket));
+        true
     }
 
     /// Counts a use of an answer that was given from memory: what was used outlives its volume.
@@ -274,6 +325,12 @@ impl Disk {
         result
     }
 
+    /// The same, but it is written by the writer, soon: whoever calls this may not wait. If the
+    /// process ends until then, what was purged is there again.
+    pub fn note_purge_later(&self, number: u64, what: &[u8]) {
+        self.shared.queue.note_purge(NotedPurge { number, what: what.into() });
+    }
+
     /// The lowest `purged_by` of all records, those that wait included: whoever keeps purges need
     /// not keep those that are not newer. `None`: not known yet.
     #[must_use]
@@ -297,6 +354,19 @@ impl Disk {
     pub fn hand_over(&self) {
         self.shared.queue.ask_hand_over();
         self.shared.queue.settle_hand_over();
+    }
+
+    /// Writes what waits, then never writes again. Blocks until that is so.
+    pub fn close(&self) {
+        self.shared.queue.close();
+        let thread = self.writer.lock().take();
+        // The last who holds what stands above may be the writer itself.
+        if let Some(thread) =
+            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+        {
+            // A panic there was reported when it happened.
+            drop(thread.join());
+        }
     }
 
     /// What there is to be told.
@@ -334,11 +404,7 @@ impl Disk {
 impl Drop for Disk {
     /// Writes what waits.
     fn drop(&mut self) {
-        self.shared.queue.close();
-        if let Some(thread) = self.writer.lock().take() {
-            // A panic there was reported when it happened.
-            drop(thread.join());
-        }
+        self.close();
     }
 }
 

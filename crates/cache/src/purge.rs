@@ -16,7 +16,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::{Key, Stored};
+pub(crate) use table::Lasting;
 use table::Table;
+
+/// Numbers of purges begin at a multiple of this at each start.
+const STRIDE: u64 = 1 << 32;
 
 /// A purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,12 +144,26 @@ impl Purges {
         self.swept.load(Ordering::Acquire)
     }
 
+    /// Takes down purges from before the start, with their numbers, and begins behind them: numbers
+    /// that were given and lost may lie between.
+    pub(crate) fn restore(&self, mut noted: Vec<(u64, Purge)>, newest: u64) -> u64 {
+        noted.sort_by_key(|(number, _)| *number);
+        let mut table = self.table.write();
+        for (number, purge) in noted {
+            table.note(&purge, number, Lasting::Disk(0));
+        }
+        let first = (newest / STRIDE + 1) * STRIDE;
+        self.newest.store(first, Ordering::Release);
+        self.swept.store(first, Ordering::Release);
+        first
+    }
+
     /// Takes a purge down, and gives its number. What is stored from now on has been compared
-    /// with it. `oldest`: the lowest number that anything on the disk has; 0: not known.
-    pub(crate) fn note(&self, purge: &Purge, oldest: u64) -> u64 {
+    /// with it.
+    pub(crate) fn note(&self, purge: &Purge, lasting: Lasting) -> u64 {
         let mut table = self.table.write();
         let number = self.newest() + 1;
-        table.note(purge, number, oldest);
+        table.note(purge, number, lasting);
         table.pending.push(number);
         self.newest.store(number, Ordering::Release);
         number
@@ -163,6 +181,15 @@ impl Purges {
     /// What became of something that was asked for after purge number `since`.
     pub(crate) fn verdict(&self, since: u64, of: &Subject<'_>) -> Verdict {
         if since >= self.newest() { Verdict::Valid } else { self.table.read().verdict(since, of) }
+    }
+
+    /// The same of something that was read from the disk, and has that number there.
+    pub(crate) fn verdict_on_disk(&self, since: u64, of: &Subject<'_>) -> Verdict {
+        if since >= self.newest() {
+            Verdict::Valid
+        } else {
+            self.table.read().verdict_on_disk(since, of)
+        }
     }
 }
 

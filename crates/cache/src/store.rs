@@ -10,19 +10,21 @@ mod ghost;
 mod ledger;
 mod misses;
 mod queue;
+mod second;
 mod shard;
 mod sweep;
 #[cfg(test)]
 mod tests;
 pub(crate) mod weight;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use message::Block;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::disk::{Disk, DiskStats};
 use crate::flight::Flights;
 use crate::purge::{Purges, Subject, Verdict};
 use crate::rules::vary::matches;
@@ -87,6 +89,8 @@ pub struct Stats {
     pub refused: u64,
     /// Answers that purges found.
     pub purged: u64,
+    /// What there is on the disk, where there is one.
+    pub disk: Option<DiskStats>,
 }
 
 /// Answers in memory, those that are coming, and what was purged. One for the process.
@@ -102,6 +106,8 @@ pub struct Cache {
     pub(crate) flights: Flights,
     known_misses: KnownMisses,
     counts: Counts,
+    /// The second tier. It is there from the beginning, or never.
+    disk: OnceLock<Disk>,
 }
 
 /// What became of an answer that was to be kept. What it replaced is given back without the lock.
@@ -138,6 +144,7 @@ impl Cache {
             flights: Flights::default(),
             known_misses: KnownMisses::default(),
             counts: Counts::default(),
+            disk: OnceLock::new(),
         })
     }
 
@@ -208,6 +215,10 @@ impl Cache {
         let verdict = self.purges.verdict(since, &Subject::of(&stored));
         stored.facts.marked_stale |= verdict == Verdict::Stale;
         let stored = Arc::new(stored);
+        if verdict != Verdict::Gone {
+            // In the order of the table.
+            self.write_to_disk(&stored);
+        }
         if verdict == Verdict::Gone || !fits {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
             return Linked { stored, _old: None };
@@ -222,6 +233,7 @@ impl Cache {
     pub fn remove(&self, stored: &Arc<Stored>) {
         let mut shard = self.shard(stored.key.hash());
         let removed = shard.slot_of(stored).and_then(|slot| shard.remove(slot));
+        self.forget_on_disk(&stored.key);
         self.settle(Self::index(stored.key.hash()), &mut shard);
         drop(shard);
         drop(removed);
@@ -306,6 +318,7 @@ impl Cache {
             evicted: count(&self.counts.evicted),
             refused: count(&self.counts.refused),
             purged: count(&self.counts.purged),
+            disk: self.disk.get().map(Disk::stats),
         }
     }
 
@@ -377,6 +390,9 @@ impl Cache {
         self.settle(index, &mut shard);
         drop(shard);
         self.counts.evicted.fetch_add(u64::from(victim.is_some()), Ordering::Relaxed);
+        if let Some((stored, _)) = &victim {
+            self.touch_on_disk(stored);
+        }
         victim.map(|(_, weight)| weight)
     }
 

@@ -22,6 +22,8 @@ pub(super) struct IndexEntry {
     pub purged_by: u64,
     /// The volume that it is about.
     pub volume: u32,
+    /// Of the hash of its URL.
+    pub url: u32,
 }
 
 impl IndexEntry {
@@ -37,6 +39,7 @@ impl IndexEntry {
             body_volume: header.body.volume,
             purged_by: header.purged_by,
             volume: header.volume,
+            url: header.url as u32,
         })
     }
 
@@ -56,6 +59,7 @@ impl IndexEntry {
         out[40..44].copy_from_slice(&self.body_volume.to_le_bytes());
         out[44..52].copy_from_slice(&self.purged_by.to_le_bytes());
         out[52..56].copy_from_slice(&self.volume.to_le_bytes());
+        out[56..60].copy_from_slice(&self.url.to_le_bytes());
         let crc = crc32c::crc32c(&out[..ENTRY - 4]);
         out[ENTRY - 4..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -78,6 +82,7 @@ impl IndexEntry {
             body_volume: reader.u32()?,
             purged_by: reader.u64()?,
             volume: reader.u32()?,
+            url: reader.u32()?,
         })
     }
 }

@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 
 use super::entry::IndexEntry;
+use super::queue::Admission;
 use super::record::Kind;
 
 /// Parts of the table, each with its own lock.
@@ -27,12 +28,18 @@ pub(super) struct Place {
     pub volume: u16,
     /// Its body is in another volume.
     pub is_head: bool,
-    /// The lower seven bits: how often it was used, the highest: its body was verified.
+    /// The lower six bits: how often it was used; above them [`VERIFIED`] and [`HIDDEN`].
     counts: u8,
 }
 
-/// The bit of [`Place::counts`] that is not a count.
+/// Its body was compared with the checksum.
 const VERIFIED: u8 = 0x80;
+
+/// What supersedes it waits to be written: it is not given any more.
+const HIDDEN: u8 = 0x40;
+
+/// The bits that count.
+const HITS: u8 = 0x3f;
 
 impl Place {
     pub(super) fn of(entry: &IndexEntry) -> Self {
@@ -49,12 +56,12 @@ impl Place {
 
     /// How often it was used since it was written, or since the start; no more than is counted.
     pub(super) fn hits(&self) -> u8 {
-        self.counts & !VERIFIED
+        self.counts & HITS
     }
 
     /// Counts one more use.
     pub(super) fn hit(&mut self) {
-        if self.hits() < !VERIFIED {
+        if self.hits() < HITS {
             self.counts += 1;
         }
     }
@@ -72,6 +79,11 @@ impl Place {
     #[cfg(test)]
     pub(super) fn unused(&self) -> Self {
         Self { counts: 0, ..*self }
+    }
+
+    /// Whether what supersedes it waits to be written.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.counts & HIDDEN != 0
     }
 
     fn is_same_answer(&self, other: &Self) -> bool {
@@ -105,9 +117,33 @@ impl Index {
         self.shards.iter().map(|shard| shard.lock().allocation_size() as u64).sum()
     }
 
-    /// Whether anything may be under this hash.
+    /// Whether anything is under this hash, hidden or not.
     pub(super) fn has(&self, hash: u64) -> bool {
         self.shard(hash).lock().find(hash, |place| place.hash == hash).is_some()
+    }
+
+    /// Whether anything that may be given is under this hash.
+    pub(super) fn shows(&self, hash: u64) -> bool {
+        let is_it = |place: &Place| place.hash == hash && !place.is_hidden();
+        self.shard(hash).lock().find(hash, is_it).is_some()
+    }
+
+    /// Hides the answer with this `Vary`, until what supersedes it is written. With the lock held,
+    /// `waits` says whether that was done already.
+    pub(super) fn hide(&self, hash: u64, vary: u32, waits: impl FnOnce() -> bool) {
+        let mut shard = self.shard(hash).lock();
+        let is_it = |place: &Place| place.hash == hash && place.vary == vary;
+        if waits()
+            && let Some(place) = shard.find_mut(hash, is_it)
+        {
+            place.counts |= HIDDEN;
+        }
+    }
+
+    /// Whether this record is still there to be given.
+    pub(super) fn has_record(&self, record: &Place) -> bool {
+        let is_it = |place: &Place| place.is_same_record(record) && !place.is_hidden();
+        self.shard(record.hash).lock().find(record.hash, is_it).is_some()
     }
 
     /// Shows everything under this hash, with the lock held.
@@ -126,10 +162,12 @@ impl Index {
 
     /// Takes in a record that is newer than all that are there, in place of the one that it
     /// supersedes. With the lock held, `admit` has a last word. Says whether it was let in.
-    pub(super) fn insert(&self, place: Place, admit: impl FnOnce() -> bool) -> bool {
+    pub(super) fn insert(&self, mut place: Place, admit: impl FnOnce() -> Admission) -> bool {
         let mut shard = self.shard(place.hash).lock();
-        if !admit() {
-            return false;
+        match admit() {
+            Admission::No => return false,
+            Admission::Hidden => place.counts |= HIDDEN,
+            Admission::Yes => {}
         }
         if let Some(old) = shard.find_mut(place.hash, |other| other.is_same_answer(&place)) {
             *old = place;
@@ -146,7 +184,7 @@ impl Index {
     }
 
     /// Takes in a record that is older than all that are there, unless it is superseded.
-    pub(super) fn insert_older(&self, place: Place, admit: impl FnOnce() -> bool) {
+    pub(super) fn insert_older(&self, mut place: Place, admit: impl FnOnce() -> Admission) {
         let mut shard = self.shard(place.hash).lock();
         let mut variants = 0;
         for other in shard.iter_hash(place.hash).filter(|other| other.hash == place.hash) {
@@ -155,7 +193,12 @@ impl Index {
                 return;
             }
         }
-        if variants < VARIANTS && admit() {
+        if variants < VARIANTS {
+            match admit() {
+                Admission::No => return,
+                Admission::Hidden => place.counts |= HIDDEN,
+                Admission::Yes => {}
+            }
             shard.insert_unique(place.hash, place, |place| place.hash);
             self.count.fetch_add(1, Ordering::Relaxed);
         }

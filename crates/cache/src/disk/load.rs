@@ -9,7 +9,7 @@ use super::index::Place;
 use super::record::{HEADER, Header, Kind, Meta};
 use super::volume::Volume;
 use super::{INLINE, Shared};
-use crate::{Body, DiskBody, Key, Part, Stored};
+use crate::{Body, DiskBody, Key, Part, Stored, Vary};
 
 /// What is read at once of a record that is larger.
 const FIRST: usize = 16 << 10;
@@ -20,7 +20,7 @@ pub(super) const CHUNK: usize = 256 << 10;
 /// Why a record cannot be used.
 #[derive(Debug)]
 pub(super) enum Unreadable {
-    /// It is about another key whose hash begins alike.
+    /// It is about another key whose hash begins alike, or for other requests.
     Other,
     /// It is not what was written.
     Damaged,
@@ -40,12 +40,13 @@ impl From<io::Error> for Unreadable {
 }
 
 /// Reads the record at `place`, and makes sure that it is as it was written. `key`: whose it has
-/// to be.
+/// to be. `wanted`: whether its body is to be looked at.
 pub(super) fn read(
     shared: &Shared,
     place: &Place,
     volume: &Volume,
     key: Option<&Key>,
+    wanted: impl Fn(&Vary) -> bool,
 ) -> Result<(Header, Stored), Unreadable> {
     let length = place.length as usize;
     let all_at_once = length <= INLINE + FIRST;
@@ -72,6 +73,9 @@ pub(super) fn read(
             return Err(Unreadable::Other);
         }
         meta.key = key.clone();
+    }
+    if !wanted(&meta.vary) {
+        return Err(Unreadable::Other);
     }
     let is_whole = meta.parts.len() == 1
         && meta.parts[0] == (0, header.body.length)

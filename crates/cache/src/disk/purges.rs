@@ -27,7 +27,7 @@ const LONGEST: usize = 64 << 10;
 const SHORT: u64 = 64 << 10;
 
 /// More purges than this are not kept: the oldest records go, and with them the need for these.
-const MOST: usize = 1 << 18;
+pub(super) const MOST: usize = 1 << 18;
 
 /// A purge as it is noted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,6 +82,24 @@ impl PurgeLog {
         }
         self.owed.push(purge);
         self.pay(io)
+    }
+
+    /// Takes note of purges that are to be written next.
+    pub(super) fn owe(&mut self, purges: &[NotedPurge]) {
+        if let Some((_, own)) = &mut self.reader {
+            own.extend_from_slice(purges);
+        }
+        self.owed.extend_from_slice(purges);
+    }
+
+    /// How many wait to be written.
+    pub(super) fn owes(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Forgets what waits to be written: there is nothing any more that it could be about.
+    pub(super) fn forgive(&mut self) {
+        self.owed.clear();
     }
 
     /// Writes what could not be written before.

@@ -1,5 +1,6 @@
 //! What waits to be written. Whoever hands something over never waits.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::purges::NotedPurge;
 use crate::{Body, Stored};
 
 /// Answers that wait at most, and the bytes of their bodies.
@@ -20,10 +22,20 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// Keys that wait to be ended at most. Beyond, everything is ended: forgetting may not fail.
 const FORGETS: usize = 1 << 18;
 
+/// Whether a record may get into the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Its key was ended since.
+    No,
+    /// What supersedes it waits already.
+    Hidden,
+    Yes,
+}
+
 /// Something to be written.
 pub(super) enum Job {
-    /// An answer.
-    Store(Arc<Stored>),
+    /// An answer, with the hash of its `Vary`.
+    Store(Arc<Stored>, u32),
     /// The end of a key. `had`: the table knew something under it, or could not yet know.
     Forget { hash: u128, had: bool },
 }
@@ -34,6 +46,8 @@ pub(super) struct Batch {
     pub jobs: Vec<(u64, Job)>,
     /// Everything is to be forgotten that was stored before this ticket.
     pub wipe: Option<u64>,
+    /// Purges that are to be written.
+    pub purges: Vec<NotedPurge>,
     /// Purges were noted, which have to outlive a loss of power.
     pub sync: bool,
     /// The folder is to be left to another process.
@@ -61,9 +75,14 @@ struct Inner {
     done: u64,
     /// The tickets of keys that wait to be ended: what was handed over before is not let in.
     forgets: HashMap<u64, u64>,
-    /// The lowest `purged_by` of what the writer has taken out and is not done with.
+    /// The newest ticket of each answer that waits, by the hashes of its key and its `Vary`.
+    stores: HashMap<(u64, u32), u64>,
+    /// No lower `purged_by` has anything that waits, or that the writer has taken out and is not
+    /// done with.
+    oldest: Option<u64>,
     in_hand: Option<u64>,
     wipe: Option<u64>,
+    purges: Vec<NotedPurge>,
     sync: bool,
     /// The index is there.
     ready: bool,
@@ -73,19 +92,33 @@ struct Inner {
 }
 
 impl Queue {
-    /// Hands an answer over. `false`: too much waits already.
-    pub(super) fn store(&self, stored: Arc<Stored>) -> bool {
+    /// Hands an answer over, and returns its ticket. `None`: too much waits already.
+    pub(super) fn store(&self, stored: Arc<Stored>, vary: u32) -> Option<u64> {
         let mut inner = self.inner.lock();
         let bytes = bytes_of(&stored);
-        if inner.jobs.len() >= JOBS || inner.bytes + bytes > BYTES || inner.hand_over || inner.close
-        {
-            return false;
+        if !inner.has_room(bytes) {
+            return None;
         }
         inner.bytes += bytes;
-        inner.push(Job::Store(stored));
+        let hash = stored.key.hash() as u64;
+        let number = number_of(&stored);
+        inner.oldest = Some(inner.oldest.map_or(number, |oldest| oldest.min(number)));
+        let ticket = inner.push(Job::Store(stored, vary));
+        inner.stores.insert((hash, vary), ticket);
         drop(inner);
         self.work.notify_one();
-        true
+        Some(ticket)
+    }
+
+    /// Whether this is the newest of its kind, and still waits. Called with the lock of the table
+    /// held.
+    pub(super) fn is_newest(&self, hash: u64, vary: u32, ticket: u64) -> bool {
+        self.inner.lock().stores.get(&(hash, vary)) == Some(&ticket)
+    }
+
+    /// An answer waits no more.
+    pub(super) fn given_up(&self, hash: u64, vary: u32, ticket: u64) {
+        self.inner.lock().done_with(hash, vary, ticket);
     }
 
     /// Ends a key. From here on nothing gets into the table that was stored before. The caller
@@ -98,11 +131,7 @@ impl Queue {
             return Some(0);
         }
         if inner.forgets.len() >= FORGETS {
-            inner.forgets.clear();
-            inner.jobs.clear();
-            inner.bytes = 0;
-            inner.last += 1;
-            inner.wipe = Some(inner.last);
+            inner.wipe();
             drop(inner);
             self.work.notify_one();
             return None;
@@ -133,15 +162,43 @@ impl Queue {
 
     /// Whether what was handed over with this ticket may get into the table: nobody has ended its
     /// key since. Called with the lock of the table held.
-    pub(super) fn admits(&self, hash: u64, ticket: u64) -> bool {
-        let inner = self.inner.lock();
-        inner.wipe.is_none_or(|wipe| ticket > wipe)
-            && inner.forgets.get(&hash).is_none_or(|forget| ticket > *forget)
+    pub(super) fn admits(&self, hash: u64, vary: u32, ticket: u64) -> Admission {
+        let mut inner = self.inner.lock();
+        inner.done_with(hash, vary, ticket);
+        let is_in = inner.wants(hash, ticket);
+        match inner.stores.contains_key(&(hash, vary)) {
+            _ if !is_in => Admission::No,
+            true => Admission::Hidden,
+            false => Admission::Yes,
+        }
+    }
+
+    /// Whether nobody has ended the key since this was handed over.
+    pub(super) fn wants(&self, hash: u64, ticket: u64) -> bool {
+        self.inner.lock().wants(hash, ticket)
     }
 
     /// Purges are to outlive a loss of power.
     pub(super) fn ask_sync(&self) {
         self.inner.lock().sync = true;
+        self.work.notify_one();
+    }
+
+    /// A purge is to be written. Where too many wait, everything goes instead.
+    pub(super) fn note_purge(&self, purge: NotedPurge) {
+        let mut inner = self.inner.lock();
+        inner.purges.push(purge);
+        if inner.purges.len() > FORGETS {
+            inner.purges.clear();
+            inner.wipe();
+        }
+        drop(inner);
+        self.work.notify_one();
+    }
+
+    /// Everything is to be forgotten that was stored before.
+    pub(super) fn ask_wipe(&self) {
+        self.inner.lock().wipe();
         self.work.notify_one();
     }
 
@@ -171,39 +228,55 @@ impl Queue {
         let (mut jobs, mut bytes) = (Vec::new(), 0);
         while jobs.len() < BATCH_JOBS && bytes < BATCH_BYTES {
             let Some((ticket, job)) = inner.jobs.pop_front() else { break };
-            if let Job::Store(stored) = &job {
+            if let Job::Store(stored, _) = &job {
                 bytes += bytes_of(stored);
-                let purged_by = number_of(stored);
-                inner.in_hand = Some(inner.in_hand.unwrap_or(u64::MAX).min(purged_by));
             }
             jobs.push((ticket, job));
+        }
+        inner.in_hand = inner.oldest.into_iter().chain(inner.in_hand).min();
+        if inner.jobs.is_empty() {
+            inner.oldest = None;
         }
         inner.bytes -= bytes.min(inner.bytes);
         let last = inner.jobs.is_empty();
         Batch {
             jobs,
             wipe: inner.wipe,
+            purges: std::mem::take(&mut inner.purges),
             sync: std::mem::take(&mut inner.sync),
             hand_over: inner.hand_over && !inner.handed_over && last,
             close: inner.close && last,
         }
     }
 
-    /// Nobody can write for now: waits, and takes out the answers that wait, to be given up, but
+    /// Nobody can write for now: waits and, if it is `still` so then, takes out the answers that wait, to be given up, but
     /// nothing that is to be forgotten.
-    pub(super) fn idle(&self, most: Duration) -> Batch {
+    pub(super) fn idle(&self, most: Duration, still: impl FnOnce() -> bool) -> Batch {
         let mut inner = self.inner.lock();
         let asked = inner.close || (inner.hand_over && !inner.handed_over);
         if !asked && inner.done >= inner.last {
             self.work.wait_for(&mut inner, most);
         }
+        if !still() {
+            // Whatever is there is taken out next.
+            return Batch {
+                jobs: Vec::new(),
+                wipe: None,
+                purges: Vec::new(),
+                sync: false,
+                hand_over: false,
+                close: false,
+            };
+        }
         let all = std::mem::take(&mut inner.jobs).into_iter();
-        let (stores, forgets) = all.partition(|(_, job)| matches!(job, Job::Store(_)));
+        let (stores, forgets) = all.partition(|(_, job)| matches!(job, Job::Store(..)));
         inner.jobs = forgets;
         inner.bytes = 0;
+        inner.oldest = None;
         Batch {
             jobs: Vec::from(stores),
             wipe: None,
+            purges: std::mem::take(&mut inner.purges),
             sync: false,
             hand_over: inner.hand_over && !inner.handed_over,
             close: inner.close,
@@ -235,7 +308,7 @@ impl Queue {
     /// Everything that could be done with what was handed over by now is done.
     pub(super) fn all_done(&self) {
         let mut inner = self.inner.lock();
-        if !inner.jobs.iter().any(|(_, job)| matches!(job, Job::Store(_))) {
+        if !inner.jobs.iter().any(|(_, job)| matches!(job, Job::Store(..))) {
             inner.done = inner.last;
         }
         drop(inner);
@@ -269,6 +342,7 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.handed_over = true;
         inner.forgets.clear();
+        inner.stores.clear();
         inner.jobs.clear();
         inner.bytes = 0;
         inner.done = inner.last;
@@ -301,14 +375,11 @@ impl Queue {
         self.progress.wait_while(inner, condition);
     }
 
-    /// How many answers wait, and the lowest `purged_by` of them.
+    /// How many answers wait, and a number that is not higher than the `purged_by` of any of them.
     pub(super) fn waiting(&self) -> (usize, u64) {
         let inner = self.inner.lock();
-        let oldest = inner.jobs.iter().filter_map(|(_, job)| match job {
-            Job::Store(stored) => Some(number_of(stored)),
-            Job::Forget { .. } => None,
-        });
-        (inner.jobs.len(), oldest.chain(inner.in_hand).min().unwrap_or(u64::MAX))
+        let oldest = inner.oldest.into_iter().chain(inner.in_hand).min();
+        (inner.jobs.len(), oldest.unwrap_or(u64::MAX))
     }
 }
 
@@ -319,8 +390,36 @@ impl Inner {
         self.last
     }
 
+    fn has_room(&self, bytes: u64) -> bool {
+        let is_open = !self.hand_over && !self.close;
+        is_open && self.jobs.len() < JOBS && self.bytes + bytes <= BYTES
+    }
+
+    fn wants(&self, hash: u64, ticket: u64) -> bool {
+        self.wipe.is_none_or(|wipe| ticket > wipe)
+            && self.forgets.get(&hash).is_none_or(|forget| ticket > *forget)
+    }
+
+    fn done_with(&mut self, hash: u64, vary: u32, ticket: u64) {
+        if let Entry::Occupied(entry) = self.stores.entry((hash, vary))
+            && *entry.get() == ticket
+        {
+            entry.remove();
+        }
+    }
+
+    fn wipe(&mut self) {
+        self.forgets.clear();
+        self.stores.clear();
+        self.jobs.clear();
+        self.bytes = 0;
+        self.last += 1;
+        self.wipe = Some(self.last);
+    }
+
     fn has_work(&self) -> bool {
         !self.jobs.is_empty()
+            || !self.purges.is_empty()
             || self.wipe.is_some()
             || self.sync
             || self.close

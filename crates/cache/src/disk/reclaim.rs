@@ -112,8 +112,10 @@ impl Writer {
             let is_here = place.volume == volume.id as u16 && place.offset == entry.offset;
             // An answer that was validated may have its body here.
             let is_needed = is_here || (place.is_head && self.has_body_in(&place, volume.id));
-            if is_needed && place.hits() > 0 {
-                used.push((place.hits(), place));
+            // What is given from memory is used too.
+            let hits = place.hits().max(u8::from(shared.upper.is_used(entry.hash)));
+            if is_needed && hits > 0 && !place.is_hidden() {
+                used.push((hits, place));
             }
         }
         used.sort_by_key(|(hits, place)| (std::cmp::Reverse(*hits), place.offset));
@@ -121,10 +123,10 @@ impl Writer {
         let mut room = self.limits().volume / 4;
         for (_, place) in used {
             let Some(home) = shared.volumes.read().get(&place.volume).cloned() else { continue };
-            match read(&shared, &place, &home, None) {
+            match read(&shared, &place, &home, None, |_| true) {
                 Ok((header, stored)) => {
                     let bytes = u64::from(place.length) + header.body.length;
-                    if bytes > room || shared.table.is_purged(&stored) {
+                    if bytes > room || shared.upper.is_purged(&stored) {
                         continue;
                     }
                     room -= bytes;
@@ -169,6 +171,7 @@ impl Writer {
         shared.counters.evicted.fetch_add(removed, Ordering::Relaxed);
         shared.volumes.write().remove(&(volume.id as u16));
         self.slots.retain(|slot| slot.volume.id != volume.id);
+        shared.upper.let_go(&volume.data);
         if !self.is_owner {
             return;
         }

@@ -159,7 +159,7 @@ impl Header {
 /// What stands between the header and the body.
 pub(super) struct Meta {
     pub key: Key,
-    vary: Vary,
+    pub vary: Vary,
     fields: message::Block,
     facts: Facts,
     tags: Box<[u128]>,
@@ -221,13 +221,15 @@ pub(super) fn put_meta(out: &mut Vec<u8>, stored: &Stored) {
     if let Some(trailers) = &stored.trailers {
         put_block(out, trailers);
     }
-    let whole;
     let parts = match &stored.body {
-        Body::Memory(parts) => parts,
-        Body::Disk(body) => {
-            whole = [(0, body.length)];
-            return put_parts(out, &whole);
+        Body::Memory(parts) if !stored.is_whole() => parts,
+        // However many pieces it came in.
+        Body::Memory(parts) => {
+            let length = parts.iter().map(|part| part.bytes.len() as u64).sum();
+            let whole = [(0, length)];
+            return put_parts(out, if length > 0 { &whole } else { &[] });
         }
+        Body::Disk(body) => return put_parts(out, &[(0, body.length)]),
     };
     let parts: Vec<_> = parts.iter().map(|part| (part.offset, part.bytes.len() as u64)).collect();
     put_parts(out, &parts);

@@ -44,9 +44,11 @@ impl Writer {
                 if entry.kind == Kind::Forget {
                     forgotten.insert(hash);
                 } else if !(forgotten.contains(&hash) || lacks_body(&shared, entry)) {
-                    shared.index.insert_older(Place::of(entry), || shared.queue.admits(hash, 0));
+                    let admit = || shared.queue.admits(hash, entry.vary, 0);
+                    shared.index.insert_older(Place::of(entry), admit);
                 }
                 slot.volume.note(entry);
+                shared.urls.add(entry.url);
                 self.number = self.number.max(entry.number);
             }
         }
@@ -74,9 +76,11 @@ impl Writer {
                 if entry.kind == Kind::Forget {
                     shared.index.remove_key(hash);
                 } else {
-                    shared.index.insert(Place::of(entry), || shared.queue.admits(hash, 0));
+                    let admit = || shared.queue.admits(hash, entry.vary, 0);
+                    shared.index.insert(Place::of(entry), admit);
                 }
                 self.slots[at].volume.note(entry);
+                shared.urls.add(entry.url);
                 self.number = self.number.max(entry.number);
             }
             at += 1;
@@ -90,8 +94,11 @@ impl Writer {
         let gone: Vec<u32> = self.slots.iter().map(|slot| slot.volume.id).collect();
         for id in gone.into_iter().filter(|id| data.binary_search(id).is_err()) {
             self.slots.retain(|slot| slot.volume.id != id);
-            shared.volumes.write().remove(&(id as u16));
+            let volume = shared.volumes.write().remove(&(id as u16));
             shared.index.remove_volume(id);
+            if let Some(volume) = volume {
+                shared.upper.let_go(&volume.data);
+            }
         }
         let newest = data.last().copied().unwrap_or(0);
         self.next_volume = self.next_volume.max(if data.is_empty() { 0 } else { newest + 1 });

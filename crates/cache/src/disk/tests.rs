@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::io::Io;
-use super::{Disk, NotedPurge, PurgeTable};
+use super::{Disk, NotedPurge, Upper};
 use crate::samples::{fields, key, stored};
 use crate::{Body, Facts, Stored, Vary};
 use faults::Faults;
@@ -30,7 +30,7 @@ struct Recorder {
     is_purged: AtomicBool,
 }
 
-impl PurgeTable for Recorder {
+impl Upper for Recorder {
     fn is_purged(&self, _: &Stored) -> bool {
         self.is_purged.load(Ordering::SeqCst)
     }
@@ -38,6 +38,12 @@ impl PurgeTable for Recorder {
     fn learn(&self, purge: &NotedPurge) {
         self.learned.lock().push(purge.clone());
     }
+
+    fn is_used(&self, _: u128) -> bool {
+        false
+    }
+
+    fn let_go(&self, _: &Arc<std::fs::File>) {}
 }
 
 fn open(folder: &Path) -> Arc<Disk> {
@@ -51,8 +57,14 @@ fn open_sized(folder: &Path, size: u64) -> Arc<Disk> {
 fn open_with(folder: &Path, size: u64, faults: &Faults) -> Arc<Disk> {
     let io = Io { faults: faults.clone() };
     let disk = Disk::open_with(folder, size, Arc::new(Recorder::default()), io).unwrap();
+    disk.start().unwrap();
     disk.settle();
-    disk
+    Arc::new(disk)
+}
+
+/// All answers under a key.
+fn all(disk: &Disk, key: &crate::Key) -> Vec<Stored> {
+    disk.load(key, |_| true).into_iter().map(|loaded| loaded.stored).collect()
 }
 
 /// Bytes that are not the same anywhere.
@@ -87,7 +99,7 @@ fn body_of(stored: &Stored) -> Vec<u8> {
 
 /// The bodies under a key.
 fn bodies(disk: &Disk, path: &str) -> Vec<Vec<u8>> {
-    disk.load(&key(path)).iter().map(body_of).collect()
+    all(disk, &key(path)).iter().map(body_of).collect()
 }
 
 fn of_kind(path: &str, kind: &str, body: impl Into<bytes::Bytes>) -> Stored {

@@ -112,7 +112,7 @@ impl Writer {
         loop {
             let pause = self.pause();
             let batch = match pause {
-                Some(pause) => shared.queue.idle(pause),
+                Some(pause) => shared.queue.idle(pause, || self.pause().is_some()),
                 None => shared.queue.take(self.until_sync()),
             };
             if batch.close && pause.is_some() {
@@ -174,7 +174,7 @@ impl Writer {
         shared.counters.writes.store(true, Ordering::Relaxed);
         let learned = shared.log.lock().take_over(&shared.io, &shared.folder);
         match learned {
-            Ok(learned) => learned.iter().for_each(|purge| shared.table.learn(purge)),
+            Ok(learned) => learned.iter().for_each(|purge| shared.upper.learn(purge)),
             Err(error) => shared.note_trouble(Attempt::Write, &error),
         }
     }
@@ -194,11 +194,23 @@ impl Writer {
 
     /// What is due beside the records.
     fn work(&mut self, batch: &Batch) {
-        if batch.sync {
+        if batch.sync || !batch.purges.is_empty() {
+            self.shared.log.lock().owe(&batch.purges);
             self.sync_purges();
+            self.shed_owed();
         }
         if self.sync_at.is_some_and(|at| at <= self.shared.now()) {
             self.sync();
+        }
+    }
+
+    /// Purges that cannot be written are kept until they can. Of too many, everything goes.
+    fn shed_owed(&mut self) {
+        let mut log = self.shared.log.lock();
+        if log.owes() > purges::MOST {
+            log.forgive();
+            drop(log);
+            self.shared.queue.ask_wipe();
         }
     }
 
@@ -238,8 +250,9 @@ impl Writer {
 
     /// Answers that are not written take those with them that they supersede.
     fn give_up(&mut self, jobs: &[(u64, Job)]) {
-        for (_, job) in jobs {
-            if let Job::Store(stored) = job {
+        for (ticket, job) in jobs {
+            if let Job::Store(stored, vary) = job {
+                self.shared.queue.given_up(stored.key.hash() as u64, *vary, *ticket);
                 self.shared.give_up(&stored.key);
             }
         }
@@ -256,11 +269,15 @@ impl Writer {
         let committed = self.committed;
         for (ticket, job) in jobs.iter().filter(|(ticket, _)| *ticket > committed) {
             match job {
-                Job::Store(stored) => {
-                    let is_new = shared.queue.admits(stored.key.hash() as u64, *ticket)
-                        && number_of(stored) >= floor;
-                    if is_new {
+                Job::Store(stored, vary) => {
+                    let hash = stored.key.hash() as u64;
+                    if !shared.queue.wants(hash, *ticket) {
+                        shared.queue.given_up(hash, *vary, *ticket);
+                    } else if number_of(stored) >= floor {
                         self.append(stored, *ticket)?;
+                    } else {
+                        shared.queue.given_up(hash, *vary, *ticket);
+                        shared.give_up(&stored.key);
                     }
                 }
                 Job::Forget { hash, had } => {
@@ -289,6 +306,7 @@ impl Writer {
         };
         let mut header = record::header_of(stored, kind, &meta, body);
         if header.record_length() > self.limits().record {
+            self.shared.queue.given_up(stored.key.hash() as u64, header.vary, ticket);
             self.shared.give_up(&stored.key);
             return Ok(());
         }
@@ -385,12 +403,10 @@ impl Writer {
         let offset = u64::from(body.offset);
         let is_same = match &stored.body {
             Body::Disk(disk) => Arc::ptr_eq(&disk.file, &home.data) && disk.offset == offset,
-            Body::Memory(parts) => match &**parts {
-                [part] => {
-                    crc32c::crc32c(&part.bytes) == body.crc && self.is_at(part, &home, offset)
-                }
-                _ => false,
-            },
+            Body::Memory(parts) => {
+                record::crc_of(parts) == (length, body.crc)
+                    && parts.iter().all(|part| self.is_at(part, &home, offset + part.offset))
+            }
         };
         is_same.then_some(body)
     }
@@ -512,7 +528,7 @@ impl Writer {
             if is_verified {
                 place.set_verified();
             }
-            shared.index.insert(place, || shared.queue.admits(hash, ticket));
+            shared.index.insert(place, || shared.queue.admits(hash, place.vary, ticket));
             shared.counters.written.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())

@@ -12,6 +12,10 @@ use super::{Purge, Subject, Verdict, What, hosts, origin_of, path_of};
 /// what was asked for before them is not stored, or used from the disk.
 const CAPACITY: usize = 1 << 18;
 
+/// Purges that what is under way is told apart by: what was asked for before all of them counts as
+/// purged, once marks were forgotten.
+const RECENT: u64 = 1 << 16;
+
 /// Of so many it is looked for those that are about nothing any more.
 const FEW: usize = 1 << 10;
 
@@ -20,6 +24,18 @@ const FEW: usize = 1 << 10;
 struct Mark {
     hard: u64,
     soft: u64,
+    /// Of those that may be about something on the disk.
+    lasting: u64,
+}
+
+/// How long a purge is to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    /// While anything is on the disk that is older; this is the lowest number that is there, 0
+    /// where it is not known.
+    Disk(u64),
+    /// While anything is under way that was asked for before it. There is nothing on the disk.
+    UnderWay(u64),
 }
 
 #[derive(Debug)]
@@ -33,6 +49,8 @@ pub(super) struct Table {
     marks: HashMap<u64, Mark, RandomState>,
     /// How long the prefixes are that were purged, in order, and the newest purge of that length.
     lengths: Vec<(usize, u64)>,
+    /// Marks about what was under way up to this one may have been forgotten.
+    floor: u64,
     /// The size at which it is looked for what is about nothing any more.
     crowded: usize,
 }
@@ -59,17 +77,17 @@ impl Default for Table {
             any_tag: Mark::default(),
             marks: HashMap::default(),
             lengths: Vec::new(),
+            floor: 0,
             crowded: FEW,
         }
     }
 }
 
 impl Table {
-    /// Takes down a purge. All that is not newer than `oldest` was compared with all that is
-    /// older than it.
-    pub(super) fn note(&mut self, purge: &Purge, number: u64, oldest: u64) {
-        // What is under way was asked for lately.
-        self.make_room(oldest.min(number.saturating_sub(FEW as u64)));
+    /// Takes down a purge.
+    pub(super) fn note(&mut self, purge: &Purge, number: u64, lasting: Lasting) {
+        let (Lasting::Disk(oldest) | Lasting::UnderWay(oldest)) = lasting;
+        self.make_room(oldest, number);
         let print = match &purge.what {
             What::All => return self.all.set(purge.soft, number),
             What::Url(hash) => print(Kind::Url, *hash),
@@ -85,7 +103,7 @@ impl Table {
             What::Host(host) => print(Kind::Host, crate::hash(host)),
             What::Prefix(prefix) => {
                 match self.lengths.binary_search_by_key(&prefix.len(), |(length, _)| *length) {
-                    Ok(at) => self.lengths[at].1 = number,
+                    Ok(at) => self.lengths[at].1 = number.max(self.lengths[at].1),
                     Err(at) => self.lengths.insert(at, (prefix.len(), number)),
                 }
                 for (kind, text) in
@@ -97,10 +115,20 @@ impl Table {
                 print(Kind::Prefix, crate::hash(prefix))
             }
         };
-        self.marks.entry(print).or_default().set(purge.soft, number);
+        let mark = self.marks.entry(print).or_default();
+        mark.set(purge.soft, number);
+        if matches!(lasting, Lasting::Disk(_)) {
+            mark.lasting = mark.lasting.max(number);
+        }
     }
 
+    /// What became of something that was under way.
     pub(super) fn verdict(&self, since: u64, of: &Subject<'_>) -> Verdict {
+        if since < self.floor { Verdict::Gone } else { self.verdict_on_disk(since, of) }
+    }
+
+    /// What became of something on the disk.
+    pub(super) fn verdict_on_disk(&self, since: u64, of: &Subject<'_>) -> Verdict {
         let mut found = self.all;
         let mut meet = |kind, hash| {
             if let Some(mark) = self.marks.get(&print(kind, hash)) {
@@ -155,24 +183,27 @@ impl Table {
         }
     }
 
-    fn make_room(&mut self, oldest: u64) {
+    /// Forgets what is about nothing any more: neither about what is on the disk, nor about what is
+    /// under way, which was asked for lately.
+    fn make_room(&mut self, oldest: u64, number: u64) {
         if !self.is_crowded() {
             return;
         }
-        let mut floor = oldest;
-        self.retain(floor);
+        let recent = number.saturating_sub(RECENT);
+        let before = self.marks.len();
+        self.marks.retain(|_, mark| mark.newest() > recent || mark.lasting > oldest);
+        self.lengths.retain(|(_, newest)| *newest > oldest.min(recent));
+        if self.marks.len() < before {
+            self.floor = recent;
+        }
         if self.marks.len() >= CAPACITY {
             let mut numbers: Vec<u64> = self.marks.values().map(Mark::newest).collect();
-            floor = *numbers.select_nth_unstable(CAPACITY / 2).1;
-            self.retain(floor);
+            let floor = *numbers.select_nth_unstable(CAPACITY / 2).1;
+            self.marks.retain(|_, mark| mark.newest() > floor);
+            self.lengths.retain(|(_, newest)| *newest > floor);
+            self.all.hard = self.all.hard.max(floor);
         }
-        self.all.hard = self.all.hard.max(floor);
         self.crowded = (self.marks.len() * 2).clamp(FEW, CAPACITY);
-    }
-
-    fn retain(&mut self, floor: u64) {
-        self.marks.retain(|_, mark| mark.newest() > floor);
-        self.lengths.retain(|(_, newest)| *newest > floor);
     }
 }
 
@@ -183,7 +214,11 @@ impl Mark {
     }
 
     fn or(self, other: Self) -> Self {
-        Self { hard: self.hard.max(other.hard), soft: self.soft.max(other.soft) }
+        Self {
+            hard: self.hard.max(other.hard),
+            soft: self.soft.max(other.soft),
+            lasting: self.lasting.max(other.lasting),
+        }
     }
 
     fn newest(&self) -> u64 {

@@ -20,7 +20,7 @@ fn hosts_are_told_from_urls() {
 fn what_has_no_tags_yet_may_have_any() {
     let purges = Purges::default();
     let subject = |tags| subject(2, "http://a.example/", tags);
-    purges.note(&Purge { what: What::Tag(5), soft: false }, 0);
+    purges.note(&Purge { what: What::Tag(5), soft: false }, Lasting::Disk(0));
     assert_eq!(purges.verdict(0, &subject(None)), Verdict::Gone);
     assert_eq!(purges.verdict(0, &subject(Some(&[4]))), Verdict::Valid);
     assert_eq!(purges.verdict(0, &subject(Some(&[5]))), Verdict::Gone);
@@ -31,7 +31,8 @@ fn what_has_no_tags_yet_may_have_any() {
 fn a_purge_counts_as_through_once_all_before_it_are() {
     let purges = Purges::default();
     let purge = Purge { what: What::All, soft: false };
-    let (first, second) = (purges.note(&purge, 0), purges.note(&purge, 0));
+    let (first, second) =
+        (purges.note(&purge, Lasting::Disk(0)), purges.note(&purge, Lasting::Disk(0)));
     assert_eq!((first, second, purges.newest(), purges.swept()), (1, 2, 2, 0));
     purges.done(second);
     assert_eq!(purges.swept(), 0);
@@ -44,7 +45,10 @@ fn prefixes_of_any_length_are_found() {
     let purges = Purges::default();
     let prefix = |text: &str| Purge { what: What::Prefix(text.as_bytes().into()), soft: true };
     for number in 0..1000 {
-        purges.note(&prefix(&format!("http://a.example/{number}/{}", "x".repeat(number % 7))), 0);
+        purges.note(
+            &prefix(&format!("http://a.example/{number}/{}", "x".repeat(number % 7))),
+            Lasting::Disk(0),
+        );
     }
     let verdict = |since, url: &str| purges.verdict(since, &subject(2, url, Some(&[])));
     assert_eq!(verdict(0, "http://a.example/7/"), Verdict::Stale);
@@ -61,7 +65,7 @@ fn is_about(what: &What, key: &str, tags: &[u128]) -> bool {
     let key = Key::new(key.as_bytes());
     let subject = Subject::by_key(&key, 0, Some(tags));
     let purges = Purges::default();
-    purges.note(&Purge { what: what.clone(), soft: false }, 0);
+    purges.note(&Purge { what: what.clone(), soft: false }, Lasting::Disk(0));
     let under_way = purges.verdict(0, &subject) == Verdict::Gone;
     assert_eq!(what.covers(&subject), under_way, "{what:?} {key:?}");
     under_way
@@ -107,14 +111,22 @@ fn a_tag_of_one_site_is_not_that_of_others() {
 fn what_is_about_nothing_any_more_is_forgotten() {
     let purges = Purges::default();
     let subject = |url| subject(url, "http://a.example/", Some(&[]));
-    for number in 1..100_000_u64 {
-        // All on the disk is younger than the last thousand.
+    for number in 1..200_000_u64 {
+        // A few may be about something that is on the disk.
         let purge = Purge { what: What::Url(number.into()), soft: false };
-        purges.note(&purge, number.saturating_sub(1000));
+        let lasting = match number % 10_000 {
+            5 => Lasting::Disk(5),
+            _ => Lasting::UnderWay(5),
+        };
+        purges.note(&purge, lasting);
     }
-    assert!(purges.table.read().len() < 3000);
-    assert_eq!(purges.verdict(99_990, &subject(99_995)), Verdict::Gone);
-    assert_eq!(purges.verdict(99_990, &subject(99_990)), Verdict::Valid);
+    assert!(purges.table.read().len() < 140_000);
+    assert_eq!(purges.verdict(199_990, &subject(199_995)), Verdict::Gone);
+    assert_eq!(purges.verdict(199_990, &subject(199_990)), Verdict::Valid);
+    // What is on the disk is not gone because much else was purged.
+    assert_eq!(purges.verdict_on_disk(6, &subject(20_005)), Verdict::Gone);
+    assert_eq!(purges.verdict_on_disk(20_005, &subject(20_005)), Verdict::Valid);
+    assert_eq!(purges.verdict_on_disk(6, &subject(0)), Verdict::Valid);
     assert_eq!(purges.verdict(1, &subject(0)), Verdict::Gone, "nobody knows any more");
 }
 

@@ -111,6 +111,13 @@ impl Shard {
         })
     }
 
+    /// The newest answer of each key with this hash.
+    pub(super) fn of_hash(&self, hash: u128) -> impl Iterator<Item = &Arc<Stored>> {
+        let first = self.keys.iter_hash(spread(bits(hash))).map(|place| place.slot);
+        let is_it = move |stored: &&Arc<Stored>| stored.key.hash() == hash;
+        first.filter_map(move |slot| self.get(slot as usize).filter(is_it))
+    }
+
     /// The slots of a URL.
     pub(super) fn of_url(&self, url: u128) -> Vec<u32> {
         let is_it = |slot: u32| self.get(slot as usize).is_some_and(|stored| stored.url == url);

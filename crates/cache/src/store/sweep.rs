@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Cache;
 use super::shard::Shard;
-use crate::purge::{Purge, PurgeReport, Subject, What};
+use crate::purge::{Lasting, Purge, PurgeReport, Subject, What};
 use crate::stored::Stored;
 use crate::url;
 
@@ -32,8 +32,18 @@ impl Cache {
     /// Purges. When it returns, no core gives any more what it was about, and nothing that was
     /// asked for before will be stored as if it had not been. By URL and by key it takes
     /// microseconds; else it looks at all answers, on the thread that calls it.
+    ///
+    /// Where there is a disk, what is there is about as well, also after a restart: that is
+    /// written before this returns.
     pub fn purge(&self, purge: &Purge) -> PurgeReport {
-        let number = self.purges.note(purge, 0);
+        let number = self.purges.note(purge, Lasting::Disk(self.oldest_on_disk()));
+        let report = self.purge_memory(purge, number);
+        self.note_on_disk(purge, number, false);
+        report
+    }
+
+    /// Purges what is in memory.
+    pub(super) fn purge_memory(&self, purge: &Purge, number: u64) -> PurgeReport {
         let report = match &purge.what {
             What::Url(url) => self.purge_slots(purge, |shard| shard.of_url(*url)),
             What::Key(key) => self.sweep(purge, Some(Self::index(*key))),
@@ -59,7 +69,27 @@ impl Cache {
 
     /// What an unsafe method makes of the answers to a URL (RFC 9111 §4.4): they are purged.
     pub fn invalidate(&self, url: &[u8]) -> PurgeReport {
-        self.purge_url(url, false)
+        let mut report = PurgeReport::default();
+        url::filings(url).into_iter().for_each(|url| report.add(self.invalidate_filed(url)));
+        report
+    }
+
+    /// Whoever invalidates cannot wait for the disk, and mostly does so to what was never stored.
+    fn invalidate_filed(&self, url: u128) -> PurgeReport {
+        let purge = Purge { what: What::Url(url), soft: false };
+        let mut report = PurgeReport::default();
+        if !self.may_be_on_disk(url) {
+            let lasting = Lasting::UnderWay(self.oldest_on_disk());
+            let number = self.purges.note(&purge, lasting);
+            report = self.purge_memory(&purge, number);
+        }
+        // It may have been handed to the disk meanwhile.
+        if self.may_be_on_disk(url) {
+            let number = self.purges.note(&purge, Lasting::Disk(self.oldest_on_disk()));
+            report.add(self.purge_memory(&purge, number));
+            self.note_on_disk(&purge, number, true);
+        }
+        report
     }
 
     /// The answers that are given most often.
@@ -97,13 +127,13 @@ impl Cache {
     }
 
     /// Looks at all answers, a few under each hold of a lock.
-    fn for_each(&self, mut look: impl FnMut(&Stored)) {
+    pub(super) fn for_each(&self, mut look: impl FnMut(&Arc<Stored>)) {
         for shard in &self.shards {
             let mut at = 0;
             loop {
                 let shard = shard.lock();
                 let end = (at + STEP).min(shard.slots());
-                (at..end).filter_map(|index| shard.get(index)).for_each(|stored| look(stored));
+                (at..end).filter_map(|index| shard.get(index)).for_each(&mut look);
                 at = end;
                 if at >= shard.slots() {
                     break;

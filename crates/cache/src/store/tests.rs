@@ -280,7 +280,9 @@ fn too_many_purges_count_for_all_that_is_older() {
     let cache = cache(MIB);
     let since = cache.newest_purge();
     for number in 0..300_000 {
-        cache.purges.note(&Purge { what: What::Url(number), soft: false }, 0);
+        cache
+            .purges
+            .note(&Purge { what: What::Url(number), soft: false }, crate::purge::Lasting::Disk(0));
     }
     cache.insert(Stored { purged_by: since.into(), ..stored("a", "") });
     assert!(!has(&cache, "a"));

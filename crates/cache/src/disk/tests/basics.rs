@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::disk::queue::Admission;
 use crate::{Part, StoredHead, Time};
 
 /// An answer in which nothing is left out.
@@ -70,13 +71,13 @@ fn an_answer_comes_back_as_it_was() {
     put(&disk, rich());
     assert!(disk.may_have(rich().key.hash()));
     assert!(!disk.may_have(key("other").hash()));
-    let once = disk.load(&rich().key);
+    let once = all(&disk, &rich().key);
     assert_eq!(shown(&once[0]), shown(&rich()));
     drop(disk);
     let disk = open(folder.path());
-    let again = disk.load(&rich().key);
+    let again = all(&disk, &rich().key);
     assert_eq!((again.len(), shown(&again[0])), (1, shown(&rich())));
-    assert!(disk.load(&key("other")).is_empty());
+    assert!(all(&disk, &key("other")).is_empty());
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn bodies_of_all_sizes_come_back() {
     }
     for disk in [disk, open(folder.path())] {
         for size in sizes {
-            let found = disk.load(&key(&size.to_string()));
+            let found = all(&disk, &key(&size.to_string()));
             assert_eq!(found.len(), 1, "{size}");
             assert_eq!(body_of(&found[0]), noise(size as u64, size), "{size}");
             let on_disk = matches!(found[0].body, Body::Disk(_));
@@ -109,7 +110,7 @@ fn large_parts_of_a_body_are_read_into_memory() {
     ];
     let length = Some(2 << 20);
     put(&disk, Stored { length, body: Body::Memory(parts.into()), ..stored("a", "") });
-    let found = disk.load(&key("a"));
+    let found = all(&disk, &key("a"));
     assert_eq!(body_of(&found[0]), bytes);
     assert!(!found[0].is_whole());
     assert!(found[0].body.covers(1 << 20, (1 << 20) + 100 * KIB as u64));
@@ -139,9 +140,9 @@ fn a_key_has_no_more_than_so_many_answers() {
         assert!(disk.store(Arc::new(of_kind("a", &kind.to_string(), "body"))));
     }
     disk.settle();
-    assert_eq!(disk.load(&key("a")).len(), 64);
+    assert_eq!(all(&disk, &key("a")).len(), 64);
     assert_eq!(disk.stats().objects, 64);
-    assert_eq!(open_after(disk, &folder).load(&key("a")).len(), 64);
+    assert_eq!(all(&open_after(disk, &folder), &key("a")).len(), 64);
 }
 
 fn open_after(disk: Arc<Disk>, folder: &tempfile::TempDir) -> Arc<Disk> {
@@ -157,9 +158,9 @@ fn what_is_forgotten_stays_so() {
     put(&disk, of_kind("a", "x", "older"));
     put(&disk, stored("b", "stays"));
     disk.forget(&key("a"));
-    assert!(disk.load(&key("a")).is_empty(), "at once");
+    assert!(all(&disk, &key("a")).is_empty(), "at once");
     let disk = open_after(disk, &folder);
-    assert!(disk.load(&key("a")).is_empty(), "after a restart");
+    assert!(all(&disk, &key("a")).is_empty(), "after a restart");
     assert_eq!(bodies(&disk, "b"), [b"stays"]);
     put(&disk, stored("a", "new"));
     assert_eq!(bodies(&disk, "a"), [b"new"]);
@@ -175,7 +176,7 @@ fn what_still_waits_is_forgotten_as_well() {
         let path = format!("{round}");
         assert!(disk.store(Arc::new(stored(&path, noise(round, 10 * KIB)))));
         disk.forget(&key(&path));
-        assert!(disk.load(&key(&path)).is_empty(), "{round}");
+        assert!(all(&disk, &key(&path)).is_empty(), "{round}");
     }
     disk.settle();
     let disk = open_after(disk, &folder);
@@ -202,13 +203,13 @@ fn a_validated_answer_keeps_its_body_where_it_is() {
     let written = disk.stats().written_bytes;
     // Once with the body in memory, once as it was loaded.
     put(&disk, with_lifetime("a", bytes.clone(), 2));
-    let mut loaded = disk.load(&key("a")).remove(0);
+    let mut loaded = all(&disk, &key("a")).remove(0);
     assert_eq!(loaded.facts.lifetime, 2);
     loaded.facts.lifetime = 3;
     put(&disk, loaded);
     assert!(disk.stats().written_bytes < written + 1000, "{:?}", disk.stats());
     for disk in [disk, open(folder.path())] {
-        let found = disk.load(&key("a"));
+        let found = all(&disk, &key("a"));
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].facts.lifetime, body_of(&found[0])), (3, bytes.clone()));
     }
@@ -226,9 +227,9 @@ fn another_answer_whose_hash_begins_alike_is_not_given() {
     let hash = key("b").hash() as u64;
     let mut place = disk.shared.index.get(key("a").hash() as u64, 0).unwrap();
     place.hash = hash;
-    disk.shared.index.insert(place, || true);
+    disk.shared.index.insert(place, || Admission::Yes);
     assert!(disk.may_have(key("b").hash()));
-    assert!(disk.load(&key("b")).is_empty());
+    assert!(all(&disk, &key("b")).is_empty());
 }
 
 #[test]

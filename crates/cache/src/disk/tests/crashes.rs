@@ -77,7 +77,7 @@ fn kind_of(stored: &Stored) -> u8 {
 }
 
 fn check(disk: &Disk, model: &Model, name: u8) {
-    for stored in disk.load(&key(&name.to_string())) {
+    for stored in all(disk, &key(&name.to_string())) {
         let slot = (name, kind_of(&stored));
         assert_eq!(Some(&version(&stored)), model.now.get(&slot), "{slot:?}");
     }
@@ -91,7 +91,7 @@ fn restart(folder: &Path, model: &mut Model) -> (Arc<Disk>, Faults) {
     model.now.clear();
     let then = std::mem::take(&mut model.then);
     for name in 0..4 {
-        for stored in disk.load(&key(&name.to_string())) {
+        for stored in all(&disk, &key(&name.to_string())) {
             let (slot, version) = ((name, kind_of(&stored)), version(&stored));
             assert!(then.get(&slot).is_some_and(|then| then.contains(&version)), "{slot:?}");
             model.store(slot, version);
@@ -117,7 +117,7 @@ fn run(ops: &[Op]) {
                 model.store((*name, *kind), version);
             }
             Op::Validate(name, kind) => {
-                let loaded = disk.load(&key(&name.to_string()));
+                let loaded = all(&disk, &key(&name.to_string()));
                 if let Some(mut stored) = loaded.into_iter().find(|one| kind_of(one) == *kind) {
                     model.next += 1;
                     stored.facts.lifetime = model.next;
@@ -129,7 +129,7 @@ fn run(ops: &[Op]) {
             Op::Forget(name) => {
                 disk.forget(&key(&name.to_string()));
                 model.forget(*name);
-                assert!(disk.load(&key(&name.to_string())).is_empty());
+                assert!(all(&disk, &key(&name.to_string())).is_empty());
             }
             Op::Load => {}
             Op::Crash(bytes) if !model.is_dying => {

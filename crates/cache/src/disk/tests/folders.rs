@@ -69,9 +69,9 @@ fn a_full_disk_is_left_alone_for_a_while() {
     assert!(disk.stats().failing);
     assert_eq!(disk.stats().dropped, 2);
     assert_eq!(bodies(&disk, "a"), [b"body"]);
-    assert!(disk.load(&key("b")).is_empty());
+    assert!(all(&disk, &key("b")).is_empty());
     disk.forget(&key("a"));
-    assert!(disk.load(&key("a")).is_empty());
+    assert!(all(&disk, &key("a")).is_empty());
     faults.fail_writes(None);
     later(&disk, 10_001);
     put(&disk, stored("d", "later"));
@@ -79,8 +79,8 @@ fn a_full_disk_is_left_alone_for_a_while() {
     drop(disk);
     // What was forgotten while nothing could be written is, too.
     let disk = open(folder.path());
-    assert!(disk.load(&key("a")).is_empty());
-    assert!(disk.load(&key("b")).is_empty());
+    assert!(all(&disk, &key("a")).is_empty());
+    assert!(all(&disk, &key("b")).is_empty());
     assert_eq!(bodies(&disk, "d"), [b"later"]);
 }
 
@@ -92,13 +92,13 @@ fn what_could_not_be_written_does_not_leave_the_older_one() {
     put(&disk, stored("a", "old"));
     faults.fail_writes(Some(ErrorKind::Other));
     put(&disk, stored("a", "new"));
-    assert!(disk.load(&key("a")).is_empty());
+    assert!(all(&disk, &key("a")).is_empty());
     faults.fail_writes(None);
     later(&disk, 10_001);
     disk.settle();
     put(&disk, stored("b", "later"));
     drop(disk);
-    assert!(open(folder.path()).load(&key("a")).is_empty());
+    assert!(all(&open(folder.path()), &key("a")).is_empty());
 }
 
 #[test]
@@ -123,10 +123,10 @@ fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
     let disk = open_with(folder.path(), 64 * MIB, &faults);
     put(&disk, stored("a", "body"));
     faults.fail_reads(true);
-    assert!(disk.load(&key("a")).is_empty());
+    assert!(all(&disk, &key("a")).is_empty());
     assert!(!disk.may_have(key("a").hash()));
     faults.fail_reads(false);
-    assert!(disk.load(&key("a")).is_empty(), "not yet");
+    assert!(all(&disk, &key("a")).is_empty(), "not yet");
     later(&disk, 10_001);
     assert!(disk.may_have(key("a").hash()));
     assert_eq!(bodies(&disk, "a"), [b"body"]);

@@ -27,7 +27,7 @@ fn the_oldest_volume_goes_and_the_size_is_kept() {
     assert!(stats.bytes > SIZE / 2, "{stats:?}");
     assert!(stats.evicted > 100 && stats.objects + stats.evicted == 200, "{stats:?}");
     assert_eq!(bodies(&disk, "199"), [noise(199, 50 * KIB)]);
-    assert!(disk.load(&key("0")).is_empty());
+    assert!(all(&disk, &key("0")).is_empty());
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn what_is_used_is_written_again() {
         fill(&disk, &round.to_string(), 20);
     }
     assert!(disk.stats().kept >= 2);
-    assert!(disk.load(&key("unused")).is_empty());
+    assert!(all(&disk, &key("unused")).is_empty());
     for disk in [disk, open_sized(folder.path(), SIZE)] {
         assert_eq!(bodies(&disk, "touched"), [b"touched"]);
     }
@@ -54,12 +54,13 @@ fn what_was_purged_is_not_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let table = Arc::new(Recorder::default());
     let disk = Disk::open(folder.path(), SIZE, table.clone()).unwrap();
+    disk.start().unwrap();
     put(&disk, stored("used", "used"));
     assert_eq!(bodies(&disk, "used"), [b"used"]);
     table.is_purged.store(true, Ordering::SeqCst);
     fill(&disk, "", 150);
     assert_eq!(disk.stats().kept, 0);
-    assert!(disk.load(&key("used")).is_empty());
+    assert!(all(&disk, &key("used")).is_empty());
 }
 
 #[test]
@@ -68,14 +69,14 @@ fn whoever_reads_a_body_can_go_on_when_its_volume_is_gone() {
     let disk = open_sized(folder.path(), SIZE);
     let bytes = noise(1, 300 * KIB);
     put(&disk, stored("a", bytes.clone()));
-    let loaded = disk.load(&key("a")).remove(0);
+    let loaded = all(&disk, &key("a")).remove(0);
     disk.shared.index.update(
         &disk.shared.index.get(key("a").hash() as u64, 0).unwrap(),
         // As if it had never been used, so that it goes.
         |place| *place = place.unused(),
     );
     fill(&disk, "", 150);
-    assert!(disk.load(&key("a")).is_empty());
+    assert!(all(&disk, &key("a")).is_empty());
     assert_eq!(body_of(&loaded), bytes);
     // And it can be stored again from there.
     put(&disk, loaded);
@@ -93,13 +94,13 @@ fn a_validated_answer_goes_or_stays_with_its_body() {
         put(&disk, with_lifetime("a", bytes.clone(), 2));
         for round in 0..8 {
             if used {
-                let found = disk.load(&key("a"));
+                let found = all(&disk, &key("a"));
                 assert_eq!((found.len(), found[0].facts.lifetime), (1, 2), "{round}");
                 assert_eq!(body_of(&found[0]), bytes);
             }
             fill(&disk, &round.to_string(), 20);
         }
-        assert_eq!(disk.load(&key("a")).len(), usize::from(used));
+        assert_eq!(all(&disk, &key("a")).len(), usize::from(used));
         assert_eq!(disk.stats().damaged, 0);
     }
 }
@@ -111,9 +112,9 @@ fn what_is_too_large_is_not_stored_nor_is_what_it_would_replace() {
     put(&disk, stored("a", "old"));
     put(&disk, stored("a", noise(1, SIZE as usize / 4)));
     disk.settle();
-    assert!(disk.load(&key("a")).is_empty());
+    assert!(all(&disk, &key("a")).is_empty());
     drop(disk);
-    assert!(open_sized(folder.path(), SIZE).load(&key("a")).is_empty());
+    assert!(all(&open_sized(folder.path(), SIZE), &key("a")).is_empty());
 }
 
 #[test]

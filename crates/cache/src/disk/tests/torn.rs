@@ -23,7 +23,7 @@ fn small() -> (tempfile::TempDir, PathBuf, PathBuf) {
 /// Opens it, and says what there is under `a` and `b`, after making sure that it was stored.
 fn look(folder: &Path, about: &str) -> (Option<u64>, bool) {
     let disk = open(folder);
-    let a = disk.load(&key("a"));
+    let a = all(&disk, &key("a"));
     let known = |stored: &Stored| match stored.facts.lifetime {
         1 => body_of(stored) == b"first",
         2 => body_of(stored) == b"second",
@@ -110,7 +110,7 @@ fn large_bodies_are_compared_with_their_checksum() {
     bytes[200 * KIB] ^= 1;
     fs::write(&data, &bytes).unwrap();
     let disk = open(folder.path());
-    assert!(disk.load(&key("a")).is_empty());
+    assert!(all(&disk, &key("a")).is_empty());
     assert_eq!(disk.stats().damaged, 1);
 }
 

@@ -31,13 +31,13 @@ fn the_newcomer_reads_and_takes_over_when_it_may() {
     put(&new, stored("g", "written"));
     for disk in [&new, &old] {
         assert_eq!(bodies(disk, "a"), [b"second"]);
-        assert!(disk.load(&key("b")).is_empty());
+        assert!(all(disk, &key("b")).is_empty());
     }
     assert_eq!(bodies(&new, "e").len(), 1);
-    assert!(new.load(&key("c")).is_empty(), "what it forgot before it could write");
+    assert!(all(&new, &key("c")).is_empty(), "what it forgot before it could write");
     drop((old, new));
     let disk = open(folder.path());
-    assert!(disk.load(&key("b")).is_empty() && disk.load(&key("c")).is_empty());
+    assert!(all(&disk, &key("b")).is_empty() && all(&disk, &key("c")).is_empty());
     assert_eq!(bodies(&disk, "g"), [b"written"]);
 }
 
@@ -66,6 +66,7 @@ fn each_learns_what_the_other_purged() {
     old.note_purge(1, b"known to both").unwrap();
     let table = Arc::new(Recorder::default());
     let new = Disk::open(folder.path(), 64 * MIB, table.clone()).unwrap();
+    new.start().unwrap();
     assert_eq!(new.take_purges().len(), 1);
     old.note_purge(2, b"by the old one").unwrap();
     new.note_purge(2, b"by the new one").unwrap();
@@ -88,7 +89,7 @@ fn one_that_never_writes_again_can_be_closed() {
     disk.hand_over();
     assert_eq!(bodies(&disk, "a"), [b"body"]);
     disk.forget(&key("a"));
-    assert!(disk.load(&key("a")).is_empty());
+    assert!(all(&disk, &key("a")).is_empty());
     disk.settle();
     drop(disk);
 }

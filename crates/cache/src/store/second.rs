@@ -1,0 +1,239 @@
+//! The second tier, below the table: what is not in memory may be on the disk.
+//!
+//! Whatever is kept is handed to the disk, under the lock of its part of the table, so that both
+//! have the same order. What was loaded gets into the table only if the disk would still give it,
+//! which is looked at under the same lock: nothing that was superseded, purged or taken out while it
+//! was read comes back.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use message::Block;
+
+use super::{Cache, Found, Held, Settings, weight};
+use crate::disk::{Disk, DiskError, Loaded, NotedPurge, Upper};
+use crate::purge::{Lasting, Purge, Subject, Verdict};
+use crate::rules::vary::matches;
+use crate::{Body, Key, Stored};
+
+/// How the disk reaches the cache above it.
+struct Link(Weak<Cache>);
+
+impl Cache {
+    /// An empty one, above what is in a folder of the disk: it is there again, all that was purged
+    /// taken away. The folder is made where it is missing, and may fill `size` bytes.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn with_disk(
+        settings: &Settings,
+        folder: &Path,
+        size: u64,
+    ) -> Result<Arc<Self>, DiskError> {
+        let cache = Self::new(settings);
+        let disk = Disk::open(folder, size, Arc::new(Link(Arc::downgrade(&cache))))?;
+        let noted = disk.take_purges();
+        let newest = noted.iter().map(|purge| purge.number).max().unwrap_or(0);
+        let purges = noted
+            .iter()
+            .filter_map(|noted| Purge::from_bytes(&noted.what).map(|purge| (noted.number, purge)));
+        let first = cache.purges.restore(purges.collect(), newest);
+        // Says that these numbers are taken; it is about nothing. If that cannot be written, the
+        // disk says so, and no answer is written before it is.
+        let _ = disk.note_purge(first, &[]);
+        let disk = cache.disk.get_or_init(|| disk);
+        disk.start()?;
+        Ok(cache)
+    }
+
+    /// Another size of the disk, where there is one, from the next answer on.
+    pub fn resize_disk(&self, size: u64) {
+        if let Some(disk) = self.disk.get() {
+            disk.resize(size);
+        }
+    }
+
+    /// Whether it is worthwhile to look on the disk for what is not in memory. Costs a look into
+    /// a table.
+    #[must_use]
+    pub fn may_load(&self, key: &Key) -> bool {
+        self.disk.get().is_some_and(|disk| disk.may_have(key.hash()))
+    }
+
+    /// What there is for a request, in memory or on the disk. Blocks: where it is called from may
+    /// not serve others.
+    pub fn load(&self, key: &Key, fields: &Block) -> Found {
+        let Some(disk) = self.disk.get() else { return self.find(key, fields) };
+        let loaded = disk.load(key, |vary| matches(vary, fields));
+        let newest = loaded.into_iter().max_by_key(|loaded| loaded.stored.facts.date);
+        let Some(loaded) = newest else { return self.find(key, fields) };
+        match self.link_loaded(disk, loaded) {
+            Some(stored) => {
+                let swept = self.purges.swept();
+                self.given(stored, swept)
+            }
+            None => self.find(key, fields),
+        }
+    }
+
+    /// Puts what was loaded into the table, unless there is something newer, or it is gone. Where
+    /// there is no room it may be used all the same.
+    fn link_loaded(&self, disk: &Disk, mut loaded: Loaded) -> Option<Arc<Stored>> {
+        let weight = weight::of(&loaded.stored);
+        let fits = self.make_room(weight);
+        if !fits {
+            self.ledger.take(weight);
+        }
+        loaded.stored.held = Held::taken(&self.ledger, weight);
+        let linked = self.link_current(disk, loaded, weight, fits);
+        self.trim();
+        linked
+    }
+
+    fn link_current(
+        &self,
+        disk: &Disk,
+        mut loaded: Loaded,
+        weight: u64,
+        fits: bool,
+    ) -> Option<Arc<Stored>> {
+        let key = loaded.stored.key.clone();
+        let index = Self::index(key.hash());
+        let mut shard = self.shards[index].lock();
+        let newest = self.purges.newest();
+        let since = std::mem::replace(loaded.stored.purged_by.get_mut(), newest);
+        let verdict = self.purges.verdict_on_disk(since, &Subject::of(&loaded.stored));
+        let is_there = shard.variants(&key).any(|stored| stored.vary == loaded.stored.vary);
+        if is_there || verdict == Verdict::Gone || !disk.is_current(&loaded) {
+            drop(shard);
+            if verdict == Verdict::Gone {
+                disk.let_go(&loaded);
+            }
+            return None;
+        }
+        loaded.stored.facts.marked_stale |= verdict == Verdict::Stale;
+        let stored = Arc::new(loaded.stored);
+        if fits {
+            shard.insert(Arc::clone(&stored), weight);
+            self.settle(index, &mut shard);
+        }
+        Some(stored)
+    }
+
+    /// Leaves the disk to another process. Blocks until what waits is written; reading goes on.
+    pub fn hand_over_disk(&self) {
+        if let Some(disk) = self.disk.get() {
+            disk.hand_over();
+        }
+    }
+
+    /// Writes what waits to be written to the disk, and ends writing. Blocks. Whoever ends the
+    /// process calls this: an answer that waits would be lost.
+    pub fn close_disk(&self) {
+        if let Some(disk) = self.disk.get() {
+            disk.close();
+        }
+    }
+
+    /// Waits until all that is on the disk is known, and all that was kept by now is written. Blocks.
+    pub fn settle_disk(&self) {
+        if let Some(disk) = self.disk.get() {
+            disk.settle();
+        }
+    }
+
+    pub(super) fn write_to_disk(&self, stored: &Arc<Stored>) {
+        if let Some(disk) = self.disk.get() {
+            // What it thinks of it, it counts.
+            disk.store(Arc::clone(stored));
+        }
+    }
+
+    pub(super) fn forget_on_disk(&self, key: &Key) {
+        if let Some(disk) = self.disk.get() {
+            disk.forget(key);
+        }
+    }
+
+    /// What was given from memory outlives its volume.
+    pub(super) fn touch_on_disk(&self, stored: &Stored) {
+        if let Some(disk) = self.disk.get()
+            && stored.hits.load(Ordering::Relaxed) > 0
+        {
+            disk.touch(stored);
+        }
+    }
+
+    /// The lowest number that anything on the disk has; 0: not known.
+    pub(super) fn oldest_on_disk(&self) -> u64 {
+        self.disk.get().and_then(Disk::oldest).unwrap_or(0)
+    }
+
+    pub(super) fn may_be_on_disk(&self, url: u128) -> bool {
+        self.disk.get().is_none_or(|disk| disk.may_have_url(url))
+    }
+
+    /// Notes a purge for those that come after this process. `later`: whoever purges cannot wait.
+    pub(super) fn note_on_disk(&self, purge: &Purge, number: u64, later: bool) {
+        let Some(disk) = self.disk.get() else { return };
+        if later {
+            disk.note_purge_later(number, &purge.to_bytes());
+        } else {
+            // If it failed, it was said, and is tried again before anything else is written.
+            let _ = disk.note_purge(number, &purge.to_bytes());
+        }
+    }
+}
+
+impl Upper for Link {
+    fn is_purged(&self, stored: &Stored) -> bool {
+        let Some(cache) = self.0.upgrade() else { return false };
+        // In this order: what is purged meanwhile has a higher number.
+        let newest = cache.purges.newest();
+        let since = stored.purged_by.load(Ordering::Acquire);
+        match cache.purges.verdict_on_disk(since, &Subject::of(stored)) {
+            Verdict::Gone => return true,
+            Verdict::Valid => {
+                stored.purged_by.fetch_max(newest, Ordering::AcqRel);
+            }
+            Verdict::Stale => {}
+        }
+        false
+    }
+
+    fn learn(&self, noted: &NotedPurge) {
+        let purge = Purge::from_bytes(&noted.what);
+        if let (Some(cache), Some(purge)) = (self.0.upgrade(), purge) {
+            // It is in the file already, and all that this process has written was asked for later.
+            let number = cache.purges.note(&purge, Lasting::Disk(cache.oldest_on_disk()));
+            cache.purge_memory(&purge, number);
+        }
+    }
+
+    fn is_used(&self, hash: u128) -> bool {
+        let Some(cache) = self.0.upgrade() else { return false };
+        cache.shard(hash).of_hash(hash).any(|stored| stored.hits.load(Ordering::Relaxed) > 0)
+    }
+
+    fn let_go(&self, file: &Arc<File>) {
+        let Some(cache) = self.0.upgrade() else { return };
+        let mut gone = Vec::new();
+        cache.for_each(|stored| {
+            if matches!(&stored.body, Body::Disk(body) if Arc::ptr_eq(&body.file, file)) {
+                gone.push(Arc::clone(stored));
+            }
+        });
+        for stored in gone {
+            let mut shard = cache.shard(stored.key.hash());
+            let removed = shard.slot_of(&stored).and_then(|slot| shard.remove(slot));
+            cache.settle(Cache::index(stored.key.hash()), &mut shard);
+            drop(shard);
+            drop(removed);
+        }
+    }
+}
