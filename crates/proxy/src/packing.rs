@@ -46,6 +46,17 @@ pub(crate) enum Choice {
     Unpack(Coding),
 }
 
+impl Choice {
+    /// What is said of the body. `done`: whether there is what carries it out; else the body goes out
+    /// as it is.
+    pub(crate) fn if_done(self, done: bool) -> Self {
+        match self {
+            Self::Pack(_) | Self::ByDictionary(_) | Self::Unpack(_) if !done => Self::AsItIs,
+            choice => choice,
+        }
+    }
+}
+
 impl Packing {
     pub(crate) fn build(config: &Compress) -> Self {
         let mut levels = [0; 3];
@@ -161,8 +172,13 @@ impl Packing {
             return None;
         }
         let choice = self.choose(&x.request.fields, head.status, &head.fields, known, None);
-        mark(&mut head.fields, choice, false);
-        if length == BodyLength::None { None } else { self.packer(choice, known, None) }
+        if length == BodyLength::None {
+            mark(&mut head.fields, choice, false);
+            return None;
+        }
+        let packer = self.packer(choice, known, None);
+        mark(&mut head.fields, choice.if_done(packer.is_some()), false);
+        packer
     }
 
     /// What carries the choice out. `length`: of the body as it is, where that is known.

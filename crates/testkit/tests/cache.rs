@@ -98,6 +98,29 @@ fn conditions_and_ranges_are_answered_from_what_is_stored() {
 }
 
 #[test]
+fn digests_of_the_whole_are_not_said_of_a_part() {
+    let origin = numbered(
+        "Cache-Control: max-age=60\r\nContent-Digest: sha-256=:AA==:\r\nContent-MD5: AA==\r\n\
+         Repr-Digest: sha-256=:AA==:\r\n",
+    );
+    let proxy = cached(&origin, "");
+    let mut client = proxy.client();
+    for (fields, status, of_whole) in [
+        ("", 200, true),
+        ("Range: bytes=0-1\r\n", 206, false),
+        ("Range: bytes=0-0,3-3\r\n", 206, false),
+        ("", 200, true),
+    ] {
+        let answer = get_with(&mut client, "/", fields);
+        assert_eq!(answer.status(), status, "{fields}");
+        assert_eq!(answer.has("Content-Digest"), of_whole, "{fields}");
+        assert_eq!(answer.has("Content-MD5"), of_whole, "{fields}");
+        assert!(answer.has("Repr-Digest"), "{fields}");
+    }
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[test]
 fn a_stale_answer_is_validated_and_used_again() {
     let origin = Origin::serve(|request| {
         if request.get("If-None-Match").as_deref() == Some("\"v\"") {

@@ -247,9 +247,14 @@ pub fn kept(terms: &Terms, head: &ResponseHead, received: Time) -> StoredHead {
     hop::strip(&mut fields);
     let private = directives(terms, &fields).0.private_fields;
     let is_part = head.status == 206;
+    let of_part = |id: FieldId, name: &[u8]| {
+        id == FieldId::ContentRange
+            || name.eq_ignore_ascii_case(b"content-digest")
+            || name.eq_ignore_ascii_case(b"content-md5")
+    };
     let gone = |id: FieldId, name: &[u8]| {
         NOT_KEPT.contains(&id)
-            || (is_part && id == FieldId::ContentRange)
+            || (is_part && of_part(id, name))
             || private.iter().any(|private| name.eq_ignore_ascii_case(private.as_bytes()))
     };
     fields.remove_where(gone);

@@ -216,6 +216,8 @@ impl Giving {
                 (spans, parts.length())
             }
         };
+        // They are of the whole (RFC 9530 §2).
+        packing::remove_named(&mut fields, &[b"content-digest", b"content-md5"]);
         push_length(&mut fields, length);
         let mut head = ResponseHead::new(206, fields);
         (gift.dress)(x, &mut head);
@@ -236,6 +238,7 @@ impl Giving {
             (None, Some(packing)) => packing.packer(choice, length, gift.dictionary(&fields)),
             _ => None,
         };
+        let choice = choice.if_done(coded.is_some() || packer.is_some());
         packing::mark(&mut fields, choice, gift.versions.is_some());
         let is_plain = !matches!(choice, Choice::Never | Choice::Unpack(_));
         if let Some(versions) = gift.versions.filter(|_| status == 200 && is_plain) {
