@@ -223,7 +223,7 @@ fn what_the_cache_would_do_is_told() {
             &[
                 "the request is looked for before a server is asked",
                 "key path, query:v, header:x-tenant, cookie:sid, stale if-error 1h",
-                "its key: http://kept.example:8080/a v=1 x-tenant=t cookie:sid=…",
+                "its key: http://kept.example:8080/a query:v=1 header:x-tenant=t cookie:sid=…",
                 "compress br 5, gzip 6",
                 "this client would get it as it is: it has credentials",
             ],

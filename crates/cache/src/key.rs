@@ -47,8 +47,10 @@ impl Key {
         let mut parts = of_request.split('\n');
         let mut shown = parts.next().unwrap_or_default().trim_end().replacen(" ?", "?", 1);
         for part in parts {
-            let (name, value) = part.trim_end().split_once('=').unwrap_or((part, ""));
-            let value = if is_secret(name) { "…" } else { value };
+            // What has no value is not there.
+            let Some((name, value)) = part.trim_end().split_once('=') else { continue };
+            let field = name.strip_prefix("header:").unwrap_or(name);
+            let value = if is_secret(field) { "…" } else { value };
             shown += &format!(" {name}={value}");
         }
         shown
@@ -109,9 +111,13 @@ mod tests {
     fn secrets_are_not_shown() {
         for (text, shown) in [
             ("r http://a/x?v=1", "http://a/x?v=1"),
-            ("rhttp://*:80 http://a/x ?v=1 \nx-tenant=b c ", "http://a/x?v=1 x-tenant=b c"),
-            ("f http://a/ \nv=2\nv= \ncookie:sid=abc ", "http://a/ v=2 v= cookie:sid=…"),
-            ("r http://a \nauthorization=Basic YWJj ", "http://a authorization=…"),
+            ("rhttp://*:80 http://a/x ?v=1 \nheader:x-a=b c ", "http://a/x?v=1 header:x-a=b c"),
+            (
+                "f http://a/ \nquery:v=2\nquery:v= \ncookie:sid=abc ",
+                "http://a/ query:v=2 query:v= cookie:sid=…",
+            ),
+            ("r http://a \nheader:authorization=Basic YWJj ", "http://a header:authorization=…"),
+            ("r http://a \ncookie:sid \nheader:x-a=1 ", "http://a header:x-a=1"),
         ] {
             assert_eq!(Key::new(text.as_bytes()).for_people(), shown);
         }

@@ -95,11 +95,13 @@ impl<'a> Place<'a, '_> {
     }
 
     /// What the request has to do with dictionaries, where they are used.
-    fn versions(&self, x: &Exchange<'_>) -> Option<Box<Versions>> {
-        self.packing.filter(|packing| packing.dictionaries)?;
+    fn versions(&self, x: &Exchange<'_>, key: &Key) -> Option<Box<Versions>> {
+        // Where clients get answers of their own, none of them is to help others.
+        self.packing.filter(|packing| packing.dictionaries && !self.plan.is_by_client())?;
         let target = x.request.target();
         let target = [&target[self.path.path.clone()], &target[self.path.query.clone()]].concat();
-        Versions::of(&x.core.dictionaries, &self.url(x), target, &x.request.fields).map(Box::new)
+        Versions::of(&x.core.dictionaries, key, &self.url(x), target, &x.request.fields)
+            .map(Box::new)
     }
 
     /// Whether an answer can be fetched again without a client.
@@ -125,8 +127,9 @@ pub(crate) async fn serve<'a, O: Origin<'a>>(
         return Box::pin(around(x, place, origin)).await;
     }
     let asked = Asked::of(method, &x.request.fields);
-    let versions = place.versions(x);
-    let turns = Turns { place, origin, asked, key: place.key(x), versions };
+    let key = place.key(x);
+    let versions = place.versions(x, &key);
+    let turns = Turns { place, origin, asked, key, versions };
     if let Some(begun) = turns.at_hand(x) {
         return turns.finish(x, begun?).await;
     }

@@ -482,6 +482,12 @@ impl Server {
         &self.inner.cache
     }
 
+    /// Earlier versions of answers, as dictionaries.
+    #[must_use]
+    pub fn dictionaries(&self) -> &Arc<Dictionaries> {
+        &self.inner.dictionaries
+    }
+
     /// What users have used.
     #[must_use]
     pub fn accounts(&self) -> &Arc<Accounts> {

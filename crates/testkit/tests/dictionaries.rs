@@ -219,14 +219,80 @@ fn over_tls_they_are_for_any_host() {
 
 #[test]
 fn what_credentials_may_be_in_is_spared() {
-    let origin = versions("Vary: Cookie\r\nCache-Control: public\r\n");
+    let origin = versions("");
     let proxy = before(&origin, "cache; compress { dictionaries; spare-credentials; }");
     let mut client = proxy.client();
-    ask(&mut client, "localhost", OLD, "Cookie: a=1\r\n");
+    ask(&mut client, "localhost", OLD, "");
     let spared = ask(&mut client, "localhost", NEW, &format!("{}Cookie: a=1\r\n", having(ALL)));
     assert_eq!((coding_of(&spared), spared.body_text()), (None, version("new")));
     let own = format!("{}Cookie: a=1\r\nSec-Fetch-Site: same-origin\r\n", having(ALL));
     assert!(is_small(&ask(&mut client, "localhost", NEW, &own)));
+}
+
+#[test]
+fn what_is_for_some_clients_helps_no_others() {
+    for (rules, fields, works) in [
+        ("cache", "", true),
+        ("cache", "Vary: Accept-Encoding, available-dictionary\r\n", true),
+        ("cache", "Vary: Cookie\r\n", false),
+        ("cache", "Vary: Accept-Encoding\r\nVary: X-Tenant\r\n", false),
+        ("cache { key \"path\" \"query:v\"; }", "", true),
+        ("cache { key \"path\" \"query\" \"cookie:sid\"; }", "", false),
+        ("cache { key \"path\" \"query\" \"header:x-tenant\"; }", "", false),
+    ] {
+        let origin = versions(fields);
+        let proxy = before(&origin, &format!("{rules}; compress {{ dictionaries; }}"));
+        let mut client = proxy.client();
+        let old = ask(&mut client, "localhost", OLD, "X-Tenant: a\r\n");
+        assert_eq!(old.has("Use-As-Dictionary"), works, "{rules} {fields}");
+        for _ in 0..2 {
+            let new = ask(&mut client, "localhost", NEW, &having(ALL));
+            assert_eq!(is_small(&new), works, "{rules} {fields}");
+        }
+    }
+}
+
+#[test]
+fn what_is_of_one_site_helps_no_other() {
+    let origin = versions("");
+    let url = origin.url();
+    let rules = "cache; compress { dictionaries; }";
+    let (one, two) = (testkit::reserve(), testkit::reserve());
+    let _proxy = Proxy::start(&format!(
+        "site \"http://localhost\" {{ listen \"{one}\"; {rules}; to \"{url}\"; }}\n\
+         site \"http://127.0.0.1\" \"http://*\" {{ listen \"{two}\"; {rules}; to \"{url}\"; }}"
+    ));
+    let (mut of_one, mut of_two) = (Peer::connect(one), Peer::connect(two));
+    ask(&mut of_one, "localhost", OLD, "");
+    assert!(!is_small(&ask(&mut of_two, "localhost", NEW, &having(ALL))));
+    assert!(is_small(&ask(&mut of_one, "localhost", NEW, &having(ALL))));
+    ask(&mut of_two, "localhost", OLD, "");
+    ask(&mut of_two, "localhost", NEW, &having(ALL));
+    assert!(is_small(&ask(&mut of_two, "localhost", NEW, &having(ALL))));
+}
+
+#[test]
+fn what_was_purged_helps_nobody() {
+    const TOKEN: &str = "Authorization: Bearer let-me-purge\r\n";
+    let origin = versions("Surrogate-Key: app\r\n");
+    let rules = "cache { purge token=\"let-me-purge\"; }; compress { dictionaries; }";
+    for (method, target, fields, stays) in [
+        ("PURGE", OLD, TOKEN, false),
+        ("PURGE", "/app*", TOKEN, false),
+        ("PURGE", "/", &*format!("{TOKEN}Surrogate-Key: app\r\n"), false),
+        ("POST", OLD, "Content-Length: 0\r\n", false),
+        ("PURGE", OLD, &*format!("{TOKEN}Soft-Purge: 1\r\n"), true),
+        ("PURGE", "/else.js", TOKEN, true),
+        ("POST", "/else.js", "Content-Length: 0\r\n", true),
+    ] {
+        let proxy = before(&origin, rules);
+        let mut client = proxy.client();
+        ask(&mut client, "localhost", OLD, "");
+        client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"));
+        assert_eq!(client.recv_response().status(), 200);
+        let new = ask(&mut client, "localhost", NEW, &having(ALL));
+        assert_eq!(is_small(&new), stays, "{method} {target} {fields}");
+    }
 }
 
 #[test]

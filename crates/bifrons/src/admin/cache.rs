@@ -106,29 +106,57 @@ pub(super) fn top(server: &Server, limit: usize) -> Value {
 pub(super) fn purge(server: &Server, what: &CachePurge, soft: bool) -> Result<Value, Problem> {
     let cache = server.cache();
     let purge = |what| cache.purge(&Purge { what, soft });
+    let known = server.dictionaries();
+    // After the cache: what is kept as a dictionary meanwhile looks whether its answer is there.
+    // What is purged softly may serve on.
+    let forget = |forget: &dyn Fn()| (!soft).then(forget);
     let report = match what {
         CachePurge::Url(url) => {
             let canonical = cache::canonical_url(url.as_bytes());
-            cache.purge_url(&canonical.ok_or_else(|| not_a("URL", url, WHOLE_URL))?, soft)
+            let canonical = canonical.ok_or_else(|| not_a("URL", url, WHOLE_URL))?;
+            let report = cache.purge_url(&canonical, soft);
+            forget(&|| known.forget(&canonical));
+            report
         }
         CachePurge::Prefix(prefix) => {
             let canonical = cache::canonical_prefix(prefix.as_bytes());
             let canonical = canonical.ok_or_else(|| not_a("URL", prefix, WHOLE_URL))?;
-            purge(What::Prefix(canonical.into()))
+            let report = purge(What::Prefix(canonical.clone().into()));
+            forget(&|| known.forget_origin(&canonical));
+            report
         }
         CachePurge::Tag(tag) if tag.is_empty() => {
             return Err(not_a("tag", tag, "write it as the server does in `Surrogate-Key`"));
         }
-        CachePurge::Tag(tag) => purge(What::Tag(cache::hash(tag.as_bytes()))),
+        CachePurge::Tag(tag) => {
+            let report = purge(What::Tag(cache::hash(tag.as_bytes())));
+            forget(&|| known.clear());
+            report
+        }
         CachePurge::Host(host) => {
             let canonical = cache::canonical_host(host.as_bytes());
             let remedy = "write a name or an address, perhaps with a port: shop.example";
             let canonical = canonical.ok_or_else(|| not_a("host", host, remedy))?;
-            purge_host(cache, &canonical, soft)
+            let report = purge_host(cache, &canonical, soft);
+            forget(&|| known.forget_host(without_port(&canonical)));
+            report
         }
-        CachePurge::All => purge(What::All),
+        CachePurge::All => {
+            let report = purge(What::All);
+            forget(&|| known.clear());
+            report
+        }
     };
     Ok(json!({ "objects": report.objects, "bytes": report.bytes }))
+}
+
+/// A host as its URLs have it, without the port.
+fn without_port(host: &[u8]) -> &[u8] {
+    match host.iter().rposition(|byte| *byte == b':') {
+        // Else the colon is within an address.
+        Some(at) if !host.ends_with(b"]") => &host[..at],
+        _ => host,
+    }
 }
 
 /// Keys do not have the port that goes without saying: it is about all that has no other.

@@ -11,6 +11,7 @@ use cache::rules::{
     self, Asked, ByHead, CacheStatus, ContentRange, Forwarded, Reflections, Sender,
 };
 use cache::{Body, Cache, Draft, Facts, Held, Key, Lead, Refused, Stored, StoredHead, Time, Vary};
+use coding::Dictionaries;
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
 
@@ -146,7 +147,7 @@ impl Intake<'_> {
         let terms = &self.plan.terms;
         if !matches!(self.asked.method, Method::Get | Method::Head) {
             if rules::invalidates(self.asked.method, head.status) {
-                self.invalidate(&head);
+                self.invalidate(&x.core.dictionaries, &head);
             }
             return Ok(self.decline(head, None));
         }
@@ -365,8 +366,12 @@ impl Intake<'_> {
     }
 
     /// What a request changes is not what it was (RFC 9111 §4.4).
-    fn invalidate(&self, head: &ResponseHead) {
-        self.cache.invalidate(self.url);
+    fn invalidate(&self, dictionaries: &Dictionaries, head: &ResponseHead) {
+        let invalidate = |url: &[u8]| {
+            self.cache.invalidate(url);
+            dictionaries.forget(url);
+        };
+        invalidate(self.url);
         let secure = self.url.starts_with(b"https:");
         let start = if secure { b"https://".len() } else { b"http://".len() };
         let rest = &self.url[start..];
@@ -376,7 +381,7 @@ impl Intake<'_> {
         let of = rules::Invalidated { secure, authority, path: &target[..end] };
         for uri in rules::invalidated_uris(&of, &head.fields) {
             let url = [&self.url[..start + authority.len()], &uri].concat();
-            self.cache.invalidate(&url);
+            invalidate(&url);
         }
     }
 
@@ -415,7 +420,7 @@ impl Intake<'_> {
     }
 
     /// Later versions of what was stored may be made by it.
-    fn keep_as_dictionary(&self, x: &Exchange<'_>, stored: Option<&Stored>) {
+    fn keep_as_dictionary(&self, x: &Exchange<'_>, stored: Option<&Arc<Stored>>) {
         let (Some(versions), Some(packing), Some(stored)) = (self.versions, self.packing, stored)
         else {
             return;
@@ -423,7 +428,7 @@ impl Intake<'_> {
         let StoredHead { status, fields } = &stored.head;
         let choice = packing.choose(self.request, *status, fields, stored.length, None);
         if matches!(choice, Choice::Pack(_) | Choice::AsItIs) {
-            versions.keep(&x.core.dictionaries, stored);
+            versions.keep(&x.core.dictionaries, self.cache, stored);
         }
     }
 
@@ -516,7 +521,7 @@ pub(crate) async fn fill(
         lead.discard(trailers);
     } else {
         let stored = lead.finish(trailers);
-        intake.keep_as_dictionary(x, stored.as_deref());
+        intake.keep_as_dictionary(x, stored.as_ref());
     }
     intake.came.replace(Came::Giving(giving));
     match gone {

@@ -90,13 +90,19 @@ impl CachePlan {
         &self.keyed
     }
 
+    /// Whether clients may get answers of their own by what else they send than the URL.
+    pub(crate) fn is_by_client(&self) -> bool {
+        self.key.iter().any(|part| matches!(part, KeyPart::Header(_) | KeyPart::Cookie(_)))
+    }
+
     /// What answers to a URL are filed under.
     pub(crate) fn filed_under(&self, url: &[u8]) -> u128 {
         cache::filed_under(url, self.extent)
     }
 
     /// The key of a request. Everything in it is told apart: what stands between the parts
-    /// occurs in none of them.
+    /// occurs in none of them. Its text tells as well which parts there are, be they absent: what
+    /// was stored under another configuration is not found.
     pub(crate) fn key(&self, of: &Effective<'_>) -> Key {
         let mut text = Vec::with_capacity(96 + of.target.len());
         push_origin(&mut text, of);
@@ -107,34 +113,58 @@ impl CachePlan {
             text.extend_from_slice(query);
             return Key::new(&text);
         }
-        for part in &self.key {
-            match part {
-                KeyPart::Path => push_path(&mut text, path),
-                KeyPart::Query => text.extend_from_slice(query),
-                KeyPart::QueryParameter(name) => {
-                    for parameter in parameters(query, name.as_bytes()) {
-                        match parameter {
-                            Parameter::Plain(value) => push_named(&mut text, &[name], value),
-                            Parameter::Cloaked(pair) => push_named(&mut text, &["?", name], pair),
-                        }
-                    }
-                }
-                KeyPart::Header(name) => {
-                    for value in of.fields.values_named(name.as_bytes()) {
-                        push_named(&mut text, &[name], value);
-                    }
-                }
-                KeyPart::Cookie(name) => {
-                    for value in cookies(of.fields, name) {
-                        // Whoever shows a key has to know that this is a secret.
-                        push_named(&mut text, &["cookie:", name], value);
-                    }
-                }
-            }
+        // The URL comes first, and is one word ([`Key::url_text`]).
+        if self.key.contains(&KeyPart::Path) {
+            push_path(&mut text, path);
+        }
+        if !self.key.is_empty() {
             text.push(b' ');
+        }
+        if self.key.contains(&KeyPart::Query) {
+            text.extend_from_slice(query);
+            text.push(b' ');
+        }
+        for part in &self.key {
+            push_named_part(&mut text, part, query, of.fields);
         }
         Key::new(&text)
     }
+}
+
+/// A part that the request may have, or not, or several times. Path and query stand before.
+fn push_named_part(text: &mut Vec<u8>, part: &KeyPart, query: &[u8], fields: &Block) {
+    let before = text.len();
+    let (kind, name) = match part {
+        KeyPart::Path | KeyPart::Query => return,
+        KeyPart::QueryParameter(name) => {
+            for parameter in parameters(query, name.as_bytes()) {
+                match parameter {
+                    Parameter::Plain(value) => push_named(text, "query:", name, value),
+                    Parameter::Cloaked(pair) => push_named(text, "cloaked:", name, pair),
+                }
+            }
+            ("query:", name)
+        }
+        KeyPart::Header(name) => {
+            for value in fields.values_named(name.as_bytes()) {
+                push_named(text, "header:", name, value);
+            }
+            ("header:", name)
+        }
+        KeyPart::Cookie(name) => {
+            for value in cookies(fields, name) {
+                push_named(text, "cookie:", name, value);
+            }
+            ("cookie:", name)
+        }
+    };
+    if text.len() == before {
+        // No name has a `=` in it: this is no empty value.
+        text.push(b'\n');
+        text.extend_from_slice(kind.as_bytes());
+        text.extend_from_slice(name.as_bytes());
+    }
+    text.push(b' ');
 }
 
 /// The field that a part of a key is of.
@@ -207,10 +237,11 @@ fn push_path(text: &mut Vec<u8>, path: &[u8]) {
     }
 }
 
-fn push_named(text: &mut Vec<u8>, name: &[&str], value: &[u8]) {
+fn push_named(text: &mut Vec<u8>, kind: &str, name: &str, value: &[u8]) {
     // Neither a target nor a field has a control character in it.
     text.push(b'\n');
-    name.iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
+    text.extend_from_slice(kind.as_bytes());
+    text.extend_from_slice(name.as_bytes());
     text.push(b'=');
     text.extend_from_slice(value);
 }
@@ -341,7 +372,49 @@ mod tests {
             KeyPart::Cookie("b".into()),
         ]);
         let found = key(&parts, "a.example", "/x?w=1&v=2&vv=3&v", &fields);
-        assert_eq!(found, "r http://a.example/x \nv=2\nv= \nx-a=1 \ncookie:b=3 ");
+        assert_eq!(
+            found,
+            "r http://a.example/x \nquery:v=2\nquery:v= \nheader:x-a=1 \ncookie:b=3 "
+        );
+    }
+
+    #[test]
+    fn absent_parts_are_told_apart() {
+        let none = Block::default();
+        let parts = [
+            vec![KeyPart::Path],
+            vec![KeyPart::Path, KeyPart::QueryParameter("sid".into())],
+            vec![KeyPart::Path, KeyPart::Header("sid".into())],
+            vec![KeyPart::Path, KeyPart::Cookie("sid".into())],
+            vec![KeyPart::Query, KeyPart::Cookie("sid".into())],
+            vec![KeyPart::Cookie("sid".into())],
+            vec![KeyPart::Cookie("sid".into()), KeyPart::Path, KeyPart::Query],
+            vec![KeyPart::Query],
+            vec![],
+        ];
+        let mut texts: Vec<_> =
+            parts.iter().map(|parts| key(&plan(parts.clone()), "a.example", "/x", &none)).collect();
+        for (text, parts) in texts.iter().zip(&parts) {
+            let path = if parts.contains(&KeyPart::Path) { "/x" } else { "" };
+            let url = Key::new(text.as_bytes()).url_text().to_vec();
+            assert_eq!(
+                String::from_utf8(url).unwrap(),
+                format!("http://a.example{path}"),
+                "{text}"
+            );
+        }
+        assert_eq!(texts[6], "r http://a.example/x  \ncookie:sid ");
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts.len(), parts.len());
+        // What is there in one way, is not there in another.
+        let mut fields = Block::default();
+        fields.push(b"Sid", &[b"1"]);
+        fields.push(b"Cookie", &[b"sid=1"]);
+        let of = |at: usize| key(&plan(parts[at].clone()), "a.example", "/x?sid=1", &fields);
+        let mut texts = [of(1), of(2), of(3)].to_vec();
+        texts.dedup();
+        assert_eq!(texts.len(), 3, "{texts:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `PURGE`: what is stored is taken out, by whoever has the token.
 
 use cache::{Purge, What};
+use coding::Dictionaries;
 use message::{Block, FieldId};
 use subtle::ConstantTimeEq;
 
@@ -24,7 +25,8 @@ pub(crate) fn admit(fields: &Block, plan: &CachePlan) -> Result<(), Failure> {
 }
 
 /// Purges by tags of the site (`Surrogate-Key`, `Cache-Tag`), else by prefix (a path that ends with `*`),
-/// else the URL of the request. `Soft-Purge: 1` leaves what was stored to stand in for errors.
+/// else the URL of the request. `Soft-Purge: 1` leaves what was stored to stand in for errors, and to serve as a
+/// dictionary.
 pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Result<(), Failure> {
     let fields = &x.request.fields;
     admit(fields, place.plan)?;
@@ -33,15 +35,23 @@ pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Re
     let tags = cache::rules::tags_of(fields);
     let url = place.url(x);
     let cache = &x.core.cache;
+    // After the cache: what is kept as a dictionary meanwhile looks whether its answer is there.
+    let forget = |forget: &dyn Fn(&Dictionaries)| (!soft).then(|| forget(&x.core.dictionaries));
     let purge = |what| cache.purge(&Purge { what, soft }).objects;
     let objects: u64 = if !tags.is_empty() {
         // Of this site: what others keep by the same name is not touched.
         let face = place.key(x).face().to_vec();
-        tags.iter().map(|tag| purge(What::TagAt(*tag, face.clone().into()))).sum()
+        let objects = tags.iter().map(|tag| purge(What::TagAt(*tag, face.clone().into()))).sum();
+        forget(&|known| known.forget_word(&face));
+        objects
     } else if let Some(prefix) = url.strip_suffix(b"*") {
-        purge(What::Prefix(prefix.into()))
+        let objects = purge(What::Prefix(prefix.into()));
+        forget(&|known| known.forget_origin(prefix));
+        objects
     } else {
-        cache.purge_url(&url, soft).objects + purge(What::Key(place.key(x).hash()))
+        let objects = cache.purge_url(&url, soft).objects + purge(What::Key(place.key(x).hash()));
+        forget(&|known| known.forget(&url));
+        objects
     };
     let body = format!("{{\"purged\":{objects},\"soft\":{soft}}}\n");
     let answer = Answer {

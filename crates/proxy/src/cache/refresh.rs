@@ -97,7 +97,7 @@ pub(crate) async fn refresh<'a, O: Origin<'a>>(
         Found::Here(stored) => Some(stored),
         Found::OtherVariants | Found::Nothing => None,
     };
-    let versions = place.versions(x);
+    let versions = place.versions(x, &key);
     let turns = Turns { place, origin, asked, key, versions };
     let since = x.core.cache.newest_purge();
     turns.fetch(x, (Some(lead), since), stale, Forwarded::Stale).await

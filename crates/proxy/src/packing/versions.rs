@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache::{Body, Stored};
+use cache::{Body, Cache, Key, Stored};
 use coding::dictionary::{Context, Hash, UseAs, may_reveal, pattern_for};
 use coding::{Accepts, Dictionaries, Dictionary, DictionaryCoding};
 use message::Block;
@@ -19,6 +19,11 @@ const MOST_ON_THE_WAY: usize = 1 << 20;
 pub(crate) struct Versions {
     /// `https://host[:port]`.
     origin: String,
+    /// What dictionaries are kept under: the face and the site, and the origin. What one site says of
+    /// an origin is not another's.
+    kept_under: String,
+    /// Path and query in their one spelling.
+    filed: String,
     /// `/path[?query]`, as it was received.
     target: String,
     /// What the client says to have, and we have too.
@@ -26,17 +31,22 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    /// `url`: of the request in its one spelling; `target`: its path and query. `None`: clients use
-    /// no dictionaries there (RFC 9842 §8), and what is not text is no URL of theirs.
+    /// `key`: of the request, and `url`: its URL in its one spelling; `target`: its path and query.
+    /// `None`: clients use no dictionaries there (RFC 9842 §8), and what is not text is no URL of
+    /// theirs.
     pub(crate) fn of(
         known: &Dictionaries,
+        key: &Key,
         url: &[u8],
         target: Vec<u8>,
         request: &Block,
     ) -> Option<Self> {
-        let origin = secure_origin(std::str::from_utf8(url).ok()?)?.to_owned();
+        let url = std::str::from_utf8(url).ok()?;
+        let origin = secure_origin(url)?.to_owned();
+        let filed = url[origin.len()..].to_owned();
+        let kept_under = format!("{} {origin}", std::str::from_utf8(key.face()).ok()?);
         let target = String::from_utf8(target).ok().filter(|target| target.starts_with('/'))?;
-        let mut versions = Self { origin, target, available: None };
+        let mut versions = Self { origin, kept_under, filed, target, available: None };
         versions.available = versions.find(known, request);
         Some(versions)
     }
@@ -45,7 +55,7 @@ impl Versions {
         let mut offered = request.values_named(b"available-dictionary");
         let (Some(hash), None) = (offered.next(), offered.next()) else { return None };
         let destination = request.values_named(b"sec-fetch-dest").next();
-        known.find(&self.origin, self.target.as_bytes(), destination, &Hash::of_field(hash)?)
+        known.find(&self.kept_under, self.target.as_bytes(), destination, &Hash::of_field(hash)?)
     }
 
     /// The dictionary that this answer may be made by.
@@ -64,6 +74,7 @@ impl Versions {
     /// Says of an answer for what it may serve later, if its origin says nothing.
     pub(crate) fn announce(&self, answer: &mut Block) {
         if answer.values_named(b"use-as-dictionary").next().is_none()
+            && is_for_all(answer)
             && let Some(pattern) = pattern_for(&self.target)
         {
             answer.push(b"Use-As-Dictionary", &[b"match=\"", pattern.as_bytes(), b"\""]);
@@ -82,20 +93,21 @@ impl Versions {
     }
 
     /// Keeps a stored answer as a dictionary, if it may serve as one.
-    pub(crate) fn keep(&self, known: &Arc<Dictionaries>, stored: &Stored) {
+    pub(crate) fn keep(&self, known: &Arc<Dictionaries>, cache: &Arc<Cache>, stored: &Arc<Stored>) {
         let fields = &stored.head.fields;
         let Some(length) = stored.length.and_then(|length| usize::try_from(length).ok()) else {
             return;
         };
         let plain = fields.values_named(b"content-encoding").next().is_none();
-        if stored.head.status != 200 || !plain || length > Dictionary::MOST {
+        if stored.head.status != 200 || !plain || !is_for_all(fields) || length > Dictionary::MOST {
             return;
         }
         let (Body::Memory(parts), Some(use_as)) = (&stored.body, self.use_as(fields)) else {
             return;
         };
         let parts = parts.clone();
-        let (known, origin) = (Arc::clone(known), self.origin.clone());
+        let (known, cache, stored) = (Arc::clone(known), Arc::clone(cache), Arc::clone(stored));
+        let (origin, filed) = (self.kept_under.clone(), self.filed.clone());
         let keep = move || {
             let body = match &*parts {
                 // Shared with the answer.
@@ -110,7 +122,14 @@ impl Versions {
             };
             if let Some(dictionary) = Dictionary::new(body).filter(|it| it.bytes().len() == length)
             {
-                known.insert(&origin, use_as, Arc::new(dictionary));
+                let hash = *dictionary.hash();
+                known.insert(&origin, &filed, use_as, Arc::new(dictionary));
+                // Who purges looks at the cache first: one that came before this may have found no
+                // dictionary yet.
+                let there = cache.variants(&stored.key);
+                if !there.iter().any(|one| Arc::ptr_eq(one, &stored)) {
+                    known.remove(&origin, &hash);
+                }
             }
         };
         if length <= AT_ONCE {
@@ -120,6 +139,15 @@ impl Versions {
             drop(tokio::task::spawn_blocking(keep));
         }
     }
+}
+
+/// Whether all clients get the same answer, but for its coding: a dictionary serves all who ask for
+/// its origin, and what it makes small tells what is in it.
+fn is_for_all(answer: &Block) -> bool {
+    answer.values_named(b"vary").flat_map(message::list::elements).all(|name| {
+        name.eq_ignore_ascii_case(b"accept-encoding")
+            || name.eq_ignore_ascii_case(b"available-dictionary")
+    })
 }
 
 /// The coding by which a client gets a body that is made by its dictionary. `offered`: whether
