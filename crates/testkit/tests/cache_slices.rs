@@ -206,6 +206,39 @@ fn many_who_wait_for_slices_cost_one_request_each() {
 }
 
 #[test]
+fn credentials_do_not_cut_what_others_began() {
+    let store = Store::new(2 * SLICE, STRONG);
+    let proxy = sliced(&store.origin.url(), "");
+    let mut client = proxy.client();
+    assert_eq!(get(&mut client, "Range: bytes=0-9\r\n").status(), 206);
+    // The rest may not be kept of what comes for one with credentials.
+    for fields in ["Authorization: Basic YTpi\r\n", "X-Original-URL: /other\r\n"] {
+        assert!(get(&mut client, fields).body == store.body(), "{fields}");
+    }
+}
+
+#[test]
+fn one_client_does_not_switch_slices_off() {
+    let store = Store::new(3 * SLICE, STRONG);
+    let proxy = sliced(&store.origin.url(), "");
+    let mut client = proxy.client();
+    for fields in [
+        "Range: bytes=999999999-\r\nIf-None-Match: \"x\"\r\n",
+        "Range: bytes=999999999-\r\n",
+        "Range: bytes=0-9\r\nX-Original-URL: /other\r\n",
+        "Range: bytes=0-9\r\nX-Echoed: \"v1\"\r\nAuthorization: Basic YTpi\r\n",
+    ] {
+        get(&mut client, fields);
+    }
+    store.change(|object| object.ranges = false);
+    get(&mut client, "Range: bytes=131072-131080\r\nCookie: a=b\r\nCache-Control: no-store\r\n");
+    store.change(|object| object.ranges = true);
+    let part = get(&mut client, "Range: bytes=65536-65540\r\n");
+    assert_eq!((part.status(), &part.body[..]), (206, &store.body()[65_536..65_541]));
+    assert_eq!(store.ranges().last().unwrap(), "bytes=65536-131071");
+}
+
+#[test]
 fn an_origin_without_ranges_gives_the_whole_once() {
     let store = Store::new(3 * SLICE, STRONG);
     store.change(|object| object.ranges = false);

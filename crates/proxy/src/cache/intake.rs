@@ -7,16 +7,14 @@ use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use cache::rules::{
-    self, Asked, ByHead, CacheStatus, ContentRange, Forwarded, Reflections, Sender,
-};
+use cache::rules::{self, Asked, ByHead, CacheStatus, ContentRange, Forwarded, Reflections};
 use cache::{Body, Cache, Draft, Facts, Held, Key, Lead, Refused, Stored, StoredHead, Time, Vary};
 use coding::Dictionaries;
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
 
 use super::giving::{Gift, Giving};
-use super::plan::{CachePlan, Side};
+use super::plan::CachePlan;
 use super::reader::From;
 use super::slices::{SliceIntake, Sliced};
 use crate::exchange::Exchange;
@@ -298,12 +296,7 @@ impl Intake<'_> {
         if rules::deceives(self.path, head.status, content_type) {
             return Err("deception");
         }
-        let sender = match self.plan.side {
-            Side::Forward => Sender::Behind,
-            Side::Reverse if x.client.trusted => Sender::Trusted,
-            Side::Reverse => Sender::Client,
-        };
-        if rules::alters(self.request, vary, keyed, sender) {
+        if rules::alters(self.request, vary, keyed, self.plan.sender(x.client.trusted)) {
             return Err("unkeyed-field");
         }
         Ok(reflections.wants_body(content_type).then_some(reflections))
@@ -454,7 +447,7 @@ impl Intake<'_> {
 }
 
 /// Whether an origin has made a body by a dictionary, which is for those who have it.
-fn is_by_dictionary(fields: &Block) -> bool {
+pub(super) fn is_by_dictionary(fields: &Block) -> bool {
     let mut codings = fields.values_named(b"content-encoding").flat_map(message::list::elements);
     codings.any(|name| name.eq_ignore_ascii_case(b"dcb") || name.eq_ignore_ascii_case(b"dcz"))
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use cache::rules::Terms;
+use cache::rules::{Sender, Terms};
 use cache::{Extent, Key};
 use config::{CacheRules, KeyPart};
 use message::target::{CanonicalPath, PathAndQuery};
@@ -82,6 +82,15 @@ impl CachePlan {
                 (true, false) => Extent::Path,
                 (false, _) => Extent::Origin,
             },
+        }
+    }
+
+    /// What is believed of those who send requests.
+    pub(crate) fn sender(&self, trusted: bool) -> Sender {
+        match self.side {
+            Side::Forward => Sender::Behind,
+            Side::Reverse if trusted => Sender::Trusted,
+            Side::Reverse => Sender::Client,
         }
     }
 

@@ -8,8 +8,8 @@
 mod course;
 mod intake;
 
-use ::cache::rules::{AskedFor, Use, judge, vary};
-use ::cache::{Cache, Found, Key, Time};
+use ::cache::rules::{self, AskedFor, Use, judge, vary};
+use ::cache::{Cache, Found, Key, Time, Vary};
 use message::{FieldId, Method};
 use telemetry::CacheResult;
 
@@ -24,8 +24,9 @@ pub(super) use intake::{SliceIntake, Sliced};
 /// How long it is believed that an answer does not come in slices, in milliseconds.
 const KNOWN_WHOLE: u64 = 120_000;
 
-/// Slices that are looked for to say whether all of an answer is there.
-const LOOKED_FOR: u64 = 4096;
+/// Slices that are looked for to say whether all of an answer is there. It takes a moment on the
+/// core, for each request.
+const LOOKED_FOR: u64 = 64;
 
 impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
     /// Answers a request with slices of so many bytes; `false`: it is to be answered without.
@@ -33,6 +34,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         let extent = AskedFor::of(&x.request.fields);
         let cache = &x.core.cache;
         if self.asked.no_store
+            || self.may_differ(x)
             || extent == AskedFor::Several
             || cache.is_known_miss(&marker(&self.key), Time::now())
             || self.is_there_whole(x).await
@@ -47,6 +49,15 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         let outcome = course.run(x).await;
         x.request.fields = request;
         outcome
+    }
+
+    /// Whether the request says something by which a slice that is fetched for it might not be
+    /// kept: an answer that began with slices of others would come to no end.
+    fn may_differ(&self, x: &Exchange<'_>) -> bool {
+        let (plan, fields) = (self.place.plan, &x.request.fields);
+        let sender = plan.sender(x.client.trusted);
+        self.asked.authorization
+            || rules::alters(fields, &Vary::of(&[], fields), plan.keyed(), sender)
     }
 
     /// Whether the whole of it is kept as one.

@@ -71,6 +71,16 @@ impl<'c, 't, 'a, 'b, O: Origin<'a>> Course<'c, 't, 'a, 'b, O> {
 
     /// Gives the answer; `false`: it is to be given without slices.
     pub(super) async fn run(&mut self, x: &mut Exchange<'a>) -> Result<bool, Failure> {
+        let before = x.record.bytes_out;
+        let outcome = self.give_all(x).await;
+        // No server had to send what goes out here.
+        if x.record.cache == Some(CacheResult::Hit) {
+            x.core.counters.cache_bytes.add(x.record.bytes_out - before);
+        }
+        outcome
+    }
+
+    async fn give_all(&mut self, x: &mut Exchange<'a>) -> Result<bool, Failure> {
         let mut number = match self.extent {
             AskedFor::From(first, _) => first / self.size,
             // Which the last ones are, any slice tells.
@@ -148,11 +158,6 @@ impl<'c, 't, 'a, 'b, O: Origin<'a>> Course<'c, 't, 'a, 'b, O> {
             };
             if self.turns.asked.only_if_cached {
                 return self.refuse(x).await;
-            }
-            // What is fetched with somebody's credentials is seldom for others.
-            let alone = self.turns.asked.authorization && self.begun.is_none();
-            if alone && stale.is_none() {
-                return Ok(Step::Whole);
             }
             let step = match x.core.cache.join(&key, url, &x.request.fields, stale.as_ref()) {
                 Role::Lead(lead) => {
@@ -379,7 +384,7 @@ impl<'c, 't, 'a, 'b, O: Origin<'a>> Course<'c, 't, 'a, 'b, O> {
                         remember_whole(&cache, &turns.key);
                         Ok(Step::Whole)
                     }
-                    Told::NoRoom => Ok(Step::Whole),
+                    Told::Apart => Ok(Step::Whole),
                     Told::OtherVersion => Err(self.other_version(x)),
                     Told::Failed => {
                         Err(Failure::with(Kind::ResponseIncomplete, "a slice did not come"))
@@ -388,6 +393,10 @@ impl<'c, 't, 'a, 'b, O: Origin<'a>> Course<'c, 't, 'a, 'b, O> {
             }
         };
         match sliced(&stored) {
+            // What was found good may be another version than at the beginning.
+            Some((version, _)) if self.version().is_some_and(|begun| *begun != version) => {
+                Err(self.other_version(x))
+            }
             Some((version, range)) => {
                 let slice = SliceBody::new(From::Stored(stored), range, version.complete);
                 Ok(Step::Slice(slice, status, version))

@@ -5,11 +5,11 @@ use std::ops::{ControlFlow, Range};
 
 use ::cache::rules::{self, Asked, CacheStatus, ContentRange, Reflections, SliceVersion, vary};
 use ::cache::{Draft, Facts, Key, Role, Time, Vary};
-use message::ResponseHead;
 use message::framing::BodyLength;
+use message::{FieldId, ResponseHead};
 
 use super::super::giving::{Gift, Giving};
-use super::super::intake::{Filling, Intake, Offer};
+use super::super::intake::{Filling, Intake, Offer, is_by_dictionary};
 use super::super::reader::{From, SliceBody};
 use super::{has_if_range, remember_whole};
 use crate::exchange::Exchange;
@@ -36,12 +36,23 @@ pub(super) enum Told {
     Nothing,
     /// The answer does not come in slices.
     Unfit,
-    /// There is no room for it.
-    NoRoom,
+    /// This client is to get it without slices: there is no room for one, or the request made the
+    /// response what it is.
+    Apart,
     /// There is another version than the one that the client has the beginning of, or none.
     OtherVersion,
     /// This slice did not come.
     Failed,
+}
+
+/// Why a response is not the slice that was asked for, to be kept.
+enum NoSlice {
+    /// It is of another version.
+    OtherVersion,
+    /// The origin gives none, or none that may be kept.
+    ByOrigin,
+    /// The request made it what it is. It says nothing of what others get.
+    ByRequest,
 }
 
 /// What becomes of a response; `Continue`: it is one of the whole, to be looked at as that.
@@ -109,15 +120,23 @@ impl Intake<'_> {
         }
         let told = match self.read_slice(x, &head, length, slice) {
             Ok(came) => return self.take_slice(x, &mut head, came, slice, dress),
+            Err(NoSlice::ByRequest) if !slice.is_within => Told::Apart,
             Err(_) if !slice.is_within => Told::Unfit,
-            Err(told) => told,
+            Err(NoSlice::OtherVersion) => Told::OtherVersion,
+            Err(NoSlice::ByRequest) => Told::Failed,
+            Err(NoSlice::ByOrigin) => {
+                // Whoever comes next is not to be cut here as well.
+                remember_whole(self.cache, self.key);
+                Told::Failed
+            }
         };
         Ok(slice.not_taken(told))
     }
 
     /// What came in place of a part.
     fn no_part(&self, head: ResponseHead, slice: &SliceIntake<'_>) -> Sliced {
-        if head.status == 200 {
+        // One client does not switch slices off for others by what it says of itself.
+        if head.status == 200 && !self.request.has(FieldId::Cookie) {
             remember_whole(self.cache, self.key);
         }
         if slice.is_within {
@@ -130,7 +149,7 @@ impl Intake<'_> {
                 self.free(false);
                 Sliced::Break(self.decline(head, None))
             }
-            304 | 412 | 416 => slice.not_taken(Told::Unfit),
+            304 | 412 | 416 => slice.not_taken(Told::Apart),
             _ => {
                 self.lead_the_whole();
                 Sliced::Continue(head)
@@ -157,27 +176,34 @@ impl Intake<'_> {
         head: &ResponseHead,
         length: BodyLength,
         slice: &SliceIntake<'_>,
-    ) -> Result<Slice, Told> {
+    ) -> Result<Slice, NoSlice> {
         let received = Time::now();
-        let (version, range) = SliceVersion::of(&head.fields).ok_or(Told::OtherVersion)?;
+        let (version, range) = SliceVersion::of(&head.fields).ok_or(NoSlice::OtherVersion)?;
         if slice.version.borrow().as_ref().is_some_and(|begun| *begun != version) {
-            return Err(Told::OtherVersion);
+            return Err(NoSlice::OtherVersion);
         }
         let end = slice.range.end.min(version.complete);
         let long = BodyLength::Known(end.saturating_sub(slice.range.start));
         if range != (slice.range.start..end) || length != long {
-            return Err(Told::Failed);
+            return Err(NoSlice::ByOrigin);
         }
         // The request was one for a part, whatever the client asked for.
         let asked = Asked { range: true, ..*self.asked };
         let terms = &self.plan.terms;
         let facts = rules::storable(terms, self.request, &asked, head, self.requested, received)
-            .map_err(|_| Told::Failed)?;
-        let vary = Vary::of_answer(&head.fields, self.request).ok_or(Told::Failed)?;
-        let reflections = self.look_for_suspects(x, head, &vary).map_err(|_| Told::Failed)?;
+            .map_err(|why| match why.is_of_request() {
+                true => NoSlice::ByRequest,
+                false => NoSlice::ByOrigin,
+            })?;
+        let vary = Vary::of_answer(&head.fields, self.request).ok_or(NoSlice::ByOrigin)?;
+        let suspects = self.look_for_suspects(x, head, &vary);
+        let reflections = suspects.map_err(|_| NoSlice::ByRequest)?;
         // What we say of the client selects the answer, and is in no key.
-        if !vary::matches(&vary, &x.request.fields) {
-            return Err(Told::Failed);
+        let selects_ours = !vary::matches(&vary, &x.request.fields);
+        let unsaid = is_by_dictionary(&head.fields)
+            && !vary.fields.iter().any(|(name, _)| **name == *"available-dictionary");
+        if selects_ours || unsaid {
+            return Err(NoSlice::ByOrigin);
         }
         Ok(Slice { version, range, facts, vary, reflections, received })
     }
@@ -194,7 +220,7 @@ impl Intake<'_> {
         let waiting = slice.giving.take();
         let lead = self.lead.take().filter(|_| waiting.is_some() == slice.is_within);
         let Some(mut lead) = lead else {
-            return Ok(slice.not_taken(if slice.is_within { Told::Failed } else { Told::Unfit }));
+            return Ok(slice.not_taken(if slice.is_within { Told::Failed } else { Told::Apart }));
         };
         let Slice { version, range, facts, vary, reflections, received } = came;
         let complete = version.complete;
@@ -213,7 +239,7 @@ impl Intake<'_> {
             true => lead.begin_anyway(draft),
             false => match lead.begin(draft) {
                 Ok(reader) => reader,
-                Err(_) => return Ok(slice.not_taken(Told::NoRoom)),
+                Err(_) => return Ok(slice.not_taken(Told::Apart)),
             },
         };
         slice.version.replace(Some(version));
