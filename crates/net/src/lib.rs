@@ -9,6 +9,7 @@
 pub mod address;
 pub mod buffer;
 pub mod dial;
+pub mod file;
 pub mod listener;
 mod option;
 mod patience;
