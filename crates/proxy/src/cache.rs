@@ -602,9 +602,21 @@ fn announce(fields: &mut Block, side: Side) {
     }
 }
 
-/// What is stored for a request.
+/// What is stored for a request: in memory, else on the disk, which is read on a thread of its own.
 async fn find(x: &mut Exchange<'_>, wanted: &Key) -> Found {
-    x.core.cache.find(wanted, &x.request.fields)
+    let cache = &x.core.cache;
+    let found = cache.find(wanted, &x.request.fields);
+    if matches!(found, Found::Here(_)) || !cache.may_load(wanted) {
+        return found;
+    }
+    let (cache, key) = (Arc::clone(cache), wanted.clone());
+    let fields = x.request.fields.clone();
+    let loading = tokio::task::spawn_blocking(move || cache.load(&key, &fields));
+    // A disk that hangs is one that has nothing.
+    match x.guard.within(x.timeouts().response, loading).await {
+        Ok(Ok(loaded)) => loaded,
+        _ => found,
+    }
 }
 
 /// Whether a failure may be answered by something stale: it is the origin's, and the client has

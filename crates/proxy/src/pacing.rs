@@ -64,7 +64,9 @@ impl Pacing {
                 self.settle(pump);
                 return Poll::Ready(outcome);
             }
+            let in_file = source.file().map_or(0, |piece| piece.length);
             let at_hand = source.available().map_err(PumpError::Source)?.len();
+            let at_hand = at_hand.max(usize::try_from(in_file).unwrap_or(usize::MAX));
             if pump.allowed > 0 || at_hand == 0 {
                 return Poll::Pending;
             }

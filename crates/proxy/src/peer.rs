@@ -6,6 +6,7 @@ mod h1;
 mod h2;
 mod up;
 
+use std::fs::File;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -30,12 +31,37 @@ pub(crate) trait Source {
     fn poll_more(&mut self, cx: &mut Context<'_>, pool: &BlockPool) -> Poll<Result<(), PeerError>>;
     /// What came behind the body.
     fn trailers(&mut self) -> Result<Option<Block>, PeerError>;
+    /// What is next of the body where it is in a file, and can be sent from there without waiting.
+    fn file(&self) -> Option<FilePiece<'_>> {
+        None
+    }
+    /// Takes note that so many bytes of the file were sent.
+    fn file_sent(&mut self, _: u64) {}
+    /// Nothing can be sent from files there: the bytes are wanted.
+    fn refuse_files(&mut self) {}
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FilePiece<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
 }
 
 /// Where a body goes.
 pub(crate) trait Sink {
     /// Takes some bytes of the body; they may wait for more or for a flush.
     fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<Result<usize, PeerError>>;
+    /// Sends a part of a file, as far as that can be done now.
+    /// [`io::ErrorKind::Unsupported`]: it takes bytes only.
+    fn poll_send_file(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &FilePiece<'_>,
+    ) -> Poll<Result<usize, PeerError>> {
+        Poll::Ready(Err(PeerError::Io(io::ErrorKind::Unsupported.into())))
+    }
     /// Ends the body.
     fn finish(&mut self, trailers: Option<&Block>);
     /// Gives back the buffer that output was gathered in, once nothing is in it.

@@ -1,5 +1,6 @@
 //! One direction of an exchange: a body from one side to the other.
 
+use std::io;
 use std::task::{Context, Poll, ready};
 
 use message::BlockPool;
@@ -7,7 +8,7 @@ use message::BlockPool;
 use crate::failure::Failure;
 use crate::gate::Reserved;
 use crate::pacing::Pacing;
-use crate::peer::{PeerError, Sink, Source};
+use crate::peer::{FilePiece, PeerError, Sink, Source};
 
 /// A body on its way.
 #[derive(Debug)]
@@ -167,6 +168,44 @@ impl<'a> Pump<'a> {
         outcome
     }
 
+    /// So many bytes have gone.
+    fn count(&mut self, bytes: u64) -> Result<(), PumpError> {
+        self.moved += bytes;
+        self.allowed -= bytes;
+        if self.moved > self.limit { Err(PumpError::TooLarge) } else { Ok(()) }
+    }
+
+    /// Sends what is next from its file, where it is in one. `None`: it is not.
+    fn poll_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
+    ) -> Poll<Result<Option<u64>, PumpError>> {
+        let Some(piece) = source.file() else { return Poll::Ready(Ok(None)) };
+        self.waiting = Waiting::Sink;
+        if self.allowed == 0 {
+            // What went before does not wait for what may not go yet.
+            ready!(sink.poll_flush(cx)).map_err(PumpError::Sink)?;
+            self.waiting = Waiting::Nobody;
+            return Poll::Pending;
+        }
+        let piece = FilePiece { length: piece.length.min(self.allowed), ..piece };
+        match ready!(sink.poll_send_file(cx, &piece)) {
+            // The file ends before the body does.
+            Ok(0) => Poll::Ready(Err(PumpError::Source(PeerError::Incomplete))),
+            Ok(sent) => {
+                source.file_sent(sent as u64);
+                Poll::Ready(Ok(Some(sent as u64)))
+            }
+            Err(PeerError::Io(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                source.refuse_files();
+                Poll::Ready(Ok(None))
+            }
+            Err(error) => Poll::Ready(Err(PumpError::Sink(error))),
+        }
+    }
+
     /// As [`Pump::poll`], but no more than is allowed.
     pub(crate) fn poll_allowed(
         &mut self,
@@ -177,6 +216,10 @@ impl<'a> Pump<'a> {
     ) -> Poll<Result<(), PumpError>> {
         loop {
             if !self.finished {
+                if let Some(sent) = ready!(self.poll_file(cx, source, sink))? {
+                    self.count(sent)?;
+                    continue;
+                }
                 let piece = source.available().map_err(PumpError::Source)?;
                 if !piece.is_empty() {
                     if self.allowed == 0 {
@@ -196,11 +239,7 @@ impl<'a> Pump<'a> {
                         self.watch = None;
                     }
                     source.consume(taken);
-                    self.moved += taken as u64;
-                    self.allowed -= taken as u64;
-                    if self.moved > self.limit {
-                        return Poll::Ready(Err(PumpError::TooLarge));
-                    }
+                    self.count(taken as u64)?;
                     continue;
                 }
                 if source.is_done() {

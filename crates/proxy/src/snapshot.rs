@@ -237,16 +237,6 @@ impl Snapshot {
         let from =
             Sources { config: &config, bare: &bare, files: &files, old, metrics, registries };
         let mut errors = Vec::new();
-        if let Some(disk) = &config.cache.disk {
-            errors.push(
-                ConfigError::at(
-                    disk.path.span,
-                    "there is no disk tier yet",
-                    "answers are kept in memory",
-                )
-                .help("leave `disk` out"),
-            );
-        }
         let connect_timeouts = connect_timeouts(&config);
         let (geo, same_geo) = forward::build_geo(&from, &mut errors);
         let state = config.state.as_ref().map(|state| &*state.value);

@@ -144,7 +144,7 @@ pub fn start_after(
     let accounts = Accounts::open(state.as_deref()).map_err(system("start a thread"))?;
     check_names(&config).map_err(StartError::Config)?;
     lists::fetch_missing(&config).map_err(StartError::Config)?;
-    let cache = Cache::new(&cache_settings(&config));
+    let cache = open_cache(&config)?;
     let dictionaries = Arc::new(Dictionaries::new(room_for_dictionaries(&config)));
     let snapshot = Snapshot::build(config, None, local_addresses(), &metrics, &registries)
         .map_err(StartError::Config)?;
@@ -305,6 +305,20 @@ pub(crate) fn cache_settings(config: &Config) -> Settings {
 /// How much is kept of answers that later ones are made of, beside the cache.
 pub(crate) fn room_for_dictionaries(config: &Config) -> u64 {
     config.cache.memory / 8
+}
+
+/// The cache, with what is on the disk.
+fn open_cache(config: &Config) -> Result<Arc<Cache>, StartError> {
+    let settings = cache_settings(config);
+    let Some(disk) = &config.cache.disk else { return Ok(Cache::new(&settings)) };
+    Cache::with_disk(&settings, &disk.path.value, disk.size).map_err(|error| {
+        let words = "answers cannot be kept in this folder";
+        let told = ConfigError::at(disk.path.span, words, error.to_string());
+        StartError::Config(vec![told.help(
+            "name a folder that nothing else is in, and that can be made or written; or leave \
+             `disk` out",
+        )])
+    })
 }
 
 /// What all cores are started with.
@@ -561,6 +575,9 @@ impl Server {
             // A core that has ended takes no connections.
             let _ = command.send(Command::HandOver { left: left.clone() });
         }
+        drop(sockets);
+        // The other one writes there as soon as this one does not.
+        self.inner.cache.hand_over_disk();
         Ok(process)
     }
 
@@ -591,6 +608,7 @@ impl Server {
             }
             finished
         });
+        self.inner.cache.close_disk();
         if let Err(error) = self.inner.log.close() {
             tracing::warn!(%error, "the end of the access log was not written");
         }

@@ -132,6 +132,13 @@ impl Inner {
         keep("resolvers", bare(&config.dns) == bare(&old.dns));
         let folder = |state: &Option<Spanned<PathBuf>>| state.as_ref().map(|at| at.value.clone());
         keep("state", folder(&config.state) == folder(&old.state));
+        let place =
+            |config: &Config| config.cache.disk.as_ref().map(|disk| disk.path.value.clone());
+        let same_disk = place(config) == place(old);
+        keep("disk", same_disk);
+        if !same_disk {
+            config.cache.disk.clone_from(&old.cache.disk);
+        }
         config.state.clone_from(&old.state);
         config.threads = old.threads;
         config.admin.clone_from(&old.admin);
@@ -182,6 +189,9 @@ impl Inner {
         snapshot.put_limits_to_use(&self.accounts);
         self.cache.resize(&crate::control::cache_settings(&snapshot.config));
         self.dictionaries.resize(crate::control::room_for_dictionaries(&snapshot.config));
+        if let Some(disk) = &snapshot.config.cache.disk {
+            self.cache.resize_disk(disk.size);
+        }
         let deadline = Instant::now() + PATIENCE;
         for _ in &self.commands {
             let left = deadline.saturating_duration_since(Instant::now());

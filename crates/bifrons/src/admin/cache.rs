@@ -193,8 +193,15 @@ pub(super) fn figures(server: &Server) -> telemetry::Cache {
             limit: stats.capacity,
             evicted: stats.evicted,
         },
+        disk: stats.disk.map(|disk| telemetry::CacheTier {
+            objects: disk.objects,
+            bytes: disk.bytes,
+            limit: disk.size,
+            evicted: disk.evicted,
+        }),
         in_flight_bytes: stats.in_flight,
         purged: stats.purged,
-        ..telemetry::Cache::default()
+        disk_errors: stats.disk.map_or(0, |disk| disk.errors + disk.damaged),
+        disk_skipped: stats.disk.map_or(0, |disk| disk.dropped),
     }
 }

@@ -104,6 +104,7 @@ fn is_relay(route: &Route) -> bool {
 
 /// What takes effect at the next start only.
 pub(super) fn restart(old: &Config, new: &Config) -> Vec<String> {
+    let disk = |config: &Config| config.cache.disk.as_ref().map(|disk| disk.path.value.clone());
     let log = |config: &Config| (config.access_log.target.clone(), config.access_log.format);
     [
         ("threads", old.threads == new.threads),
@@ -111,7 +112,7 @@ pub(super) fn restart(old: &Config, new: &Config) -> Vec<String> {
         ("access-log", log(old) == log(new)),
         ("resolvers", old.dns == new.dns),
         ("state", old.state == new.state),
-        ("disk", old.cache.disk == new.cache.disk),
+        ("disk", disk(old) == disk(new)),
     ]
     .into_iter()
     .filter(|(_, same)| !same)

@@ -55,8 +55,9 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         )
         .default("\"1GiB\"")],
         reloadable: false,
-        prose: "A second tier that outlives the process. What is wrong with the disk later on is a \
-                warning, and no request fails by it.",
+        prose: "A second tier that outlives the process. Its folder is that of the next start, its \
+                size may change with a reload. What is wrong with the disk later on is a warning, \
+                and no request fails by it.",
         example: "disk \"cache\" size=\"10GiB\"",
         ..Directive::NEW
     },

@@ -1,6 +1,8 @@
 //! Stored answers in other codings: each is made once and kept.
 
 use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use cache::{Body, Stored};
@@ -37,10 +39,14 @@ pub(super) async fn make(
     versions: Option<&Versions>,
 ) {
     let Some(wanted) = wanted(packing, stored, request, versions) else { return };
-    let (Some(body), Some(length)) = (in_memory(stored), stored.length) else { return };
+    let Some(length) = stored.length else { return };
+    let body = stored.body.clone();
     let level = packing.level_of(&wanted);
-    if length <= AT_ONCE && matches!(wanted, Wanted::Alone(_)) {
-        wanted.keep(core, stored, length, wanted.pack(level, &body()));
+    let in_memory = matches!(body, Body::Memory(_));
+    if in_memory && length <= AT_ONCE && matches!(wanted, Wanted::Alone(_)) {
+        if let Ok(bytes) = bytes_of(&body) {
+            wanted.keep(core, stored, length, wanted.pack(level, &bytes));
+        }
         return;
     }
     let turn = Turn::at(stored, &wanted);
@@ -49,17 +55,10 @@ pub(super) async fn make(
     if wanted.is_made(stored) {
         return;
     }
-    let pack = move || (wanted.pack(level, &body()), wanted);
-    if let Ok((packed, wanted)) = tokio::task::spawn_blocking(pack).await {
+    let pack = move || Some((wanted.pack(level, &bytes_of(&body).ok()?), wanted));
+    if let Ok(Some((packed, wanted))) = tokio::task::spawn_blocking(pack).await {
         wanted.keep(core, stored, length, packed);
     }
-}
-
-/// The whole body of an answer, if it is in memory, to be put together.
-fn in_memory(stored: &Stored) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
-    let Body::Memory(parts) = &stored.body else { return None };
-    let parts: Vec<_> = parts.iter().map(|part| part.bytes.clone()).collect();
-    Some(move || parts.concat())
 }
 
 /// A coding in which a request gets a body.
@@ -172,6 +171,20 @@ impl Drop for Turn {
             if *members == 0 {
                 lines.remove(&self.what);
             }
+        }
+    }
+}
+
+/// All of a body. Blocks where it is in a file.
+fn bytes_of(body: &Body) -> io::Result<Vec<u8>> {
+    match body {
+        Body::Memory(parts) => {
+            Ok(parts.iter().map(|part| &*part.bytes).collect::<Vec<_>>().concat())
+        }
+        Body::Disk(disk) => {
+            let mut bytes = vec![0; usize::try_from(disk.length).map_err(io::Error::other)?];
+            disk.file.read_exact_at(&mut bytes, disk.offset)?;
+            Ok(bytes)
         }
     }
 }

@@ -286,6 +286,12 @@ impl Giving {
         // Nothing of a body that is empty is left to be sent but its end.
         let size = x.begin_final(head.status, 0..0, head.fields, length)?;
         charge_heads(x, size);
+        let mut body = body;
+        if let GivenBody::AsItIs(reader) = &mut body
+            && x.down.takes_files()
+        {
+            reader.offer_files();
+        }
         let pacer = x.record.noted.pacer.take().map(Pacing::by_pacer);
         let by_fare = || fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::BToA));
         let pump = Pump::new(u64::MAX).paced(pacer.or_else(by_fare));

@@ -100,6 +100,10 @@ impl Watcher for PartWatch {
 
 /// What came.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for a request that asks the origin: a box would cost an allocation"
+)]
 pub(crate) enum Came {
     /// Nothing that is kept: the client has what there was.
     Nothing,

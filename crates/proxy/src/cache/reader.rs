@@ -10,14 +10,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use cache::{Body, FlightReader, Stored};
+use cache::{Body, DiskBody, FlightReader, Stored};
 use message::{Block, BlockPool};
 use tokio::task::JoinHandle;
 
-use crate::peer::{PeerError, Source};
+use crate::peer::{FilePiece, PeerError, Source};
 
 /// Bytes that are read from a file at once.
 const FILE_PIECE: u64 = 256 * 1024;
+
+/// Bytes of a file that are made sure of at once to be in memory, before they are sent from there.
+const FILE_WINDOW: u64 = 1024 * 1024;
 
 /// What bytes come from.
 #[derive(Debug)]
@@ -71,12 +74,22 @@ pub(crate) struct BodyReader {
     piece: Bytes,
     /// A piece of a file that is on its way.
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// Files may be sent as they are.
+    offers_files: bool,
+    /// What stands before this in the file of the body is in memory.
+    at_hand: u64,
 }
 
 impl BodyReader {
     pub(crate) fn new(from: From, spans: impl IntoIterator<Item = Span>) -> Self {
-        let (spans, piece) = (spans.into_iter().collect(), Bytes::new());
-        let mut reader = Self { from, spans, piece, reading: None };
+        let mut reader = Self {
+            from,
+            spans: spans.into_iter().collect(),
+            piece: Bytes::new(),
+            reading: None,
+            offers_files: false,
+            at_hand: 0,
+        };
         reader.skip_empty();
         reader.take_what_is_there();
         reader
@@ -121,6 +134,53 @@ impl BodyReader {
     /// Goes on with another slice.
     pub(crate) fn supply(&mut self, slice: SliceBody) {
         self.from = From::Slice(Box::new(slice));
+    }
+
+    /// What is in a file may be sent from there.
+    pub(crate) fn offer_files(&mut self) {
+        self.offers_files = true;
+    }
+
+    /// The next part of a file: from where in the body to where.
+    fn next_in_file(&self) -> Option<(&DiskBody, u64, u64)> {
+        match (self.spans.front(), &self.from) {
+            (Some(Span::Range { at, end }), From::Stored(stored)) => match &stored.body {
+                Body::Disk(disk) => Some((disk, *at, end.unwrap_or(disk.length).min(disk.length))),
+                Body::Memory(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Makes sure that what is next of a file is in memory: a core does not wait for a disk.
+    /// `false`: the file is to be read instead.
+    fn poll_file(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, PeerError>> {
+        let Some((disk, at, end)) = self.next_in_file().filter(|(_, at, end)| at < end) else {
+            return Poll::Ready(Ok(false));
+        };
+        let until = (at + FILE_WINDOW).min(end);
+        let (offset, length) = (disk.offset + at, until - at);
+        if self.reading.is_none() {
+            match net::file::is_cached(&disk.file, offset, length) {
+                None => {
+                    self.offers_files = false;
+                    return Poll::Ready(Ok(false));
+                }
+                Some(true) => {
+                    self.at_hand = until;
+                    return Poll::Ready(Ok(true));
+                }
+                Some(false) => {
+                    let file = Arc::clone(&disk.file);
+                    self.reading = Some(tokio::task::spawn_blocking(move || {
+                        net::file::bring(&file, offset, length).map(|()| Bytes::new())
+                    }));
+                }
+            }
+        }
+        ready!(poll_reading(&mut self.reading, cx))?;
+        self.at_hand = until;
+        Poll::Ready(Ok(true))
     }
 
     /// So many bytes of the next span are taken.
@@ -190,20 +250,33 @@ impl From {
                 }
                 let (file, offset) = (Arc::clone(&disk.file), disk.offset + at);
                 let most = (end - at).min(FILE_PIECE) as usize;
-                let running = reading.get_or_insert_with(|| {
-                    tokio::task::spawn_blocking(move || {
-                        let mut buffer = vec![0; most];
+                if reading.is_none() {
+                    let mut buffer = vec![0; most];
+                    if let Some(read) = net::file::read_cached(&file, &mut buffer, offset) {
+                        buffer.truncate(read);
+                        return Poll::Ready(Ok(Some(buffer.into())));
+                    }
+                    *reading = Some(tokio::task::spawn_blocking(move || {
                         file.read_exact_at(&mut buffer, offset)?;
                         Ok(buffer.into())
-                    })
-                });
-                let read = ready!(Pin::new(running).poll(cx));
-                *reading = None;
-                let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
-                Poll::Ready(read.map(Some).map_err(PeerError::Io))
+                    }));
+                }
+                poll_reading(reading, cx).map_ok(Some)
             }
         }
     }
+}
+
+/// Waits for what reads a file.
+fn poll_reading(
+    reading: &mut Option<JoinHandle<io::Result<Bytes>>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Bytes, PeerError>> {
+    let Some(running) = reading else { return Poll::Ready(Ok(Bytes::new())) };
+    let read = ready!(Pin::new(running).poll(cx));
+    *reading = None;
+    let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
+    Poll::Ready(read.map_err(PeerError::Io))
 }
 
 impl Source for BodyReader {
@@ -229,6 +302,9 @@ impl Source for BodyReader {
             }
             Some(Span::Range { at, end }) => (*at, *end),
         };
+        if self.offers_files && ready!(self.poll_file(cx))? {
+            return Poll::Ready(Ok(()));
+        }
         match ready!(self.poll_piece(cx, at, end))? {
             Some(mut piece) => {
                 if let Some(end) = end {
@@ -242,6 +318,25 @@ impl Source for BodyReader {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn file(&self) -> Option<FilePiece<'_>> {
+        if !self.offers_files || !self.piece.is_empty() {
+            return None;
+        }
+        let (disk, at, end) = self.next_in_file()?;
+        let end = end.min(self.at_hand);
+        let piece =
+            FilePiece { file: &disk.file, offset: disk.offset + at, length: end.max(at) - at };
+        (piece.length > 0).then_some(piece)
+    }
+
+    fn file_sent(&mut self, count: u64) {
+        self.skip(count);
+    }
+
+    fn refuse_files(&mut self) {
+        self.offers_files = false;
     }
 
     fn trailers(&mut self) -> Result<Option<Block>, PeerError> {

@@ -8,7 +8,7 @@ use coding::{Decoder, Encoder};
 use message::{Block, BlockPool};
 use telemetry::CoreCounters;
 
-use crate::peer::{PeerError, Source};
+use crate::peer::{FilePiece, PeerError, Source};
 
 /// So much of a body is packed before what came of it is sent.
 const AT_ONCE: usize = 16 * 1024;
@@ -237,5 +237,17 @@ impl<S: Source> Source for &mut S {
 
     fn trailers(&mut self) -> Result<Option<Block>, PeerError> {
         (**self).trailers()
+    }
+
+    fn file(&self) -> Option<FilePiece<'_>> {
+        (**self).file()
+    }
+
+    fn file_sent(&mut self, count: u64) {
+        (**self).file_sent(count);
+    }
+
+    fn refuse_files(&mut self) {
+        (**self).refuse_files();
     }
 }

@@ -14,7 +14,7 @@ use tls::TlsInfo;
 use tokio::net::TcpStream;
 
 use super::fields::header_map;
-use super::{H1Peer, H2Body, PeerError, Sink, Source};
+use super::{FilePiece, H1Peer, H2Body, PeerError, Sink, Source};
 
 /// The client's side of an exchange.
 #[derive(Debug)]
@@ -173,6 +173,11 @@ impl DownPeer {
         Some(body)
     }
 
+    /// Whether a body that is in a file may be sent from there.
+    pub(crate) fn takes_files(&self) -> bool {
+        matches!(self, Self::H1(peer) if peer.takes_files())
+    }
+
     /// The raw socket, where what goes there may go past us.
     pub(crate) fn raw_output(&self) -> Option<&TcpStream> {
         match self {
@@ -230,6 +235,19 @@ impl Sink for DownPeer {
             Self::H1(peer) => peer.poll_send(cx, piece),
             Self::H2(down) => down.body.poll_send(cx, piece),
             Self::Nobody => Poll::Ready(Ok(piece.len())),
+        }
+    }
+
+    fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: &FilePiece<'_>,
+    ) -> Poll<Result<usize, PeerError>> {
+        match self {
+            Self::H1(peer) => peer.poll_send_file(cx, piece),
+            Self::H2(_) | Self::Nobody => {
+                Poll::Ready(Err(PeerError::Io(std::io::ErrorKind::Unsupported.into())))
+            }
         }
     }
 

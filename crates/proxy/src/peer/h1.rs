@@ -8,7 +8,7 @@ use message::framing::BodyLength;
 use message::{Block, BlockPool};
 use upstream::Wire;
 
-use super::{PeerError, Sink, Source};
+use super::{FilePiece, PeerError, Sink, Source};
 
 /// Small pieces are gathered up to this size, so that a head and what follows it leave in one
 /// system call.
@@ -99,6 +99,11 @@ impl H1Peer {
     pub(crate) fn raw_output(&self) -> Option<&tokio::net::TcpStream> {
         let bare = self.out.is_empty() && self.encoder == BodyEncoder::Identity;
         if bare { net::Stream::raw(&self.wire.io) } else { None }
+    }
+
+    /// Whether a body that is in a file may be sent from there.
+    pub(crate) fn takes_files(&self) -> bool {
+        self.encoder == BodyEncoder::Identity && net::Stream::raw(&self.wire.io).is_some()
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerError>> {
@@ -199,6 +204,19 @@ impl Sink for H1Peer {
         let taken = piece.len().min(GATHER);
         self.encoder.encode(&piece[..taken], &mut self.out);
         Poll::Ready(Ok(taken))
+    }
+
+    fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: &FilePiece<'_>,
+    ) -> Poll<Result<usize, PeerError>> {
+        ready!(self.poll_drain(cx))?;
+        let Some(to) = self.raw_output() else {
+            return Poll::Ready(Err(PeerError::Io(io::ErrorKind::Unsupported.into())));
+        };
+        let most = usize::try_from(piece.length).unwrap_or(usize::MAX);
+        Poll::Ready(Ok(ready!(net::file::poll_send(cx, piece.file, piece.offset, most, to))?))
     }
 
     fn finish(&mut self, trailers: Option<&Block>) {
