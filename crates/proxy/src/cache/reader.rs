@@ -76,8 +76,9 @@ pub(crate) struct BodyReader {
     reading: Option<JoinHandle<io::Result<Bytes>>>,
     /// Files may be sent as they are.
     offers_files: bool,
-    /// What stands before this in the file of the body is in memory.
-    at_hand: u64,
+    /// Which bytes of the body, where it is in a file, were last seen to be in memory. The next span
+    /// may lie anywhere else.
+    at_hand: Range<u64>,
 }
 
 impl BodyReader {
@@ -88,7 +89,7 @@ impl BodyReader {
             piece: Bytes::new(),
             reading: None,
             offers_files: false,
-            at_hand: 0,
+            at_hand: 0..0,
         };
         reader.skip_empty();
         reader.take_what_is_there();
@@ -167,7 +168,7 @@ impl BodyReader {
                     return Poll::Ready(Ok(false));
                 }
                 Some(true) => {
-                    self.at_hand = until;
+                    self.at_hand = at..until;
                     return Poll::Ready(Ok(true));
                 }
                 Some(false) => {
@@ -179,7 +180,7 @@ impl BodyReader {
             }
         }
         ready!(poll_reading(&mut self.reading, cx))?;
-        self.at_hand = until;
+        self.at_hand = at..until;
         Poll::Ready(Ok(true))
     }
 
@@ -325,10 +326,11 @@ impl Source for BodyReader {
             return None;
         }
         let (disk, at, end) = self.next_in_file()?;
-        let end = end.min(self.at_hand);
-        let piece =
-            FilePiece { file: &disk.file, offset: disk.offset + at, length: end.max(at) - at };
-        (piece.length > 0).then_some(piece)
+        if at >= end || !self.at_hand.contains(&at) {
+            return None;
+        }
+        let length = end.min(self.at_hand.end) - at;
+        Some(FilePiece { file: &disk.file, offset: disk.offset + at, length })
     }
 
     fn file_sent(&mut self, count: u64) {
