@@ -109,14 +109,17 @@ impl Table {
                 for (kind, text) in
                     [(Kind::Path, path_of(prefix)), (Kind::Origin, origin_of(prefix))]
                 {
-                    let print = print(kind, crate::hash(text));
-                    self.marks.entry(print).or_default().set(purge.soft, number);
+                    self.mark(print(kind, crate::hash(text)), purge.soft, number, lasting);
                 }
                 print(Kind::Prefix, crate::hash(prefix))
             }
         };
+        self.mark(print, purge.soft, number, lasting);
+    }
+
+    fn mark(&mut self, print: u64, soft: bool, number: u64, lasting: Lasting) {
         let mark = self.marks.entry(print).or_default();
-        mark.set(purge.soft, number);
+        mark.set(soft, number);
         if matches!(lasting, Lasting::Disk(_)) {
             mark.lasting = mark.lasting.max(number);
         }
