@@ -15,6 +15,7 @@ mod entry;
 mod folder;
 mod index;
 mod io;
+mod late;
 mod load;
 mod purges;
 mod queue;
@@ -34,7 +35,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -43,7 +44,7 @@ pub use purges::NotedPurge;
 
 use crate::{Key, Stored, Vary};
 use folder::Folder;
-use index::{Index, Place};
+use index::{COST, Index, Place};
 use io::Io;
 use load::Unreadable;
 use purges::PurgeLog;
@@ -55,6 +56,15 @@ use volume::Volume;
 /// Bodies that are longer stay on the disk when an answer is loaded.
 const INLINE: usize = 64 << 10;
 
+/// Answers that the table has in any case.
+const FEWEST: u64 = 100_000;
+
+/// What is taken for the size of a body that is not known.
+const UNKNOWN: u64 = 64 << 20;
+
+/// How long a disk may take for what waits to be written.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Who stands above the disk: knows what was purged, and has some answers in memory. It is called
 /// by the writer, without a lock.
 pub trait Upper: Send + Sync {
@@ -65,6 +75,10 @@ pub trait Upper: Send + Sync {
     /// Another process that wrote in the folder has noted a purge that this one did not know. What
     /// it is about is to be purged here; numbers of two processes do not compare.
     fn learn(&self, purge: &NotedPurge);
+
+    /// A process that has left the folder to this one has purged something meanwhile: it is to be purged
+    /// here, as if that were asked for now. Whoever calls this cannot wait.
+    fn purge(&self, what: &[u8]);
 
     /// Whether an answer under this hash of a key is there, and given from there.
     fn is_used(&self, hash: u128) -> bool;
@@ -140,6 +154,8 @@ struct Shared {
     urls: Urls,
     upper: Arc<dyn Upper>,
     size: AtomicU64,
+    /// Answers that the table may have.
+    most: AtomicU64,
     start: Instant,
     counters: Counters,
 }
@@ -184,6 +200,7 @@ impl Disk {
             urls: Urls::default(),
             upper,
             size: AtomicU64::new(size),
+            most: AtomicU64::new(u64::MAX),
             start: Instant::now(),
             counters: Counters::default(),
         });
@@ -343,30 +360,64 @@ impl Disk {
         self.shared.size.store(size, Ordering::Relaxed);
     }
 
+    /// Changes how many answers the table may have, from the next record on; `bytes` are those that it may
+    /// take in memory, but a hundred thousand answers are always had.
+    pub fn bound_table(&self, bytes: u64) {
+        self.shared.most.store((bytes / COST).max(FEWEST), Ordering::Relaxed);
+    }
+
+    /// Bytes that have to be read for an answer under this hash of a key, at the most.
+    #[must_use]
+    pub fn bytes_of(&self, hash: u128) -> u64 {
+        let mut most = 0;
+        self.shared.index.each(hash as u64, |place| {
+            // Of one whose body is elsewhere it is not known.
+            let body = if place.is_head { UNKNOWN } else { u64::from(place.length) };
+            most = most.max(body);
+        });
+        most
+    }
+
+    /// Reading takes longer than a disk may take: it is left alone for a while.
+    pub fn note_hanging(&self) {
+        let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        self.shared.note_trouble(Attempt::Read, &error);
+    }
+
+    /// Whether reading is left alone for now.
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        self.shared.is_paused(Attempt::Read)
+    }
+
     /// Waits until the table is complete, and everything that was handed over is written or given
     /// up. Blocks.
     pub fn settle(&self) {
         self.shared.queue.settle();
     }
 
-    /// Leaves the folder to another process: writes what waits, then never writes again. Blocks
-    /// until that is so. Reading goes on.
-    pub fn hand_over(&self) {
+    /// Leaves the folder to another process: writes what waits, then never writes again, but notes purges
+    /// for the other one. Blocks until that is so, or for ten seconds. What is being read goes on.
+    /// `false`: the disk hangs, and the folder is this process's until it ends.
+    pub fn hand_over(&self) -> bool {
         self.shared.queue.ask_hand_over();
-        self.shared.queue.settle_hand_over();
+        self.shared.queue.settle_hand_over(PATIENCE)
     }
 
-    /// Writes what waits, then never writes again. Blocks until that is so.
-    pub fn close(&self) {
+    /// Writes what waits, then never writes again. Blocks until that is so, or for ten seconds.
+    /// `false`: the disk hangs.
+    pub fn close(&self) -> bool {
         self.shared.queue.close();
         let thread = self.writer.lock().take();
         // The last who holds what stands above may be the writer itself.
-        if let Some(thread) =
-            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
-        {
+        let thread = thread.filter(|thread| thread.thread().id() != std::thread::current().id());
+        let Some(thread) = thread else { return true };
+        let has_ended = self.shared.queue.settle_end(PATIENCE);
+        if has_ended {
             // A panic there was reported when it happened.
             drop(thread.join());
         }
+        has_ended
     }
 
     /// What there is to be told.

@@ -17,7 +17,7 @@ mod sweep;
 mod tests;
 pub(crate) mod weight;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -108,6 +108,8 @@ pub struct Cache {
     counts: Counts,
     /// The second tier. It is there from the beginning, or never.
     disk: OnceLock<Disk>,
+    /// Another process has the cache now.
+    retired: AtomicBool,
 }
 
 /// What became of an answer that was to be kept. What it replaced is given back without the lock.
@@ -145,6 +147,7 @@ impl Cache {
             known_misses: KnownMisses::default(),
             counts: Counts::default(),
             disk: OnceLock::new(),
+            retired: AtomicBool::new(false),
         })
     }
 
@@ -152,12 +155,16 @@ impl Cache {
     pub fn resize(&self, settings: &Settings) {
         self.ledger.set_capacity(settings.memory);
         self.max_object.store(settings.max_object, Ordering::Relaxed);
+        self.bound_table(settings);
         self.trim();
     }
 
     /// The answer for a request, if there is one: the newest by its date of those that the
     /// request selects (RFC 9111 §4.1). It counts as a use.
     pub fn find(&self, key: &Key, fields: &Block) -> Found {
+        if self.is_retired() {
+            return Found::Nothing;
+        }
         let swept = self.purges.swept();
         let (first, others): (_, Vec<_>) = {
             let shard = self.shard(key.hash());
@@ -170,6 +177,7 @@ impl Cache {
         };
         let mut variants = std::iter::once(first).chain(others);
         match variants.find(|stored| matches(&stored.vary, fields)) {
+            Some(stored) if self.is_out_of_reach(&stored) => Found::OtherVariants,
             Some(stored) => self.given(stored, swept),
             None => Found::OtherVariants,
         }
@@ -178,6 +186,9 @@ impl Cache {
     /// All answers of a key, the newest by date first.
     #[must_use]
     pub fn variants(&self, key: &Key) -> Vec<Arc<Stored>> {
+        if self.is_retired() {
+            return Vec::new();
+        }
         let swept = self.purges.swept();
         let found: Vec<_> = self.shard(key.hash()).variants(key).cloned().collect();
         found.into_iter().map(|stored| self.checked(stored, swept)).collect()
@@ -194,7 +205,7 @@ impl Cache {
     pub(crate) fn insert_taken(&self, mut stored: Stored, taken: u64) -> Arc<Stored> {
         let weight = weight::of(&stored);
         let more = weight.saturating_sub(taken);
-        let fits = self.make_room(more);
+        let fits = !self.is_retired() && self.make_room(more);
         if !fits {
             self.ledger.take(more);
         }

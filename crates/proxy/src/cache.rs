@@ -11,6 +11,8 @@
 mod coded;
 mod giving;
 mod intake;
+mod lines;
+mod load;
 mod plan;
 pub(crate) mod purge;
 mod reader;
@@ -39,6 +41,7 @@ pub(crate) use coded::Wanted;
 pub(crate) use giving::{Gift, Giving};
 use intake::PartWatch;
 pub(crate) use intake::{Came, Intake, Offer, fill};
+use load::find;
 pub(crate) use plan::{CachePlan, Effective, Side};
 pub(crate) use refresh::refresh;
 
@@ -180,6 +183,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             return None;
         };
         let ready = stored.is_whole()
+            && !load::is_out_of_reach(&x.core.cache, &stored)
             && rules::judge(&stored.facts, &self.asked, Time::now()) == Use::Fresh
             && self.place.packing.is_none_or(|packing| {
                 coded::wanted(packing, &stored, &x.request.fields, self.versions.as_deref())
@@ -276,7 +280,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
     ) -> Result<(), Failure> {
         if let Some(packing) = self.place.packing {
             let versions = self.versions.as_deref();
-            coded::make(x.core, packing, &stored, &x.request.fields, versions).await;
+            let at = (x.core, x.guard);
+            coded::make(at, packing, &stored, &x.request.fields, versions).await;
         }
         let begun = self.begin_lent(x, stored, status)?;
         self.finish(x, begun).await
@@ -305,7 +310,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         status: CacheStatus,
     ) -> Result<(), Failure> {
         if let Some(packing) = self.place.packing {
-            coded::make(x.core, packing, &stored, request, self.versions.as_deref()).await;
+            let (at, versions) = ((x.core, x.guard), self.versions.as_deref());
+            coded::make(at, packing, &stored, request, versions).await;
         }
         let begun = self.begin(x, stored, request, status)?;
         self.finish(x, begun).await
@@ -599,23 +605,6 @@ fn announce(fields: &mut Block, side: Side) {
     if side == Side::Reverse {
         fields.remove_named(b"surrogate-capability");
         fields.push(b"Surrogate-Capability", &[b"bifrons=\"Surrogate/1.0\""]);
-    }
-}
-
-/// What is stored for a request: in memory, else on the disk, which is read on a thread of its own.
-async fn find(x: &mut Exchange<'_>, wanted: &Key) -> Found {
-    let cache = &x.core.cache;
-    let found = cache.find(wanted, &x.request.fields);
-    if matches!(found, Found::Here(_)) || !cache.may_load(wanted) {
-        return found;
-    }
-    let (cache, key) = (Arc::clone(cache), wanted.clone());
-    let fields = x.request.fields.clone();
-    let loading = tokio::task::spawn_blocking(move || cache.load(&key, &fields));
-    // A disk that hangs is one that has nothing.
-    match x.guard.within(x.timeouts().response, loading).await {
-        Ok(Ok(loaded)) => loaded,
-        _ => found,
     }
 }
 

@@ -577,7 +577,7 @@ impl Server {
         }
         drop(sockets);
         // The other one writes there as soon as this one does not.
-        self.inner.cache.hand_over_disk();
+        self.inner.cache.retire();
         Ok(process)
     }
 

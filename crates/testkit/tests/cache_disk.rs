@@ -112,6 +112,25 @@ fn what_was_kept_is_there_after_a_restart() {
 }
 
 #[test]
+fn the_disk_is_read_once_for_all_who_ask() {
+    let house = House::new(numbered());
+    let proxy = house.open();
+    for number in 0..5 {
+        body(&proxy, &format!("/{number}"));
+    }
+    end(proxy);
+    let proxy = house.open();
+    let mut clients: Vec<_> = (0..100).map(|_| proxy.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(format!("GET /{} HTTP/1.1\r\nHost: a.example\r\n\r\n", number % 5));
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.recv_response().body_text(), format!("answer {}", number % 5 + 1));
+    }
+    assert_eq!(proxy.server().cache().stats().disk.unwrap().loaded, 5);
+}
+
+#[test]
 fn variants_are_told_apart_after_a_restart() {
     let origin = Origin::serve(|request| {
         let kind = request.get("X-Kind").unwrap_or_default();
@@ -367,17 +386,28 @@ fn two_processes_share_a_folder_during_an_upgrade() {
     assert_eq!(body(&old, "/b"), "answer 2");
     until("it is written", || written(&old) == 2);
     purge(&mut old.client(), "/a", "");
-    old.server().cache().hand_over_disk();
+    let mut client = old.client();
+    old.server().cache().retire();
     until("the new one writes", || writes(&new));
     new.server().cache().settle_disk();
+    client.send(format!(
+        "PURGE /b HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    ));
+    let refused = client.recv_response();
+    assert_eq!((refused.status(), refused.get("Retry-After").as_deref()), (503, Some("1")));
+    assert!(refused.body_text().contains("another process"));
     assert_eq!(body(&new, "/b"), "answer 2");
     // It learns of the purge a moment after it may write.
     until("it is purged", || body(&new, "/a") == "answer 3");
     assert_eq!(body(&new, "/c"), "answer 4");
+    // What still runs at the old one finds nothing, but what it changes is known to the new one.
+    assert_eq!(request(&mut client, "POST", "/c", "a.example").body_text(), "answer 5");
+    until("it is purged", || body(&new, "/c") == "answer 6");
+    assert_eq!(body(&old, "/b"), "answer 7");
     end(old);
     end(new);
     let proxy = house.open();
-    for (target, answer) in [("/a", "answer 3"), ("/b", "answer 2"), ("/c", "answer 4")] {
+    for (target, answer) in [("/a", "answer 3"), ("/b", "answer 2"), ("/c", "answer 6")] {
         assert_eq!(body(&proxy, target), answer);
     }
 }

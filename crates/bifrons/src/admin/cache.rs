@@ -105,6 +105,10 @@ pub(super) fn top(server: &Server, limit: usize) -> Value {
 
 pub(super) fn purge(server: &Server, what: &CachePurge, soft: bool) -> Result<Value, Problem> {
     let cache = server.cache();
+    if cache.is_retired() {
+        let problem = Problem::new(ProblemKind::Unavailable, "another process has the cache now");
+        return Err(problem.with_remedy("ask again by another connection"));
+    }
     let purge = |what| cache.purge(&Purge { what, soft });
     let known = server.dictionaries();
     // After the cache: what is kept as a dictionary meanwhile looks whether its answer is there.

@@ -65,6 +65,9 @@ impl std::error::Error for DiskError {
     }
 }
 
+/// What the files of late purges are named.
+const LATE: &str = "late-";
+
 /// A folder that is ours.
 pub(super) struct Folder {
     path: PathBuf,
@@ -127,6 +130,23 @@ impl Folder {
     /// Where the next file of purges is made.
     pub(super) fn purges_new(&self) -> PathBuf {
         self.path.join("purges.new")
+    }
+
+    /// Where a process that has left the folder to another one notes purges.
+    pub(super) fn late(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{LATE}{name}"))
+    }
+
+    /// All of these files.
+    pub(super) fn lates(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(LATE)) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
     }
 
     /// The numbers of the volumes that are there, sorted; and of the index files.

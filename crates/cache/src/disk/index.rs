@@ -16,7 +16,10 @@ const SHARDS: usize = 64;
 /// with one page.
 const VARIANTS: usize = 64;
 
-/// Where a record is: 24 bytes, which with the free places of the table make about 40.
+/// What an answer takes in memory, bytes: its place, and the free ones of a table that has grown.
+pub(super) const COST: u64 = 40;
+
+/// Where a record is: 24 bytes, see [`COST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     /// The lower half of the hash of the key. The text in the record has the last word.

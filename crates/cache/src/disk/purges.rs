@@ -4,7 +4,7 @@
 //! A line is `magic, length, number, bytes, checksum`. One that was not written to its end does
 //! not hide those behind it: reading goes on at the next magic.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 
@@ -18,10 +18,10 @@ use super::io::Io;
 const MAGIC: [u8; 4] = *b"Pur1";
 
 /// Bytes of a line beside what the purge is about.
-const FRAME: usize = 20;
+pub(super) const FRAME: usize = 20;
 
 /// Longest description of a purge.
-const LONGEST: usize = 64 << 10;
+pub(super) const LONGEST: usize = 64 << 10;
 
 /// A file that is shorter than this is left as it is.
 const SHORT: u64 = 64 << 10;
@@ -47,6 +47,8 @@ pub(super) struct PurgeLog {
     /// How many there are in the file, and the lowest number of them.
     count: usize,
     first: u64,
+    /// How long the file was when it was made anew.
+    compacted: u64,
     /// The highest number that was removed: what is older cannot be stored any more.
     floor: u64,
     /// Until this process writes: the lines that it knows, and its own purges, which the other one
@@ -58,13 +60,14 @@ impl PurgeLog {
     /// Opens the file and reads it.
     pub(super) fn open(io: &Io, folder: &Folder) -> io::Result<(Self, Vec<NotedPurge>)> {
         let file = io.append_to(&folder.purges())?;
-        let purges = parse(&fs::read(folder.purges())?);
+        let (purges, _) = parse(&fs::read(folder.purges())?);
         let known = purges.iter().map(|purge| crate::hash(&line_of(purge))).collect();
         let mut log = Self {
             file: Some(file),
             owed: Vec::new(),
             count: 0,
             first: u64::MAX,
+            compacted: 0,
             floor: 0,
             reader: Some((known, Vec::new())),
         };
@@ -133,9 +136,10 @@ impl PurgeLog {
     /// From here on this process writes: returns what others have noted since the file was read.
     pub(super) fn take_over(&mut self, io: &Io, folder: &Folder) -> io::Result<Vec<NotedPurge>> {
         let file = io.append_to(&folder.purges())?;
-        let purges = parse(&fs::read(folder.purges())?);
+        let (purges, _) = parse(&fs::read(folder.purges())?);
         self.file = Some(file);
         self.count = 0;
+        self.compacted = 0;
         self.count_in(&purges);
         let Some((known, own)) = self.reader.take() else { return Ok(Vec::new()) };
         let there: HashSet<_> = purges.iter().collect();
@@ -151,6 +155,27 @@ impl PurgeLog {
         Ok(learned.cloned().collect())
     }
 
+    /// From here on another process writes. What is noted goes to a file of its own, which the other
+    /// one reads; `None`: there is none.
+    pub(super) fn retire(&mut self, late: Option<File>) {
+        self.file = late;
+    }
+
+    /// The length of the file, if it is worthwhile to make it anew: it is twice as long as then, or
+    /// longer and too much is in it.
+    fn is_worth_compacting(&self) -> io::Result<Option<u64>> {
+        let Some(file) = self.file.as_ref().filter(|_| self.count > 1) else { return Ok(None) };
+        let length = file.metadata()?.len();
+        let has_grown = length >= SHORT.max(2 * self.compacted);
+        let is_too_much = self.is_crowded() && length > self.compacted;
+        Ok((has_grown || is_too_much).then_some(length))
+    }
+
+    /// Records went, and with them perhaps the need for many: the next time it is worthwhile.
+    pub(super) fn expect_less(&mut self) {
+        self.compacted /= 2;
+    }
+
     fn count_in(&mut self, purges: &[NotedPurge]) {
         self.count += purges.len();
         let first = purges.iter().map(|purge| purge.number).min();
@@ -158,7 +183,8 @@ impl PurgeLog {
     }
 }
 
-/// Removes the purges that no record is older than, if that is worth it. Only the process that
+/// Removes the purges that no record is older than, and all but the newest of those that are about
+/// the same, if that is worth it. Only the process that
 /// writes does that, and only its writer. `oldest`: the lowest `purged_by` that there is.
 pub(super) fn compact(
     log: &Mutex<PurgeLog>,
@@ -166,30 +192,21 @@ pub(super) fn compact(
     folder: &Folder,
     oldest: u64,
 ) -> io::Result<()> {
-    let length = {
-        let log = log.lock();
-        if log.first > oldest || log.count < 2 {
-            return Ok(());
-        }
-        let Some(file) = &log.file else { return Ok(()) };
-        let length = file.metadata()?.len();
-        if length < SHORT && !log.is_crowded() {
-            return Ok(());
-        }
-        length as usize
-    };
+    let Some(length) = log.lock().is_worth_compacting()? else { return Ok(()) };
+    let length = length as usize;
     let bytes = fs::read(folder.purges())?;
-    let mut purges = parse(&bytes[..length.min(bytes.len())]);
+    let (mut purges, _) = parse(&bytes[..length.min(bytes.len())]);
     // The last one says where numbers go on.
     let last = purges.iter().map(|purge| purge.number).max().unwrap_or(0);
-    let before = purges.len();
-    let mut floor = 0;
+    let (before, mut floor) = (purges.len(), 0);
     purges.retain(|purge| {
         let stays = purge.number > oldest || purge.number == last;
         floor = floor.max(if stays { 0 } else { purge.number });
         stays
     });
+    retain_newest(&mut purges);
     if purges.len() == before {
+        log.lock().compacted = length as u64;
         return Ok(());
     }
     let path = folder.purges_new();
@@ -200,6 +217,7 @@ pub(super) fn compact(
     let file = io.append_to(&path)?;
     io.append(&file, &purges.iter().flat_map(line_of).collect::<Vec<_>>())?;
     io.sync(&file)?;
+    let file_length = file.metadata()?.len();
     let mut log = log.lock();
     let bytes = fs::read(folder.purges())?;
     let since = &bytes[length.min(bytes.len())..];
@@ -209,9 +227,24 @@ pub(super) fn compact(
     log.floor = log.floor.max(floor);
     log.count = 0;
     log.first = u64::MAX;
-    purges.extend(parse(since));
+    log.compacted = file_length;
+    purges.extend(parse(since).0);
     log.count_in(&purges);
     Ok(())
+}
+
+/// Of purges of the same, only the newest: it is about all that the others were about.
+fn retain_newest(purges: &mut Vec<NotedPurge>) {
+    let mut newest: HashMap<Box<[u8]>, u64> = HashMap::new();
+    for purge in &*purges {
+        let number = newest.entry(purge.what.clone()).or_default();
+        *number = purge.number.max(*number);
+    }
+    // Once: the same line may stand there twice.
+    purges.retain(|purge| {
+        let is_newest = newest.get(&purge.what) == Some(&purge.number);
+        is_newest && newest.remove(&purge.what).is_some()
+    });
 }
 
 fn line_of(purge: &NotedPurge) -> Vec<u8> {
@@ -224,19 +257,21 @@ fn line_of(purge: &NotedPurge) -> Vec<u8> {
     line
 }
 
-fn parse(mut bytes: &[u8]) -> Vec<NotedPurge> {
-    let mut purges = Vec::new();
+/// The lines in these bytes, and where the last one ends.
+pub(super) fn parse(all: &[u8]) -> (Vec<NotedPurge>, usize) {
+    let (mut purges, mut bytes, mut end) = (Vec::new(), all, 0);
     while let Some(at) = memchr::memmem::find(bytes, &MAGIC) {
         bytes = &bytes[at..];
         match parse_line(bytes) {
             Some(purge) => {
                 bytes = &bytes[FRAME + purge.what.len()..];
                 purges.push(purge);
+                end = all.len() - bytes.len();
             }
             None => bytes = &bytes[MAGIC.len()..],
         }
     }
-    purges
+    (purges, end)
 }
 
 fn parse_line(bytes: &[u8]) -> Option<NotedPurge> {

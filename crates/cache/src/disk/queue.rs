@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use super::purges::NotedPurge;
 use crate::{Body, Stored};
@@ -89,6 +89,7 @@ struct Inner {
     hand_over: bool,
     handed_over: bool,
     close: bool,
+    ended: bool,
 }
 
 impl Queue {
@@ -254,7 +255,7 @@ impl Queue {
     pub(super) fn idle(&self, most: Duration, still: impl FnOnce() -> bool) -> Batch {
         let mut inner = self.inner.lock();
         let asked = inner.close || (inner.hand_over && !inner.handed_over);
-        if !asked && inner.done >= inner.last {
+        if !asked && inner.done >= inner.last && inner.purges.is_empty() {
             self.work.wait_for(&mut inner, most);
         }
         if !still() {
@@ -358,21 +359,27 @@ impl Queue {
     pub(super) fn settle(&self) {
         let mut inner = self.inner.lock();
         let last = inner.last;
-        self.wait_while(&mut inner, |inner| !inner.ready || inner.done < last);
+        self.progress.wait_while(&mut inner, |inner| !inner.ready || inner.done < last);
     }
 
-    /// Waits until the folder is left to another process.
-    pub(super) fn settle_hand_over(&self) {
+    /// Waits until the folder is left to another process, and says whether it is.
+    pub(super) fn settle_hand_over(&self, patience: Duration) -> bool {
         let mut inner = self.inner.lock();
-        self.wait_while(&mut inner, |inner| !inner.handed_over);
+        self.progress.wait_while_for(&mut inner, |inner| !inner.handed_over, patience);
+        inner.handed_over
     }
 
-    fn wait_while(
-        &self,
-        inner: &mut MutexGuard<'_, Inner>,
-        condition: impl Fn(&mut Inner) -> bool,
-    ) {
-        self.progress.wait_while(inner, condition);
+    /// Waits until the writer has ended, and says whether it has.
+    pub(super) fn settle_end(&self, patience: Duration) -> bool {
+        let mut inner = self.inner.lock();
+        self.progress.wait_while_for(&mut inner, |inner| !inner.ended, patience);
+        inner.ended
+    }
+
+    /// The writer has ended.
+    pub(super) fn set_ended(&self) {
+        self.inner.lock().ended = true;
+        self.progress.notify_all();
     }
 
     /// How many answers wait, and a number that is not higher than the `purged_by` of any of them.

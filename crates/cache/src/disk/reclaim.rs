@@ -181,6 +181,7 @@ impl Writer {
         if let Err(error) = result {
             shared.note_trouble(Attempt::Write, &error);
         }
+        shared.log.lock().expect_less();
         if let Err(error) =
             super::purges::compact(&shared.log, &shared.io, &shared.folder, shared.oldest())
         {

@@ -51,6 +51,10 @@ impl Writer {
                 shared.urls.add(entry.url);
                 self.number = self.number.max(entry.number);
             }
+            if shared.index.len() > self.most() {
+                self.drop_oldest(at);
+                break;
+            }
         }
     }
 

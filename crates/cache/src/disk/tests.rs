@@ -27,6 +27,7 @@ const MIB: u64 = 1 << 20;
 #[derive(Default)]
 struct Recorder {
     learned: Mutex<Vec<NotedPurge>>,
+    purged: Mutex<Vec<Box<[u8]>>>,
     is_purged: AtomicBool,
 }
 
@@ -37,6 +38,10 @@ impl Upper for Recorder {
 
     fn learn(&self, purge: &NotedPurge) {
         self.learned.lock().push(purge.clone());
+    }
+
+    fn purge(&self, what: &[u8]) {
+        self.purged.lock().push(what.into());
     }
 
     fn is_used(&self, _: u128) -> bool {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::entry::{ENTRY, IndexEntry};
 use super::index::Place;
+use super::late::{self, Lates};
 use super::load::{read_header, read_through};
 use super::purges;
 use super::queue::{Batch, Job, number_of};
@@ -31,6 +32,9 @@ const SYNC: u64 = 1000;
 /// Records are collected to be written at once up to this.
 const BUFFER: usize = 1 << 20;
 
+/// Of the answers that the table may have, a volume has one in so many.
+const SHARES: u64 = 8;
+
 /// A body that is longer is written from where it is.
 const COPIED: usize = 128 << 10;
 
@@ -51,6 +55,9 @@ pub(super) struct Writer {
     /// The disk was full: no more than so many bytes until that moment.
     pub ceiling: Option<(u64, u64)>,
     is_retired: bool,
+    /// What processes purge that have left the folder to this one, and when that is looked at.
+    lates: Lates,
+    late_at: Option<u64>,
     /// The files of the last volume, while it is written.
     current: Option<Current>,
     /// Records that are not written yet, and how many bytes behind the end of the volume were.
@@ -74,6 +81,15 @@ struct Current {
     index: File,
 }
 
+/// Says that the writer has ended, however it did.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.queue.set_ended();
+    }
+}
+
 /// A record that is not in the table yet.
 struct Pending {
     entry: IndexEntry,
@@ -93,6 +109,8 @@ impl Writer {
             victim: None,
             ceiling: None,
             is_retired: false,
+            lates: Lates::default(),
+            late_at: None,
             current: None,
             buffer: Vec::new(),
             written: 0,
@@ -103,7 +121,14 @@ impl Writer {
     }
 
     /// Runs until the queue is closed.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(self) {
+        let shared = self.shared.clone();
+        // Also where it panics: nobody waits for it in vain.
+        let _ended = Ended(&shared);
+        self.run_until_closed();
+    }
+
+    fn run_until_closed(mut self) {
         self.is_owner = self.try_lock();
         self.scan_all();
         self.begin_to_write();
@@ -113,15 +138,16 @@ impl Writer {
             let pause = self.pause();
             let batch = match pause {
                 Some(pause) => shared.queue.idle(pause, || self.pause().is_some()),
-                None => shared.queue.take(self.until_sync()),
+                None => shared.queue.take(self.until_due()),
             };
+            self.work(&batch);
             if batch.close && pause.is_some() {
                 self.sync();
                 return;
             }
-            self.work(&batch);
             self.forget_all(&batch);
             if pause.is_none() {
+                self.look_for_late_purges();
                 self.write(batch.jobs);
             } else {
                 self.give_up(&batch.jobs);
@@ -136,6 +162,7 @@ impl Writer {
                 self.retire();
             }
             if batch.close {
+                self.end_late_purges();
                 self.sync();
                 return;
             }
@@ -154,8 +181,35 @@ impl Writer {
         (left > 0).then(|| Duration::from_millis(left))
     }
 
-    fn until_sync(&self) -> Option<Duration> {
-        self.sync_at.map(|at| Duration::from_millis(at.saturating_sub(self.shared.now())))
+    /// How long there is nothing to do but what comes.
+    fn until_due(&self) -> Option<Duration> {
+        let due = self.sync_at.into_iter().chain(self.late_at).min();
+        due.map(|at| Duration::from_millis(at.saturating_sub(self.shared.now())))
+    }
+
+    /// Purges what those have purged that wrote here before, and still finish what runs.
+    fn look_for_late_purges(&mut self) {
+        let shared = self.shared.clone();
+        if self.late_at.is_none_or(|at| at > shared.now()) {
+            return;
+        }
+        match self.lates.read(&shared.io) {
+            Ok(purges) => purges.iter().for_each(|purge| shared.upper.purge(&purge.what)),
+            Err(error) => shared.note_trouble(Attempt::Read, &error),
+        }
+        self.late_at = (!self.lates.is_empty()).then(|| shared.now() + late::EVERY);
+    }
+
+    /// The same for the last time: where those have ended, their files go.
+    fn end_late_purges(&mut self) {
+        if self.is_owner && !self.lates.is_empty() {
+            self.late_at = Some(self.shared.now());
+            self.look_for_late_purges();
+            let batch = self.shared.queue.take(Some(Duration::ZERO));
+            self.work(&batch);
+            self.late_at = Some(self.shared.now());
+            self.look_for_late_purges();
+        }
     }
 
     fn try_lock(&self) -> bool {
@@ -177,6 +231,11 @@ impl Writer {
             Ok(learned) => learned.iter().for_each(|purge| shared.upper.learn(purge)),
             Err(error) => shared.note_trouble(Attempt::Write, &error),
         }
+        if let Err(error) = self.lates.find(&shared.folder) {
+            shared.note_trouble(Attempt::Read, &error);
+        }
+        self.late_at = Some(shared.now());
+        self.look_for_late_purges();
     }
 
     /// Leaves the folder to another process.
@@ -186,6 +245,11 @@ impl Writer {
         self.is_owner = false;
         self.is_retired = true;
         self.shared.counters.writes.store(false, Ordering::Relaxed);
+        let late = late::begin(&self.shared.io, &self.shared.folder);
+        if let Err(error) = &late {
+            self.shared.note_trouble(Attempt::Write, error);
+        }
+        self.shared.log.lock().retire(late.ok());
         if let Err(error) = self.shared.folder.unlock() {
             self.shared.note_trouble(Attempt::Write, &error);
         }
@@ -291,7 +355,8 @@ impl Writer {
             }
         }
         self.commit()?;
-        self.shed_purges()
+        self.shed_purges()?;
+        self.shed_answers()
     }
 
     /// Appends an answer. It is in the table after the next [`Self::commit`].
@@ -305,7 +370,9 @@ impl Writer {
             None => self.measure(&stored.body)?,
         };
         let mut header = record::header_of(stored, kind, &meta, body);
-        if header.record_length() > self.limits().record {
+        // Parts are put together in memory when they are loaded.
+        let is_unwieldy = !stored.is_whole() && body.length > INLINE as u64;
+        if is_unwieldy || header.record_length() > self.limits().record {
             self.shared.queue.given_up(stored.key.hash() as u64, header.vary, ticket);
             self.shared.give_up(&stored.key);
             return Ok(());
@@ -428,7 +495,8 @@ impl Writer {
     fn make_room(&mut self, length: u64) -> io::Result<u32> {
         let limits = self.limits();
         let end = self.end();
-        if self.current.is_none() || (end > 0 && end + length > limits.volume) {
+        let is_full = end > 0 && (end + length > limits.volume || self.has_its_share());
+        if self.current.is_none() || is_full {
             self.commit()?;
             self.open_current(length, limits.volume)?;
         }
@@ -453,7 +521,8 @@ impl Writer {
     fn open_current(&mut self, length: u64, volume_size: u64) -> io::Result<()> {
         let shared = self.shared.clone();
         let had = self.current.take().is_some();
-        if let Some(slot) = self.slots.back().filter(|_| !had && !self.must_begin)
+        let has_share = self.has_its_share();
+        if let Some(slot) = self.slots.back().filter(|_| !had && !self.must_begin && !has_share)
             && (slot.ends.data == 0 || slot.ends.data + length <= volume_size)
         {
             // If that fails, another one is begun the next time.
@@ -572,11 +641,30 @@ impl Writer {
     /// Lets go of purges that no record is older than; and of records, where there are too many.
     fn shed_purges(&mut self) -> io::Result<()> {
         let shared = self.shared.clone();
+        purges::compact(&shared.log, &shared.io, &shared.folder, shared.oldest())?;
         while shared.log.lock().is_crowded() && self.slots.len() > 1 {
             self.reclaim(false)?;
-            purges::compact(&shared.log, &shared.io, &shared.folder, shared.oldest())?;
         }
         Ok(())
+    }
+
+    /// Lets go of the oldest answers, where the table has more than it may have.
+    fn shed_answers(&mut self) -> io::Result<()> {
+        while self.shared.index.len() > self.most() && self.slots.len() > 1 {
+            self.reclaim(false)?;
+        }
+        Ok(())
+    }
+
+    /// How many answers the table may have.
+    pub(super) fn most(&self) -> u64 {
+        self.shared.most.load(Ordering::Relaxed)
+    }
+
+    /// Whether the current volume has so many records that letting it go would cost too much.
+    fn has_its_share(&self) -> bool {
+        let written = self.slots.back().map_or(0, |slot| slot.ends.index / ENTRY as u64);
+        written + self.pending.len() as u64 >= self.most() / SHARES
     }
 
     fn sync_purges(&mut self) {

@@ -152,3 +152,23 @@ fn a_purge_is_read_as_it_was_written() {
         assert_eq!(Purge::from_bytes(bytes), None, "{bytes:?}");
     }
 }
+
+#[test]
+fn a_lasting_purge_of_a_prefix_lasts_for_all_that_it_is_about() {
+    let purges = Purges::default();
+    let prefix =
+        Purge { what: What::Prefix(b"http://a.example/p?x=1".as_slice().into()), soft: false };
+    let number = purges.note(&prefix, Lasting::Disk(0));
+    // So many that those which are about nothing any more are forgotten.
+    for url in 0..200_000 {
+        purges.note(&Purge { what: What::Url(url), soft: false }, Lasting::UnderWay(0));
+    }
+    assert!(purges.table.read().len() < 150_000);
+    let verdict = |subject: Subject<'_>| purges.verdict_on_disk(number - 1, &subject);
+    let whole = subject(u128::MAX, "http://a.example/p?x=12", Some(&[]));
+    let cut = Subject { is_cut: true, ..subject(u128::MAX, "http://a.example/p", Some(&[])) };
+    let origin = subject(u128::MAX, "http://a.example", Some(&[]));
+    assert_eq!([whole, cut, origin].map(verdict), [Verdict::Gone; 3]);
+    let other = Subject { is_cut: true, ..subject(u128::MAX, "http://a.example/q", Some(&[])) };
+    assert_eq!(verdict(other), Verdict::Valid);
+}

@@ -47,8 +47,16 @@ impl Cache {
         // disk says so, and no answer is written before it is.
         let _ = disk.note_purge(first, &[]);
         let disk = cache.disk.get_or_init(|| disk);
+        cache.bound_table(settings);
         disk.start()?;
         Ok(cache)
+    }
+
+    /// The table of what is on the disk takes a quarter as much as what is in memory, at the most.
+    pub(super) fn bound_table(&self, settings: &Settings) {
+        if let Some(disk) = self.disk.get() {
+            disk.bound_table(settings.memory / 4);
+        }
     }
 
     /// Another size of the disk, where there is one, from the next answer on.
@@ -62,13 +70,33 @@ impl Cache {
     /// a table.
     #[must_use]
     pub fn may_load(&self, key: &Key) -> bool {
-        self.disk.get().is_some_and(|disk| disk.may_have(key.hash()))
+        !self.is_retired() && self.disk.get().is_some_and(|disk| disk.may_have(key.hash()))
+    }
+
+    /// Bytes that [`Cache::load`] has to read, more or less, at the most.
+    #[must_use]
+    pub fn bytes_to_load(&self, key: &Key) -> u64 {
+        self.disk.get().map_or(0, |disk| disk.bytes_of(key.hash()))
+    }
+
+    /// Reading from the disk takes too long: for a while nothing is looked for there.
+    pub fn note_hanging_disk(&self) {
+        if let Some(disk) = self.disk.get() {
+            disk.note_hanging();
+        }
+    }
+
+    /// Whether an answer cannot be read for now, because its body is on a disk that fails.
+    pub(super) fn is_out_of_reach(&self, stored: &Stored) -> bool {
+        matches!(stored.body, Body::Disk(_)) && self.disk.get().is_some_and(Disk::is_left_alone)
     }
 
     /// What there is for a request, in memory or on the disk. Blocks: where it is called from may
     /// not serve others.
     pub fn load(&self, key: &Key, fields: &Block) -> Found {
-        let Some(disk) = self.disk.get() else { return self.find(key, fields) };
+        let Some(disk) = self.disk.get().filter(|_| !self.is_retired()) else {
+            return self.find(key, fields);
+        };
         let loaded = disk.load(key, |vary| matches(vary, fields));
         let newest = loaded.into_iter().max_by_key(|loaded| loaded.stored.facts.date);
         let Some(loaded) = newest else { return self.find(key, fields) };
@@ -125,18 +153,34 @@ impl Cache {
         Some(stored)
     }
 
-    /// Leaves the disk to another process. Blocks until what waits is written; reading goes on.
-    pub fn hand_over_disk(&self) {
-        if let Some(disk) = self.disk.get() {
-            disk.hand_over();
+    /// Leaves the cache to another process, which serves from now on: what is purged there would not be
+    /// known here, so nothing more is found or kept, and nothing may be purged here
+    /// ([`Cache::is_retired`]). What requests that still run make invalid reaches the other one where
+    /// both have the same disk. Blocks until what waits is written.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        if let Some(disk) = self.disk.get()
+            && !disk.hand_over()
+        {
+            tracing::warn!(
+                "the disk of the cache hangs: the next process cannot write there before this one ends"
+            );
         }
     }
 
-    /// Writes what waits to be written to the disk, and ends writing. Blocks. Whoever ends the
-    /// process calls this: an answer that waits would be lost.
+    /// Whether another process has the cache now.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Writes what waits to be written to the disk, and ends writing. Blocks, for ten seconds at the most.
+    /// Whoever ends the process calls this: an answer that waits would be lost.
     pub fn close_disk(&self) {
-        if let Some(disk) = self.disk.get() {
-            disk.close();
+        if let Some(disk) = self.disk.get()
+            && !disk.close()
+        {
+            tracing::warn!("the disk of the cache hangs: what was kept last is lost");
         }
     }
 
@@ -212,6 +256,14 @@ impl Upper for Link {
             // It is in the file already, and all that this process has written was asked for later.
             let number = cache.purges.note(&purge, Lasting::Disk(cache.oldest_on_disk()));
             cache.purge_memory(&purge, number);
+        }
+    }
+
+    fn purge(&self, what: &[u8]) {
+        if let (Some(cache), Some(purge)) = (self.0.upgrade(), Purge::from_bytes(what)) {
+            let number = cache.purges.note(&purge, Lasting::Disk(cache.oldest_on_disk()));
+            cache.purge_memory(&purge, number);
+            cache.note_on_disk(&purge, number, true);
         }
     }
 

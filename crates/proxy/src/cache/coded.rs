@@ -1,19 +1,25 @@
 //! Stored answers in other codings: each is made once and kept.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cache::{Body, Stored};
 use coding::{Coding, Dictionary, DictionaryCoding, EncodeError};
 use message::Block;
+use net::watchdog::Guard;
 
+use super::lines::Lines;
+use super::load::Reading;
 use crate::core::Core;
 use crate::packing::{self, Choice, Packing, Versions};
 
 /// Larger bodies are packed on their way, each time.
 const MOST: u64 = 4 << 20;
+
+/// How long an answer waits for its coding to be made.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is packed on the spot: it takes less than to hand it over.
 const AT_ONCE: u64 = 16 << 10;
@@ -32,7 +38,7 @@ pub(super) fn wanted(
 
 /// Makes a stored answer ready in the coding in which this request gets it.
 pub(super) async fn make(
-    core: &Core,
+    (core, guard): (&Core, &Guard),
     packing: &Packing,
     stored: &Arc<Stored>,
     request: &Block,
@@ -49,14 +55,21 @@ pub(super) async fn make(
         }
         return;
     }
-    let turn = Turn::at(stored, &wanted);
-    let _mine = turn.lock.lock().await;
+    let turn = LINES.join(what(stored, &wanted));
+    let Ok(_mine) = guard.within(PATIENCE, turn.come()).await else { return };
     // Whoever had the turn before has made it, as a rule.
     if wanted.is_made(stored) {
         return;
     }
-    let pack = move || Some((wanted.pack(level, &bytes_of(&body).ok()?), wanted));
-    if let Ok(Some((packed, wanted))) = tokio::task::spawn_blocking(pack).await {
+    let reading = (!in_memory).then(Reading::begin);
+    let pack = move || {
+        let bytes = bytes_of(&body).ok()?;
+        drop(reading);
+        Some((wanted.pack(level, &bytes), wanted))
+    };
+    // Where it takes too long, this answer is packed on its way.
+    let packing = guard.within(PATIENCE, tokio::task::spawn_blocking(pack));
+    if let Ok(Ok(Some((packed, wanted)))) = packing.await {
         wanted.keep(core, stored, length, packed);
     }
 }
@@ -130,50 +143,18 @@ impl Wanted {
 /// in which coding, and by which dictionary.
 type What = (usize, u8, Option<[u8; 32]>);
 
-/// Those who would make the same: one after the other, and how many they are.
-type Line = (Arc<tokio::sync::Mutex<()>>, usize);
-
-/// Everything that is being made in the process. A body that two cores ask for is made by one.
-static LINES: LazyLock<Mutex<HashMap<What, Line>>> = LazyLock::new(Mutex::default);
-
-fn lines() -> MutexGuard<'static, HashMap<What, Line>> {
-    // Nothing in it is ever half done.
-    LINES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A place in a line.
-struct Turn {
-    what: What,
-    lock: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Turn {
-    fn at(stored: &Arc<Stored>, wanted: &Wanted) -> Self {
-        let address = Arc::as_ptr(stored) as usize;
-        let what = match wanted {
-            Wanted::Alone(coding) => (address, coding.number() as u8, None),
-            Wanted::ByDictionary(coding, dictionary) => {
-                (address, coding.number(), Some(*dictionary.hash().bytes()))
-            }
-        };
-        let mut lines = lines();
-        let (lock, members) = lines.entry(what).or_default();
-        *members += 1;
-        Self { what, lock: Arc::clone(lock) }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut lines = lines();
-        if let Some((_, members)) = lines.get_mut(&self.what) {
-            *members -= 1;
-            if *members == 0 {
-                lines.remove(&self.what);
-            }
+fn what(stored: &Arc<Stored>, wanted: &Wanted) -> What {
+    let address = Arc::as_ptr(stored) as usize;
+    match wanted {
+        Wanted::Alone(coding) => (address, coding.number() as u8, None),
+        Wanted::ByDictionary(coding, dictionary) => {
+            (address, coding.number(), Some(*dictionary.hash().bytes()))
         }
     }
 }
+
+/// Everything that is being made in the process. A body that two cores ask for is made by one.
+static LINES: Lines<What> = Lines::new();
 
 /// All of a body. Blocks where it is in a file.
 fn bytes_of(body: &Body) -> io::Result<Vec<u8>> {

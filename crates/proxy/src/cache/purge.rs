@@ -1,6 +1,9 @@
 //! `PURGE`: what is stored is taken out, by whoever has the token.
 
-use cache::{Purge, What};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::{Cache, Purge, What};
 use coding::Dictionaries;
 use message::{Block, FieldId};
 use subtle::ConstantTimeEq;
@@ -24,34 +27,42 @@ pub(crate) fn admit(fields: &Block, plan: &CachePlan) -> Result<(), Failure> {
     }
 }
 
+/// How long a purge may take. It looks at all that is in memory, and is written to the disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is purged.
+enum Order {
+    /// What has one of these tags, of one site: what others keep by the same name is not touched.
+    Tags {
+        tags: Vec<u128>,
+        face: Vec<u8>,
+    },
+    Prefix(Vec<u8>),
+    /// A URL, and the key of this very request.
+    Url {
+        url: Vec<u8>,
+        key: u128,
+    },
+}
+
 /// Purges by tags of the site (`Surrogate-Key`, `Cache-Tag`), else by prefix (a path that ends with `*`),
 /// else the URL of the request. `Soft-Purge: 1` leaves what was stored to stand in for errors, and to serve as a
 /// dictionary.
 pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Result<(), Failure> {
-    let fields = &x.request.fields;
-    admit(fields, place.plan)?;
-    let flag = |name: &[u8]| fields.values_named(name).any(|value| value == b"1");
+    admit(&x.request.fields, place.plan)?;
+    if x.core.cache.is_retired() {
+        return refuse(x, "another process serves now: purge by another connection\n").await;
+    }
+    let flag = |name: &[u8]| x.request.fields.values_named(name).any(|value| value == b"1");
     let soft = flag(b"soft-purge") || flag(b"fastly-soft-purge");
-    let tags = cache::rules::tags_of(fields);
-    let url = place.url(x);
-    let cache = &x.core.cache;
-    // After the cache: what is kept as a dictionary meanwhile looks whether its answer is there.
-    let forget = |forget: &dyn Fn(&Dictionaries)| (!soft).then(|| forget(&x.core.dictionaries));
-    let purge = |what| cache.purge(&Purge { what, soft }).objects;
-    let objects: u64 = if !tags.is_empty() {
-        // Of this site: what others keep by the same name is not touched.
-        let face = place.key(x).face().to_vec();
-        let objects = tags.iter().map(|tag| purge(What::TagAt(*tag, face.clone().into()))).sum();
-        forget(&|known| known.forget_word(&face));
-        objects
-    } else if let Some(prefix) = url.strip_suffix(b"*") {
-        let objects = purge(What::Prefix(prefix.into()));
-        forget(&|known| known.forget_origin(prefix));
-        objects
-    } else {
-        let objects = cache.purge_url(&url, soft).objects + purge(What::Key(place.key(x).hash()));
-        forget(&|known| known.forget(&url));
-        objects
+    let order = Order::of(x, place);
+    let (cache, known) = (Arc::clone(&x.core.cache), Arc::clone(&x.core.dictionaries));
+    // It looks at much, and waits for the disk: the core serves others meanwhile.
+    let purging = tokio::task::spawn_blocking(move || order.carry_out(soft, &cache, &known));
+    let objects = match x.guard.within(PATIENCE, purging).await {
+        Ok(Ok(objects)) => objects,
+        Ok(Err(_)) => return Err(Failure::internal("a purge has failed")),
+        Err(_) => return refuse(x, "the purge takes long, and may not outlive a restart\n").await,
     };
     let body = format!("{{\"purged\":{objects},\"soft\":{soft}}}\n");
     let answer = Answer {
@@ -60,6 +71,49 @@ pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Re
         ..Answer::new(200)
     };
     x.answer(answer).await
+}
+
+async fn refuse(x: &mut Exchange<'_>, why: &str) -> Result<(), Failure> {
+    x.answer(Answer::text(503, why).field("Retry-After", "1")).await
+}
+
+impl Order {
+    fn of<'a>(x: &Exchange<'a>, place: &Place<'a, '_>) -> Self {
+        let tags = cache::rules::tags_of(&x.request.fields);
+        if !tags.is_empty() {
+            return Self::Tags { tags: tags.to_vec(), face: place.key(x).face().to_vec() };
+        }
+        let url = place.url(x);
+        match url.strip_suffix(b"*") {
+            Some(prefix) => Self::Prefix(prefix.to_vec()),
+            None => Self::Url { key: place.key(x).hash(), url: url.to_vec() },
+        }
+    }
+
+    /// Purges, and says how much that was. Blocks.
+    fn carry_out(self, soft: bool, cache: &Cache, dictionaries: &Dictionaries) -> u64 {
+        let purge = |what| cache.purge(&Purge { what, soft }).objects;
+        // After the cache: what is kept as a dictionary meanwhile looks whether its answer is there.
+        let forget = |forget: &dyn Fn(&Dictionaries)| (!soft).then(|| forget(dictionaries));
+        match self {
+            Self::Tags { tags, face } => {
+                let of = |tag| purge(What::TagAt(tag, face.clone().into()));
+                let objects = tags.into_iter().map(of).sum();
+                forget(&|known| known.forget_word(&face));
+                objects
+            }
+            Self::Prefix(prefix) => {
+                let objects = purge(What::Prefix(prefix.clone().into()));
+                forget(&|known| known.forget_origin(&prefix));
+                objects
+            }
+            Self::Url { url, key } => {
+                let objects = cache.purge_url(&url, soft).objects + purge(What::Key(key));
+                forget(&|known| known.forget(&url));
+                objects
+            }
+        }
+    }
 }
 
 /// `Authorization: Bearer …`, or `Purge-Token`.

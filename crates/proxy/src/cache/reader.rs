@@ -14,6 +14,7 @@ use cache::{Body, DiskBody, FlightReader, Stored};
 use message::{Block, BlockPool};
 use tokio::task::JoinHandle;
 
+use super::load::Reading;
 use crate::peer::{FilePiece, PeerError, Source};
 
 /// Bytes that are read from a file at once.
@@ -172,8 +173,9 @@ impl BodyReader {
                     return Poll::Ready(Ok(true));
                 }
                 Some(false) => {
-                    let file = Arc::clone(&disk.file);
+                    let (file, begun) = (Arc::clone(&disk.file), Reading::begin());
                     self.reading = Some(tokio::task::spawn_blocking(move || {
+                        let _begun = begun;
                         net::file::bring(&file, offset, length).map(|()| Bytes::new())
                     }));
                 }
@@ -257,7 +259,9 @@ impl From {
                         buffer.truncate(read);
                         return Poll::Ready(Ok(Some(buffer.into())));
                     }
+                    let begun = Reading::begin();
                     *reading = Some(tokio::task::spawn_blocking(move || {
+                        let _begun = begun;
                         file.read_exact_at(&mut buffer, offset)?;
                         Ok(buffer.into())
                     }));

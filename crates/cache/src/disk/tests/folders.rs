@@ -133,6 +133,49 @@ fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn a_disk_that_hangs_is_left_alone_for_a_while() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path());
+    put(&disk, stored("a", noise(1, 100 * KIB)));
+    let bytes = disk.bytes_of(key("a").hash());
+    assert!((100 * KIB as u64..110 * KIB as u64).contains(&bytes), "{bytes}");
+    assert_eq!(disk.bytes_of(key("b").hash()), 0);
+    disk.note_hanging();
+    assert!(disk.is_left_alone() && disk.stats().failing && disk.stats().errors == 1);
+    assert!(!disk.may_have(key("a").hash()));
+    later(&disk, 10_001);
+    assert!(!disk.is_left_alone() && disk.may_have(key("a").hash()));
+}
+
+#[test]
+fn what_is_purged_over_and_over_is_noted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path());
+    put(&disk, stored("a", "body"));
+    let what = |number: u64| format!("{:>40}", number % 10).into_bytes();
+    for number in 1..=20_000 {
+        disk.note_purge_later(number, &what(number));
+        if number % 500 == 0 {
+            put(&disk, stored("b", "body"));
+        }
+    }
+    put(&disk, stored("b", "body"));
+    let length = fs::metadata(folder.path().join("purges")).unwrap().len();
+    assert!(length < 200_000, "{length} bytes of {}", 20_000 * 60);
+    assert_eq!(bodies(&disk, "a"), [b"body"]);
+    drop(disk);
+    let mut newest = std::collections::HashMap::new();
+    for purge in open(folder.path()).take_purges() {
+        let number = newest.entry(purge.what).or_insert(0);
+        *number = purge.number.max(*number);
+    }
+    assert_eq!(newest.len(), 10);
+    for number in 19_991..=20_000 {
+        assert_eq!(newest.get(&*what(number)), Some(&number));
+    }
+}
+
+#[test]
 fn warnings_are_a_minute_apart() {
     use crate::disk::trouble::{Attempt, Trouble};
     let trouble = Trouble::default();

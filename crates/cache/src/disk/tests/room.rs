@@ -31,6 +31,43 @@ fn the_oldest_volume_goes_and_the_size_is_kept() {
 }
 
 #[test]
+fn the_table_has_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path());
+    disk.shared.most.store(64, Ordering::SeqCst);
+    for number in 0..500 {
+        put(&disk, stored(&number.to_string(), "body"));
+        let objects = disk.stats().objects;
+        assert!(objects <= 64, "{objects} after {number}");
+    }
+    let stats = disk.stats();
+    assert!(stats.objects > 48 && stats.objects + stats.evicted == 500, "{stats:?}");
+    assert_eq!(bodies(&disk, "499"), [b"body"]);
+    assert!(all(&disk, &key("0")).is_empty());
+    drop(disk);
+    // It has a lower one now, and the newest are kept.
+    let disk = Disk::open(folder.path(), 64 * MIB, Arc::new(Recorder::default())).unwrap();
+    disk.shared.most.store(16, Ordering::SeqCst);
+    disk.start().unwrap();
+    disk.settle();
+    let objects = disk.stats().objects;
+    assert!((9..=24).contains(&objects), "{objects}");
+    assert_eq!(bodies(&disk, "499"), [b"body"]);
+}
+
+#[test]
+fn large_parts_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path());
+    let part = |length: usize| Stored { length: Some(1 << 20), ..stored("a", noise(1, length)) };
+    put(&disk, part(60 * KIB));
+    assert_eq!(bodies(&disk, "a").len(), 1);
+    put(&disk, part(70 * KIB));
+    assert!(all(&disk, &key("a")).is_empty(), "nor what it supersedes given");
+    assert_eq!(disk.stats().dropped, 1);
+}
+
+#[test]
 fn what_is_used_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let disk = open_sized(folder.path(), SIZE);

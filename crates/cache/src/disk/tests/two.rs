@@ -93,3 +93,60 @@ fn one_that_never_writes_again_can_be_closed() {
     disk.settle();
     drop(disk);
 }
+
+fn lates(folder: &Path) -> usize {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("late-")).count()
+}
+
+fn open_recorded(folder: &Path) -> (Arc<Recorder>, Disk) {
+    let recorder = Arc::new(Recorder::default());
+    let disk = Disk::open(folder, 64 * MIB, recorder.clone()).unwrap();
+    disk.start().unwrap();
+    (recorder, disk)
+}
+
+#[test]
+fn what_one_that_has_left_purges_reaches_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(folder.path());
+    let (recorder, new) = open_recorded(folder.path());
+    assert!(old.hand_over());
+    wait_for(|| new.stats().writes);
+    for number in 1..=3 {
+        old.note_purge_later(number, format!("late {number}").as_bytes());
+        wait_for(|| {
+            later(&new, 201);
+            recorder.purged.lock().len() == number as usize
+        });
+    }
+    assert_eq!(&*recorder.purged.lock()[2], b"late 3");
+    assert_eq!(lates(folder.path()), 1, "as long as more may come");
+    old.note_purge_later(4, b"the last one");
+    drop(old);
+    wait_for(|| {
+        later(&new, 201);
+        lates(folder.path()) == 0
+    });
+    assert_eq!(recorder.purged.lock().len(), 4);
+    drop(new);
+    let (recorder, _disk) = open_recorded(folder.path());
+    assert!(recorder.purged.lock().is_empty());
+}
+
+#[test]
+fn what_one_that_has_left_purged_is_known_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(folder.path());
+    put(&old, stored("a", "body"));
+    assert!(old.hand_over());
+    old.note_purge_later(1, b"late");
+    drop(old);
+    let (recorder, disk) = open_recorded(folder.path());
+    disk.settle();
+    assert_eq!(*recorder.purged.lock(), [b"late"[..].into()]);
+    wait_for(|| {
+        later(&disk, 201);
+        lates(folder.path()) == 0
+    });
+}

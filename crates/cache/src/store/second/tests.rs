@@ -180,3 +180,43 @@ fn numbers_of_purges_go_on_behind_those_of_every_other_process() {
     let third = open(folder.path());
     assert!(third.newest_purge() > new.newest_purge() + 1_000_000);
 }
+
+#[test]
+fn one_that_is_retired_has_nothing_and_tells_the_other_what_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(folder.path());
+    keep(&old, stored("a", "body"));
+    let new = open(folder.path());
+    assert_eq!(body(&load(&new, "a").unwrap()), b"body");
+    assert!(!new.is_retired());
+    old.retire();
+    assert!(old.is_retired());
+    assert!(!has(&old, "a") && !old.may_load(&key("a")) && load(&old, "a").is_none());
+    assert!(old.variants(&key("a")).is_empty());
+    let given = keep(&old, stored("b", "for who waits for it"));
+    assert_eq!(body(&given), b"for who waits for it");
+    assert!(!has(&old, "b"));
+    old.invalidate(b"http://a.example/a");
+    let purged = new.stats().purged;
+    while new.stats().purged == purged {
+        std::thread::yield_now();
+    }
+    assert!(!has(&new, "a") && load(&new, "a").is_none());
+    drop((old, new));
+    assert!(load(&open(folder.path()), "a").is_none());
+}
+
+#[test]
+fn large_answers_on_a_disk_that_hangs_are_not_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    keep(&cache, stored("large", vec![7; 100_000]));
+    keep(&cache, stored("small", "body"));
+    drop(cache);
+    let cache = open(folder.path());
+    assert!(load(&cache, "large").is_some() && load(&cache, "small").is_some());
+    assert!(cache.bytes_to_load(&key("large")) >= 100_000);
+    cache.note_hanging_disk();
+    assert!(!has(&cache, "large"), "its body cannot be read");
+    assert!(has(&cache, "small"));
+}
