@@ -10,9 +10,13 @@
 //!
 //! What is coming takes half of the memory at most: an answer for which there is no room is in no
 //! flight, and neither is one that is known to be too large. Where more comes than was said, or
-//! than there is room for, the flight becomes a *window*: nobody enters it any more, nothing is
-//! stored, and the lead goes at the pace of the fastest who reads. For the others as much is kept
-//! as could be stored, while there is room; who lags further behind gets no more.
+//! than there is room for, the flight becomes a *window*: nobody enters it any more, and nothing
+//! is stored. As much is kept for those who are slow as could be stored, while there is room; until
+//! then each reads at its own pace. From then on the flight goes at the pace of the slowest who
+//! reads, and who has read nothing for a while ([`Pace`]) is *left behind*: it is not waited for.
+//!
+//! A flight never waits for another. Each has room of its own, taken before it begins, that is
+//! enough to go on once all have read what has come.
 //!
 //! A flight is locked to add a piece or to take one, and for no waker. Locks are taken in this
 //! order: registry, flight; registry, part of the table.
@@ -30,7 +34,7 @@ use message::Block;
 use crate::{Facts, Key, StoredHead, Vary};
 
 pub use follower::{Followed, Follower};
-pub use lead::{Lead, Refused};
+pub use lead::{Lead, Pace, Refused};
 pub use reader::{Broken, FlightReader};
 pub(crate) use registry::Flights;
 pub use registry::Role;

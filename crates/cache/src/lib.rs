@@ -24,7 +24,7 @@ mod time;
 mod url;
 
 pub use coded::Coded;
-pub use flight::{Broken, Draft, FlightReader, Followed, Follower, Lead, Refused, Role};
+pub use flight::{Broken, Draft, FlightReader, Followed, Follower, Lead, Pace, Refused, Role};
 pub use key::{Key, hash, is_secret};
 pub use purge::{Purge, PurgeReport, What};
 pub use store::{Cache, Found, Held, Settings, Stats, Top};

@@ -43,6 +43,8 @@ pub(crate) enum Stage<'a> {
     Waiting,
     /// The response is coming.
     Responding(&'a Pump<'a>),
+    /// The response is held back by others who get the same, and are slower.
+    Held,
     /// The response is stored as it comes, and a client is given of it what there is.
     Filling {
         /// From the server.
@@ -125,6 +127,7 @@ impl<'a> Patience<'a> {
                     Waiting::Nobody => self.server(upload.moved, passed, Kind::ResponseTimeout),
                 };
             }
+            Stage::Held => return None,
             Stage::Responding(pump) => (pump.waiting, pump.moved),
             Stage::Filling { pump, client } => {
                 let waits = |pump: &&&Pump<'_>| pump.waiting == Waiting::Sink;

@@ -9,7 +9,7 @@ use message::Block;
 
 use super::Draft;
 use super::reader::FlightReader;
-use super::state::{Flight, Phase};
+use super::state::{Flight, PIECE, Pacer, Phase};
 use crate::store::weight;
 use crate::stored::{Body, Part};
 use crate::{Held, Stored, Time};
@@ -17,14 +17,8 @@ use crate::{Held, Stored, Time};
 /// How much a window holds that the fastest has not read.
 const WINDOW: u64 = 1 << 20;
 
-/// The same, where there is no room.
-const CRAMPED: u64 = 64 << 10;
-
 /// What is taken for every flight before it begins: with it a window can go on that gets no more.
 const FLOOR: u64 = 256 << 10;
-
-/// As much is taken before the next piece is asked for; pieces are not much larger than this.
-const PIECE: u64 = 80 << 10;
 
 /// What a body costs beside its bytes, where it is small.
 const OVERHEAD: u64 = 8 << 10;
@@ -53,6 +47,15 @@ impl Refused {
             Self::NoRoom => "no-room",
         }
     }
+}
+
+/// How long a flight that is short of room waits for one who does not read.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The time, in milliseconds of any clock that never goes back.
+    pub now: u64,
+    /// Milliseconds in which it has to have read anything.
+    pub grace: u64,
 }
 
 /// A request that fetches an answer for itself and others. To drop it is to give the flight up.
@@ -107,7 +110,7 @@ impl Lead {
         (state.floor, state.charged) = (floor, state.charged + floor);
         let place = state.enter();
         if let Some(guest) = state.guests.get_mut(place) {
-            guest.reads_at = Some(0);
+            (guest.reads_at, guest.leads) = (Some(0), true);
         }
         let wakers = state.wakers();
         drop(state);
@@ -115,10 +118,10 @@ impl Lead {
         FlightReader::new(&self.flight, draft, place)
     }
 
-    /// Whether anybody waits or reads.
+    /// Whether what comes is of no use to anybody: it will not be stored, and nobody reads it.
     #[must_use]
-    pub fn has_guests(&self) -> bool {
-        !self.flight.state.lock().guests.is_empty()
+    pub fn is_in_vain(&self) -> bool {
+        self.flight.state.lock().is_in_vain()
     }
 
     /// Another piece of the body. It should be alone in its allocation: what it is part of lives
@@ -135,12 +138,7 @@ impl Lead {
         let has_room = more == 0 || cache.take_flight_room(more);
         let mut state = self.flight.state.lock();
         state.charged += if has_room { more } else { 0 };
-        state.is_cramped |= !has_room;
         state.is_window |= !has_room || state.end + length as u64 > cache.max_object();
-        if state.is_window {
-            // What is kept for those who lag behind is no more than could be stored.
-            state.leave_behind(if has_room { cache.max_object() } else { 0 });
-        }
         let forced = state.wants(cost);
         state.charged += forced;
         state.used += cost;
@@ -172,40 +170,57 @@ impl Lead {
         }
     }
 
-    /// Whether more is to come: at once, until there is more than may be stored; from then on as
-    /// soon as the fastest who reads has come near. Who is slow holds back nobody: it is left
-    /// behind where what it has not read is more than could be stored, or there is no room.
-    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.take_room();
+    /// Whether more is to come: at once while there is room for it, and then as soon as the
+    /// slowest who reads has made some. Who reads nothing for as long as `pace` allows is left
+    /// behind, but for the request that leads: its own patience with its client ends that.
+    /// Where it waits it is to be asked again from time to time, since time wakes nobody here.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>, pace: Pace) -> Poll<()> {
+        while !self.take_room() {
+            let mut state = self.flight.state.lock();
+            (state.is_window, state.is_short) = (true, true);
+            self.flight.is_watched.store(true, Ordering::Relaxed);
+            let before = state.used;
+            let gone = state.slide();
+            let is_stuck = state.used == before && !state.leave_behind(pace.now, pace.grace);
+            if is_stuck {
+                state.pacer = Some(Pacer { waker: cx.waker().clone(), for_room: true });
+            }
+            drop(state);
+            self.flight.cache.let_go(gone);
+            if is_stuck {
+                return Poll::Pending;
+            }
+        }
         let mut state = self.flight.state.lock();
-        let behind = state.fastest().map_or(0, |at| state.end.saturating_sub(at));
-        let most = if state.is_cramped { CRAMPED } else { WINDOW };
-        if !state.is_window || behind < most {
+        // What may not be stored is not fetched for the store.
+        if !state.is_window || state.ahead() < WINDOW {
             return Poll::Ready(());
         }
-        state.pacer = Some(cx.waker().clone());
+        state.pacer = Some(Pacer { waker: cx.waker().clone(), for_room: false });
         Poll::Pending
     }
 
-    /// Takes room for the next piece, so that what comes has its room already.
-    fn take_room(&mut self) {
+    /// Takes room for the next piece, so that what comes has its room already; `false`: there is
+    /// none, or as much is kept as could be stored.
+    fn take_room(&mut self) -> bool {
+        let cache = &self.flight.cache;
         let needed = {
             let state = self.flight.state.lock();
             let length = state.draft.as_ref().and_then(|draft| draft.length);
             let left = length.map_or(PIECE, |length| length.saturating_sub(state.end) + OVERHEAD);
+            let (kept, most) = (state.kept(), cache.max_object().max(FLOOR));
+            if state.is_window && kept > 0 && kept + left.min(PIECE) > most {
+                return false;
+            }
             state.wants(left.min(PIECE))
         };
-        let has_room = needed == 0 || self.flight.cache.take_flight_room(needed);
-        let mut state = self.flight.state.lock();
-        state.charged += if has_room { needed } else { 0 };
-        state.is_cramped = !has_room;
-        if !has_room {
-            state.is_window = true;
-            state.leave_behind(0);
+        if needed > 0 && !cache.take_flight_room(needed) {
+            return false;
         }
-        let gone = if has_room { 0 } else { state.slide() };
-        drop(state);
-        self.flight.cache.let_go(gone);
+        let mut state = self.flight.state.lock();
+        state.charged += needed;
+        state.is_short &= needed == 0;
+        true
     }
 
     /// All has come: it is stored, and given to those who read. `None`: it was too much to be
@@ -290,10 +305,10 @@ impl Lead {
     /// Puts the small pieces together that stand before the last `spared`.
     fn merge(&mut self, spared: usize) {
         let (count, length) = std::mem::take(&mut self.loose);
-        if count < 2 {
+        let flight = &self.flight;
+        if count < 2 || flight.state.lock().is_window {
             return;
         }
-        let flight = &self.flight;
         let (first, loose) = {
             let state = flight.state.lock();
             let end = state.parts.len() - spared;

@@ -1,18 +1,24 @@
 //! Reading what comes.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use message::Block;
 
 use super::Draft;
-use super::state::{Flight, Phase};
+use super::state::{Flight, Pacer, Phase};
 use crate::Stored;
 
-/// No more will come of an answer that is not whole.
+/// Why an answer does not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
+pub enum Broken {
+    /// No more will come, and it is not whole.
+    Off,
+    /// What is next is gone: this reader was not waited for any longer.
+    Behind,
+}
 
 /// Reads an answer as it comes, and the stored one once all has come.
 #[derive(Debug)]
@@ -51,27 +57,57 @@ impl FlightReader {
             state.guests.try_remove(self.place);
             return Poll::Ready(Ok(piece));
         }
-        if let Some(guest) = state.guests.get_mut(self.place) {
-            guest.reads_at = Some(at);
+        let piece = state.piece(at);
+        if piece.is_none() && at < state.end {
+            return Poll::Ready(Err(Broken::Behind));
         }
+        if let Some(guest) = state.guests.get_mut(self.place) {
+            guest.is_left = false;
+            // Whoever waits is where it was.
+            if guest.reads_at.replace(at) != Some(at) || piece.is_some() {
+                guest.moves = guest.moves.wrapping_add(1);
+            }
+        }
+        let before = state.used;
         let gone = state.slide();
-        let pacer = state.pacer.take();
-        let polled = match state.piece(at) {
-            Some(piece) => Poll::Ready(Ok(Some(piece))),
-            None if at < state.end => Poll::Ready(Err(Broken)),
-            None => match state.phase {
-                Phase::Ended => Poll::Ready(Ok(None)),
-                Phase::Broken | Phase::Free | Phase::Settled(_) => Poll::Ready(Err(Broken)),
-                _ => {
-                    state.wait(self.place, cx);
-                    Poll::Pending
-                }
-            },
+        let is_freed = state.used < before;
+        let pacer = state.pacer.take_if(|pacer| is_freed || !pacer.for_room);
+        let polled = match (piece, &state.phase) {
+            (Some(piece), _) => Poll::Ready(Ok(Some(piece))),
+            (None, Phase::Ended) => Poll::Ready(Ok(None)),
+            (None, Phase::Broken | Phase::Free | Phase::Settled(_)) => {
+                Poll::Ready(Err(Broken::Off))
+            }
+            (None, _) => {
+                state.wait(self.place, cx);
+                Poll::Pending
+            }
         };
         drop(state);
         self.flight.cache.let_go(gone);
-        pacer.into_iter().for_each(Waker::wake);
+        wake(pacer);
         polled
+    }
+
+    /// Takes note that bytes of the piece that was read last went on their way. Who never says so
+    /// is seen to move where it reads the next piece.
+    pub fn note_progress(&self) {
+        if self.done.is_some() || !self.flight.is_watched.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.flight.state.lock();
+        if let Some(guest) = state.guests.get_mut(self.place) {
+            guest.moves = guest.moves.wrapping_add(1);
+        }
+    }
+
+    /// Whether nothing comes for now because others have not read what there is: nobody is to
+    /// blame the server.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.done.is_none()
+            && self.flight.is_watched.load(Ordering::Relaxed)
+            && self.flight.state.lock().pacer.as_ref().is_some_and(|pacer| pacer.for_room)
     }
 
     /// What came behind the body, once it has ended.
@@ -101,6 +137,10 @@ impl Drop for FlightReader {
         let pacer = state.pacer.take();
         drop(state);
         self.flight.cache.let_go(gone);
-        pacer.into_iter().for_each(Waker::wake);
+        wake(pacer);
     }
+}
+
+fn wake(pacer: Option<Pacer>) {
+    pacer.into_iter().for_each(|pacer| pacer.waker.wake());
 }

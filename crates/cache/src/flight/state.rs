@@ -1,7 +1,7 @@
 //! What a flight is made of.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
@@ -14,6 +14,13 @@ use crate::store::weight;
 use crate::stored::Part;
 use crate::{Cache, Key, Stored, Vary};
 
+/// What a flight keeps of its room beyond what it needs while it is short of it: what its slowest
+/// reader makes room for is for what comes next, and not for other flights.
+const SPARE: u64 = 512 << 10;
+
+/// As much is taken before the next piece is asked for; pieces are not much larger than this.
+pub(super) const PIECE: u64 = 80 << 10;
+
 /// An answer that is coming, as its lead and all who follow share it.
 #[derive(Debug)]
 pub(crate) struct Flight {
@@ -24,6 +31,8 @@ pub(crate) struct Flight {
     pub(super) expects: Option<Vary>,
     /// The newest purge when its request was sent.
     pub(super) since: AtomicU64,
+    /// It was short of room once: from then on it counts whether those who read move.
+    pub(super) is_watched: AtomicBool,
     pub(super) state: Mutex<State>,
 }
 
@@ -45,12 +54,12 @@ pub(super) struct State {
     pub(super) trailers: Option<Block>,
     /// More has come than may be stored.
     pub(super) is_window: bool,
-    /// There was no room for the last piece.
-    pub(super) is_cramped: bool,
+    /// There was no more room when it last needed some.
+    pub(super) is_short: bool,
     /// Those who wait or read.
     pub(super) guests: Slab<Guest>,
     /// The lead, where it waits for those who read.
-    pub(super) pacer: Option<Waker>,
+    pub(super) pacer: Option<Pacer>,
 }
 
 #[derive(Debug)]
@@ -79,6 +88,22 @@ pub(super) struct Guest {
     pub(super) waker: Option<Waker>,
     /// It has the head, and all of the body before this.
     pub(super) reads_at: Option<u64>,
+    /// It is the request that leads: it is not left behind.
+    pub(super) leads: bool,
+    /// It is not waited for any more. It may go on for as long as there is what it needs.
+    pub(super) is_left: bool,
+    /// How often it moved. It may come round to the same number again.
+    pub(super) moves: u32,
+    /// How often it had moved when it was last seen to, and when that was first seen.
+    seen: Option<(u32, u64)>,
+}
+
+/// A lead that waits.
+#[derive(Debug)]
+pub(super) struct Pacer {
+    pub(super) waker: Waker,
+    /// For the slowest to make room; otherwise for the fastest, who has enough to read.
+    pub(super) for_room: bool,
 }
 
 impl Flight {
@@ -99,12 +124,19 @@ impl Flight {
             end: 0,
             trailers: None,
             is_window: false,
-            is_cramped: false,
+            is_short: false,
             guests: Slab::new(),
             pacer: None,
         };
-        let (since, state) = (AtomicU64::new(since), Mutex::new(state));
-        Self { cache: Arc::clone(cache), key, url, expects, since, state }
+        Self {
+            cache: Arc::clone(cache),
+            key,
+            url,
+            expects,
+            since: AtomicU64::new(since),
+            is_watched: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
     }
 
     /// Takes it out of the registry if it has no lead, and nobody who may become it.
@@ -162,14 +194,24 @@ impl State {
         (from < part.bytes.len()).then(|| part.bytes.slice(from..))
     }
 
-    /// Where the slowest who reads is; `None`: nobody reads.
-    pub(super) fn slowest(&self) -> Option<u64> {
-        self.guests.iter().filter_map(|(_, guest)| guest.reads_at).min()
+    /// Where those are who read and are waited for.
+    fn readers(&self) -> impl Iterator<Item = u64> {
+        self.guests.iter().filter(|(_, guest)| !guest.is_left).filter_map(|(_, it)| it.reads_at)
     }
 
-    /// Where the fastest who reads is; `None`: nobody reads.
-    pub(super) fn fastest(&self) -> Option<u64> {
-        self.guests.iter().filter_map(|(_, guest)| guest.reads_at).max()
+    /// How much has come that the fastest who reads has not read.
+    pub(super) fn ahead(&self) -> u64 {
+        self.readers().max().map_or(0, |at| self.end.saturating_sub(at))
+    }
+
+    /// How many bytes are kept.
+    pub(super) fn kept(&self) -> u64 {
+        self.parts.first().map_or(0, |part| self.end - part.offset)
+    }
+
+    /// Whether nobody will read any more of it, and it is of no use to others.
+    pub(super) fn is_in_vain(&self) -> bool {
+        self.is_window && self.guests.iter().all(|(_, guest)| guest.is_left)
     }
 
     /// Lets go of what all have read, in a window, and gives what that had cost.
@@ -178,15 +220,28 @@ impl State {
         if !self.is_window {
             return 0;
         }
-        self.drop_before(self.slowest().unwrap_or(self.end));
+        self.drop_before(self.readers().min().unwrap_or(self.end));
         self.surplus()
     }
 
-    /// Lets go of what only those have not read who are more than `most` behind the fastest.
-    pub(super) fn leave_behind(&mut self, most: u64) {
-        if let Some(fastest) = self.fastest() {
-            self.drop_before(fastest.min(self.end.saturating_sub(most)));
+    /// Waits no longer for the slowest if they have read nothing for so long; `false`: they have.
+    pub(super) fn leave_behind(&mut self, now: u64, grace: u64) -> bool {
+        let (slowest, end) = (self.readers().min(), self.end);
+        let mut any = false;
+        for (_, guest) in &mut self.guests {
+            let Some(at) = guest.reads_at.filter(|at| *at < end && !guest.is_left) else {
+                continue;
+            };
+            match guest.seen {
+                Some((moves, since)) if moves == guest.moves => {
+                    let over = now.saturating_sub(since) >= grace;
+                    guest.is_left = over && !guest.leads && Some(at) == slowest;
+                    any |= guest.is_left;
+                }
+                _ => guest.seen = Some((guest.moves, now)),
+            }
         }
+        any
     }
 
     fn drop_before(&mut self, at: u64) {
@@ -205,7 +260,12 @@ impl State {
     /// What is taken and not needed any more, to be given back.
     #[must_use]
     pub(super) fn surplus(&mut self) -> u64 {
-        let surplus = self.charged.saturating_sub(self.used.max(self.floor));
+        let spare = match self.phase {
+            Phase::Coming if self.is_short => SPARE,
+            Phase::Coming => PIECE,
+            _ => 0,
+        };
+        let surplus = self.charged.saturating_sub((self.used + spare).max(self.floor));
         self.charged -= surplus;
         surplus
     }

@@ -1,3 +1,5 @@
+mod room;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
@@ -289,7 +291,7 @@ fn a_failure_midway_is_told_to_all_who_read_and_nothing_is_stored() {
     assert!(reader.poll_piece(&mut Context::from_waker(&waker), at).is_pending());
     drop(lead);
     assert_eq!(bell.rings(), 1);
-    assert_eq!(read(&mut reader, &mut at), (vec![], Poll::Ready(Err(Broken))));
+    assert_eq!(read(&mut reader, &mut at), (vec![], Poll::Ready(Err(Broken::Off))));
     // Who had not begun to read may look again.
     assert!(matches!(poll(&mut waiting, &waker, ""), Poll::Ready(Followed::Again)));
     drop((reader, reading, waiting));
@@ -300,7 +302,7 @@ fn a_failure_midway_is_told_to_all_who_read_and_nothing_is_stored() {
     let mut reader = lead.begin(draft("a", Some(10), None)).unwrap();
     lead.push("half".into());
     assert!(lead.finish(None).is_none());
-    assert_eq!(read(&mut reader, &mut 0), (b"half".into(), Poll::Ready(Err(Broken))));
+    assert_eq!(read(&mut reader, &mut 0), (b"half".into(), Poll::Ready(Err(Broken::Off))));
     assert!(!has(&cache, "a"));
 }
 
@@ -361,131 +363,12 @@ fn a_slow_reader_holds_back_nobody() {
     let mut fast = reader(&mut follow(&cache, "a", ""));
     let mut at = 0;
     for _ in 0..80 {
-        assert!(lead.poll_room(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert!(room::is_there(&mut lead, 0));
         lead.push(vec![b'x'; 100_000].into());
         assert_eq!(read(&mut fast, &mut at).0.len(), 100_000);
     }
     lead.finish(None);
     assert_eq!(read(&mut slow, &mut 0).0.len(), 8_000_000);
-}
-
-#[test]
-fn more_than_may_be_stored_passes_through_a_window() {
-    let cache = cache(64 * MIB);
-    let bell = Arc::new(Bell::default());
-    let waker = Waker::from(Arc::clone(&bell));
-    let mut lead = lead(&cache, "a");
-    let mut waiting = follow(&cache, "a", "");
-    let mut reader = lead.begin(draft("a", None, None)).unwrap();
-    let mut at = 0;
-    let piece = || Bytes::from(vec![b'x'; 100_000]);
-    while lead.poll_room(&mut Context::from_waker(&waker)).is_ready() {
-        lead.push(piece());
-    }
-    assert!(matches!(join(&cache, "a", ""), Role::Lead(_)), "nobody enters any more");
-    // The only one who reads is waited for.
-    let mut moved = 0;
-    while bell.rings() == 0 || lead.poll_room(&mut Context::from_waker(&waker)).is_pending() {
-        let Poll::Ready(Ok(Some(piece))) = self::piece(&mut reader, at) else { panic!() };
-        at += piece.len() as u64;
-        moved += piece.len() as u64;
-    }
-    assert!((15 * MIB..18 * MIB).contains(&moved), "{moved}");
-    assert!(cache.stats().in_flight < 2 * MIB, "{:?}", cache.stats());
-    // What is gone is not for those who have not begun.
-    assert!(matches!(poll(&mut waiting, &waker, ""), Poll::Ready(Followed::Free)));
-    _ = read(&mut reader, &mut at);
-    assert!(lead.finish(None).is_none());
-    assert_eq!(read(&mut reader, &mut at), (vec![], Poll::Ready(Ok(()))));
-    drop(reader);
-    assert!(!has(&cache, "a"));
-    assert_eq!((cache.stats().in_flight, cache.stats().bytes), (0, 0));
-}
-
-#[test]
-fn a_slow_reader_of_a_window_holds_back_nobody() {
-    let cache = cache(64 * MIB);
-    let mut lead = lead(&cache, "a");
-    let mut slow = lead.begin(draft("a", None, None)).unwrap();
-    let mut fast = reader(&mut follow(&cache, "a", ""));
-    let mut late = reader(&mut follow(&cache, "a", ""));
-    let (mut slow_at, mut fast_at, mut late_at) = (0, 0, 0);
-    let mut step = |lead: &mut Lead, fast: &mut FlightReader| {
-        assert!(lead.poll_room(&mut Context::from_waker(Waker::noop())).is_ready());
-        lead.push(vec![b'x'; 100_000].into());
-        assert_eq!(read(fast, &mut fast_at).0.len(), 100_000);
-    };
-    (0..200).for_each(|_| step(&mut lead, &mut fast));
-    // As much as could be stored is kept for those who are slower.
-    assert!(read(&mut late, &mut late_at).0.is_empty(), "what it needs first is gone");
-    assert_eq!(read(&mut slow, &mut slow_at).1, Poll::Ready(Err(Broken)));
-    assert!(cache.stats().in_flight < 17 * MIB, "{:?}", cache.stats());
-    drop((slow, late));
-    (0..200).for_each(|_| step(&mut lead, &mut fast));
-    assert!(cache.stats().in_flight < 2 * MIB, "{:?}", cache.stats());
-    assert!(lead.finish(None).is_none());
-    drop(fast);
-    assert_eq!((cache.stats().in_flight, cache.stats().bytes), (0, 0));
-}
-
-#[test]
-fn who_lags_by_less_than_could_be_stored_gets_all_of_it() {
-    let cache = cache(64 * MIB);
-    let mut lead = lead(&cache, "a");
-    let mut slow = lead.begin(draft("a", None, None)).unwrap();
-    let mut fast = reader(&mut follow(&cache, "a", ""));
-    let (mut slow_at, mut fast_at) = (0, 0);
-    for round in 0..400 {
-        assert!(lead.poll_room(&mut Context::from_waker(Waker::noop())).is_ready());
-        lead.push(vec![b'x'; 100_000].into());
-        assert_eq!(read(&mut fast, &mut fast_at).0.len(), 100_000);
-        if round >= 150 {
-            let Poll::Ready(Ok(Some(piece))) = piece(&mut slow, slow_at) else { panic!("{round}") };
-            slow_at += piece.len() as u64;
-        }
-    }
-    assert!(lead.finish(None).is_none());
-    assert_eq!(read(&mut slow, &mut slow_at).1, Poll::Ready(Ok(())));
-    assert_eq!(slow_at, 40_000_000);
-}
-
-#[test]
-fn what_is_coming_is_bounded_for_all_together() {
-    let cache = cache(8 * MIB);
-    let (mut leads, mut readers, mut refused) = (Vec::new(), Vec::new(), 0);
-    for path in 0..60 {
-        let path = path.to_string();
-        let mut lead = lead(&cache, &path);
-        match lead.begin(draft(&path, None, None)) {
-            Ok(reader) => {
-                leads.push(lead);
-                readers.push(reader);
-            }
-            Err(why) => {
-                assert_eq!(why, Refused::NoRoom);
-                refused += 1;
-                // Those who wait go on by themselves, and nothing is remembered.
-                lead.free(None);
-            }
-        }
-    }
-    assert!(leads.len() >= 12 && refused >= 20, "{} begin, {refused} do not", leads.len());
-    let mut pushed = 0;
-    for _ in 0..30 {
-        for lead in &mut leads {
-            if lead.poll_room(&mut Context::from_waker(Waker::noop())).is_ready() {
-                lead.push(vec![b'x'; 50_000].into());
-                pushed += 50_000;
-            }
-        }
-    }
-    // Half of the memory, whatever comes.
-    assert!(cache.stats().in_flight <= 4 * MIB, "{:?}", cache.stats());
-    assert!(pushed > 2_000_000, "{pushed}");
-    drop(leads);
-    readers.iter_mut().for_each(|reader| _ = read(reader, &mut 0));
-    drop(readers);
-    assert_eq!((cache.stats().in_flight, cache.stats().bytes), (0, 0));
 }
 
 #[test]

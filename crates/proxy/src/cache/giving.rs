@@ -18,7 +18,7 @@ use crate::pacing::Pacing;
 use crate::packing::{self, Choice, Packed, Packing, Versions};
 use crate::patience::{Patience, Stage};
 use crate::peer::{DownPeer, PeerError};
-use crate::pump::{Pump, PumpError};
+use crate::pump::{Pump, PumpError, Waiting};
 use crate::relay::{charge, download_failure};
 
 /// What an answer from the cache has to know of the request.
@@ -324,6 +324,18 @@ impl Giving {
         }
     }
 
+    /// What is being done.
+    fn stage(&self) -> Stage<'_> {
+        let is_held = || match &self.body {
+            GivenBody::AsItIs(reader) => reader.is_held(),
+            GivenBody::Packed(packed) => packed.source.is_held(),
+        };
+        match self.pump.waiting {
+            Waiting::Source if is_held() => Stage::Held,
+            _ => Stage::Responding(&self.pump),
+        }
+    }
+
     /// The slice that is wanted.
     pub(crate) fn supply(&mut self, slice: SliceBody) {
         match &mut self.body {
@@ -365,7 +377,7 @@ impl Giving {
             if down.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(client_gone(&PeerError::Reset(h2::Reason::CANCEL))));
             }
-            patience.poll(cx, &idle, Stage::Responding(&self.pump)).map(Err)
+            patience.poll(cx, &idle, self.stage()).map(Err)
         })
         .await;
         if !matches!(outcome, Ok(Some(_))) {

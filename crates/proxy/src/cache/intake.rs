@@ -2,16 +2,21 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cache::rules::{self, Asked, ByHead, CacheStatus, ContentRange, Forwarded, Reflections};
-use cache::{Body, Cache, Draft, Facts, Held, Key, Lead, Refused, Stored, StoredHead, Time, Vary};
+use cache::{
+    Body, Cache, Draft, Facts, Held, Key, Lead, Pace, Refused, Stored, StoredHead, Time, Vary,
+};
 use coding::Dictionaries;
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
+use net::watchdog::Watchdog;
 
 use super::giving::{Gift, Giving};
 use super::plan::CachePlan;
@@ -34,6 +39,10 @@ const MOST_OF_A_PART: u64 = 1 << 20;
 /// How long nobody waits for an answer of which it was seen that it cannot be stored, in
 /// milliseconds.
 const KNOWN_MISS: u64 = 120_000;
+
+/// How long a client may take nothing while others wait for it: a quarter of the time that it may
+/// be slow for itself, within these bounds.
+const GRACE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// Looks at the response to one request, and takes it if it can be used again.
 #[derive(Debug)]
@@ -457,7 +466,8 @@ pub(super) fn is_by_dictionary(fields: &Block) -> bool {
 }
 
 /// Reads a response to its end, for the cache and for all who wait for it. The client of this
-/// exchange is one of them: when it goes, or is slow, the others have no part in it.
+/// exchange is one of them: when it goes, or is slow while there is room, the others have no part
+/// in it.
 pub(crate) async fn fill(
     x: &mut Exchange<'_>,
     up: &mut UpPeer,
@@ -466,7 +476,14 @@ pub(crate) async fn fill(
     intake: &Intake<'_>,
 ) -> Result<(), Failure> {
     let Filling { lead, reflections, mut giving } = filling;
-    let mut sink = FlightSink { lead, reflections, gathered: BytesMut::new(), trailers: None };
+    let mut sink = FlightSink {
+        lead,
+        reflections,
+        gathered: BytesMut::new(),
+        trailers: None,
+        watchdog: Rc::clone(x.guard.watchdog()),
+        grace: (x.listener.limits().min_rate_grace / 4).clamp(GRACE.0, GRACE.1).as_millis() as u64,
+    };
     let mut pump = Pump::new(u64::MAX);
     let mut gone = None;
     let mut flushed = giving.is_some();
@@ -493,8 +510,10 @@ pub(crate) async fn fill(
             }
         }
         match filled {
-            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-            Poll::Ready(Err(PumpError::Sink(_) | PumpError::TooLarge)) => {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(true)),
+            // Nobody is left to get it.
+            Poll::Ready(Err(PumpError::Sink(_))) => return Poll::Ready(Ok(false)),
+            Poll::Ready(Err(PumpError::TooLarge)) => {
                 return Poll::Ready(Err(Failure::internal("nobody takes it")));
             }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(download_failure(&error, &pump))),
@@ -512,9 +531,11 @@ pub(crate) async fn fill(
         }
     })
     .await;
-    outcome?;
+    let is_complete = outcome?;
     let FlightSink { lead, reflections, trailers, .. } = sink;
-    if reflections.is_some_and(|reflections| reflections.found()) {
+    if !is_complete {
+        drop(lead);
+    } else if reflections.is_some_and(|reflections| reflections.found()) {
         lead.discard(trailers);
     } else {
         let stored = lead.finish(trailers);
@@ -533,6 +554,9 @@ struct FlightSink {
     reflections: Option<Reflections>,
     gathered: BytesMut,
     trailers: Option<Block>,
+    watchdog: Rc<Watchdog>,
+    /// Milliseconds in which a client has to take anything, where others wait for it.
+    grace: u64,
 }
 
 impl FlightSink {
@@ -548,7 +572,11 @@ impl FlightSink {
 impl Sink for FlightSink {
     fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<Result<usize, PeerError>> {
         // Of what is too large to be stored, only so much waits as all have room for.
-        std::task::ready!(self.lead.poll_room(cx));
+        let pace = Pace { now: self.watchdog.now_ms(), grace: self.grace };
+        std::task::ready!(self.lead.poll_room(cx, pace));
+        if self.lead.is_in_vain() {
+            return Poll::Ready(Err(PeerError::Incomplete));
+        }
         if let Some(reflections) = &mut self.reflections {
             reflections.see(piece);
         }

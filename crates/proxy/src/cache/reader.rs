@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use cache::{Body, DiskBody, FlightReader, Stored};
+use cache::{Body, Broken, DiskBody, FlightReader, Stored};
 use message::{Block, BlockPool};
 use tokio::task::JoinHandle;
 
@@ -138,6 +138,11 @@ impl BodyReader {
         self.from = From::Slice(Box::new(slice));
     }
 
+    /// Whether nothing comes for now because of others who are slower.
+    pub(crate) fn is_held(&self) -> bool {
+        self.from.flight().is_some_and(FlightReader::is_held)
+    }
+
     /// What is in a file may be sent from there.
     pub(crate) fn offer_files(&mut self) {
         self.offers_files = true;
@@ -217,15 +222,31 @@ impl BodyReader {
         }
         let start = slice.range.start;
         let end = end.unwrap_or(slice.complete).min(slice.range.end);
-        let piece = slice.body.poll_piece(cx, &mut self.reading, at - start, Some(end - start));
-        match ready!(piece)? {
-            None => Poll::Ready(Err(PeerError::Incomplete)),
-            piece => Poll::Ready(Ok(piece)),
-        }
+        let piece = match &mut slice.body {
+            From::Flight(flight) => match ready!(flight.poll_piece(cx, at - start)) {
+                Err(Broken::Behind) => {
+                    // It can be had again, for itself.
+                    slice.wanted = Some(at);
+                    return Poll::Pending;
+                }
+                piece => piece.map_err(|_| PeerError::Incomplete),
+            },
+            body => ready!(body.poll_piece(cx, &mut self.reading, at - start, Some(end - start))),
+        };
+        Poll::Ready(piece.and_then(|piece| piece.map(Some).ok_or(PeerError::Incomplete)))
     }
 }
 
 impl From {
+    /// The flight that it comes from now, if it does.
+    fn flight(&self) -> Option<&FlightReader> {
+        match self {
+            Self::Flight(flight) => Some(flight),
+            Self::Slice(slice) => slice.body.flight(),
+            Self::Stored(_) => None,
+        }
+    }
+
     /// The next piece of a body, of which `reading` may be on its way.
     fn poll_piece(
         &mut self,
@@ -291,6 +312,9 @@ impl Source for BodyReader {
 
     fn consume(&mut self, count: usize) {
         self.piece = self.piece.slice(count..);
+        if let Some(flight) = self.from.flight() {
+            flight.note_progress();
+        }
     }
 
     fn is_done(&self) -> bool {
