@@ -265,6 +265,35 @@ fn a_url_finds_all_that_is_kept_for_it_whatever_the_key() {
 }
 
 #[test]
+fn what_is_told_of_many_long_answers_is_short() {
+    let site = Site::with("cache { key \"path\" \"query\" \"header:x-tenant\"; }");
+    let long = format!("/k/v/{}", "é".repeat(1000));
+    for tenant in 0..110 {
+        // Half of a letter where it is cut.
+        let fields = format!("\r\nX-Tenant: {tenant}\r\nX-Color: r{}", "ß".repeat(4000));
+        site.fetch(&long, &fields);
+        assert!(site.fetch(&long, &fields).starts_with("hit"), "{tenant}");
+    }
+    let url = "http://shop.example/k/v/".to_owned() + &"%C3%A9".repeat(1000);
+    let (status, entries) =
+        site.ask("GET", &format!("/api/v1/cache/entry?url={url}"), &Value::Null);
+    assert_eq!(status, 200, "{entries}");
+    let entries = entries.as_array().unwrap();
+    assert_eq!(entries.len(), 100);
+    for entry in entries {
+        for text in [&entry["url"], &entry["key"], &entry["vary"][0]["value"]] {
+            let text = text.as_str().unwrap();
+            assert!(text.ends_with('…') && text.len() <= 1027, "{text}");
+            assert!(!text.contains('\u{fffd}'), "{text}");
+        }
+    }
+    let top = site.get("/api/v1/cache/top?limit=1000");
+    assert_eq!(top.as_array().unwrap().len(), 110);
+    assert!(top.to_string().len() < 110 * 1200, "{} bytes", top.to_string().len());
+    assert_eq!(site.ask("GET", "/api/v1/cache/top?limit=1001", &Value::Null).0, 400);
+}
+
+#[test]
 fn secrets_of_clients_are_not_told() {
     let site = Site::with(r#"cache { key "path" "query" "cookie:sid" "header:authorization"; }"#);
     for color in ["red", "blue"] {

@@ -12,7 +12,14 @@ use telemetry::CacheResult;
 const CODINGS: [&str; 3] = ["gzip", "br", "zstd"];
 
 /// So many answers to one URL are told of.
-const MOST_VARIANTS: usize = 1000;
+const MOST_VARIANTS: usize = 100;
+
+/// So many tags of an answer are told of, and so many fields that select it.
+const MOST_NAMES: usize = 50;
+
+/// Texts that came from outside are cut where they are longer than this many bytes: what is told
+/// of many answers is not to be as large as they are.
+const MOST_TEXT: usize = 1024;
 
 const WHOLE_URL: &str = "write it with its scheme and host: http://shop.example/cart";
 
@@ -62,17 +69,17 @@ fn entry_json(stored: &Stored, now: Time) -> Value {
     let fields = &stored.head.fields;
     let field = |name: &[u8]| fields.values_named(name).next().map(text);
     let ttl = rules::ttl(&stored.facts, now);
-    let vary = stored.vary.fields.iter();
+    let vary = stored.vary.fields.iter().take(MOST_NAMES);
     let vary: Vec<_> = vary
         .map(|(name, value)| {
             let shown = |value: &[u8]| if is_secret(name) { "…".to_owned() } else { text(value) };
-            json!({ "name": name, "value": value.as_deref().map(shown) })
+            json!({ "name": text(name.as_bytes()), "value": value.as_deref().map(shown) })
         })
         .collect();
     let coded = CODINGS.iter().zip(stored.coded.iter()).filter(|(_, made)| made.get().is_some());
     json!({
         "url": text(stored.key.url_text()),
-        "key": stored.key.for_people(),
+        "key": shortened(stored.key.for_people()),
         "vary": vary,
         "status": stored.head.status,
         "state": if ttl > 0 && !stored.facts.marked_stale { "fresh" } else { "stale" },
@@ -83,7 +90,7 @@ fn entry_json(stored: &Stored, now: Time) -> Value {
         "content_type": field(b"content-type"),
         "etag": field(b"etag"),
         "last_modified": field(b"last-modified"),
-        "tags": rules::tag_texts(fields).map(text).collect::<Vec<_>>(),
+        "tags": rules::tag_texts(fields).take(MOST_NAMES).map(text).collect::<Vec<_>>(),
         "length": stored.length,
         "whole": stored.is_whole(),
         "codings": coded.map(|(name, _)| *name).collect::<Vec<_>>(),
@@ -182,9 +189,20 @@ fn not_a(what: &str, text: &str, remedy: &str) -> Problem {
     Problem::new(ProblemKind::Invalid, message).with_remedy(remedy)
 }
 
-/// Fields and keys are bytes; what is no text of them is shown as replaced.
+/// Fields and keys are bytes; what is no text of them is shown as replaced, and not all of what
+/// is long.
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    // No character takes more than four bytes: whatever is cut off here is cut off below.
+    let bytes = &bytes[..bytes.len().min(MOST_TEXT + 4)];
+    shortened(String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MOST_TEXT {
+        text.truncate(text.floor_char_boundary(MOST_TEXT));
+        text.push('…');
+    }
+    text
 }
 
 /// What `/metrics` says of it.

@@ -84,7 +84,7 @@ pub(super) fn entry() -> Value {
     );
     object(
         &[
-            ("url", text("The URL, as its key has it.")),
+            ("url", text("The URL, as its key has it. Long texts here are cut, and end in `…`.")),
             ("key", text("All of its key; of cookies and credentials only that they are there.")),
             ("vary", list(vary, "What selects it among the answers of its key.")),
             ("status", integer("Its status.")),
@@ -96,7 +96,7 @@ pub(super) fn entry() -> Value {
             ("content_type", maybe("string", "Its `Content-Type`.")),
             ("etag", maybe("string", "Its `ETag`.")),
             ("last_modified", maybe("string", "Its `Last-Modified`.")),
-            ("tags", texts("Its tags.")),
+            ("tags", texts("Its tags, fifty at most.")),
             ("length", maybe("integer", "Bytes of the whole body; null: not known yet.")),
             ("whole", boolean("Whether all of the body is there.")),
             ("codings", texts("Codings in which it is kept besides.")),
@@ -111,7 +111,7 @@ pub(super) fn entry() -> Value {
 pub(super) fn top() -> Value {
     object(
         &[
-            ("url", text("The URL.")),
+            ("url", text("The URL; a long one is cut, and ends in `…`.")),
             ("hits", integer("How often it was given.")),
             ("bytes", integer("What it costs.")),
         ],
