@@ -28,6 +28,7 @@ pub mod watchdog;
 pub use address::{AddressClass, AddressFilter, AllowAll, Refusal, canonical, class};
 pub use buffer::{Buffer, BufferPool};
 pub use dial::{DialError, DialOptions, dial};
+pub use option::unacknowledged;
 pub use pipe::PipePool;
 pub use resolver::{Addresses, DnsError, Resolver, Service};
 pub use runtime::run_local;

@@ -1,4 +1,4 @@
-//! The socket options that neither rustix nor socket2 has.
+//! The socket options, and questions to sockets, that neither rustix nor socket2 has.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -25,6 +25,17 @@ pub(crate) fn set_freebind(socket: impl AsFd, is_v4: bool) -> io::Result<()> {
     }
 }
 
+/// Bytes written to a TCP socket that the other side has not acknowledged yet (`SIOCOUTQ`,
+/// tcp(7)): it falls where the other side takes some, also while there is no room for more.
+#[allow(unsafe_code, reason = "ioctl(2) without a safe wrapper")]
+pub fn unacknowledged(socket: impl AsFd) -> Option<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open while `socket` lives, and the kernel writes a c_int to
+    // `bytes`, which outlives the call.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { u64::try_from(bytes).ok() } else { None }
+}
+
 #[allow(unsafe_code, reason = "setsockopt(2) for options without a safe wrapper")]
 fn set(socket: impl AsFd, level: i32, name: i32, value: libc::c_int) -> io::Result<()> {
     let descriptor = socket.as_fd().as_raw_fd();
@@ -40,4 +51,32 @@ fn set(socket: impl AsFd, level: i32, name: i32, value: libc::c_int) -> io::Resu
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_acknowledged_grows_and_falls() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut reader, _) = listener.accept().unwrap();
+        assert_eq!(unacknowledged(&writer), Some(0));
+        writer.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(count) = writer.write(&[0; 65536]) {
+            written += count;
+        }
+        let full = unacknowledged(&writer).unwrap();
+        assert!(full > 0 && full <= written as u64, "{full} of {written}");
+        reader.read_exact(&mut vec![0; written]).unwrap();
+        // The last acknowledgement may be delayed.
+        while unacknowledged(&writer) != Some(0) {
+            std::thread::yield_now();
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod site;
 
 use std::sync::{LazyLock, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use site::until;
 use socket2::SockRef;
@@ -40,7 +41,7 @@ fn body() -> Vec<u8> {
 fn asked(proxy: &Proxy, target: &str) -> Peer {
     let mut client = proxy.client();
     SockRef::from(client.socket()).set_recv_buffer_size(32 * 1024).expect("buffer");
-    client.send(format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"));
     client
 }
 
@@ -116,6 +117,34 @@ fn who_stalls_for_good_holds_nobody_back() {
     let received = stalled.recv_until_gone();
     assert!(received.len() < body().len(), "{} bytes", received.len());
     assert!(!received.ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn who_takes_a_little_now_and_then_is_waited_for() {
+    let (origin, silent) = (Origin::start(), Origin::start());
+    let proxy = Proxy::start(&format!(
+        "{MEMORY}\nlimits {{ min-rate \"off\" grace=\"8s\" }}\ntimeouts {{ response \"50ms\" }}\n\
+         site \"http://127.0.0.1:0\" {{ cache; route \"/silent\" {{ to \"{}\" }}; \
+         route \"/*\" {{ to \"{}\" }} }}",
+        silent.url(),
+        origin.url()
+    ));
+    let (mut leader, mut slow, mut server) = two(&proxy, &origin);
+    thread::scope(|scope| {
+        scope.spawn(|| send_rest(&mut server));
+        let leader = scope.spawn(move || leader.recv_chunked().0);
+        until("there is no more room", || in_flight(&proxy) > MUCH);
+        // Too little for the kernel to want more of us: that it is taken shows elsewhere.
+        let mut taken = Vec::new();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(3) {
+            taken.extend(slow.recv_exact(20_000));
+            assert_eq!(site::get(&mut proxy.client(), "/silent").status(), 504);
+        }
+        taken.extend(slow.recv_rest());
+        assert!(taken.len() > body().len() && taken.ends_with(b"\r\n0\r\n\r\n"));
+        assert!(leader.join().expect("client") == body());
+    });
 }
 
 #[test]

@@ -89,10 +89,16 @@ impl FlightReader {
         polled
     }
 
+    /// Whether it counts how this reader gets on: others may have to wait for it.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.done.is_none() && self.flight.is_watched.load(Ordering::Relaxed)
+    }
+
     /// Takes note that bytes of the piece that was read last went on their way. Who never says so
     /// is seen to move where it reads the next piece.
     pub fn note_progress(&self) {
-        if self.done.is_some() || !self.flight.is_watched.load(Ordering::Relaxed) {
+        if !self.is_watched() {
             return;
         }
         let mut state = self.flight.state.lock();
@@ -105,8 +111,7 @@ impl FlightReader {
     /// blame the server.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.done.is_none()
-            && self.flight.is_watched.load(Ordering::Relaxed)
+        self.is_watched()
             && self.flight.state.lock().pacer.as_ref().is_some_and(|pacer| pacer.for_room)
     }
 

@@ -85,12 +85,23 @@ fn alone(from: &From, choice: Choice) -> Option<Bytes> {
 pub(crate) struct Giving {
     body: GivenBody,
     pump: Pump<'static>,
+    /// What the client had not taken from the kernel when this was last looked at.
+    unacknowledged: Option<u64>,
 }
 
 #[derive(Debug)]
 enum GivenBody {
     AsItIs(BodyReader),
     Packed(Box<Packed<BodyReader>>),
+}
+
+impl GivenBody {
+    fn reader(&self) -> &BodyReader {
+        match self {
+            Self::AsItIs(reader) => reader,
+            Self::Packed(packed) => &packed.source,
+        }
+    }
 }
 
 impl From {
@@ -295,7 +306,7 @@ impl Giving {
         let pacer = x.record.noted.pacer.take().map(Pacing::by_pacer);
         let by_fare = || fare::of(x).map(|fare| Pacing::by_fare(fare, net::Direction::BToA));
         let pump = Pump::new(u64::MAX).paced(pacer.or_else(by_fare));
-        Ok(Some(Self { body, pump }))
+        Ok(Some(Self { body, pump, unacknowledged: None }))
     }
 
     /// Sends what can be sent now; ready when all is.
@@ -318,21 +329,28 @@ impl Giving {
 
     /// The first byte of the slice that it cannot go on without.
     fn wanted(&self) -> Option<u64> {
-        match &self.body {
-            GivenBody::AsItIs(reader) => reader.wanted(),
-            GivenBody::Packed(packed) => packed.source.wanted(),
-        }
+        self.body.reader().wanted()
     }
 
     /// What is being done.
     fn stage(&self) -> Stage<'_> {
-        let is_held = || match &self.body {
-            GivenBody::AsItIs(reader) => reader.is_held(),
-            GivenBody::Packed(packed) => packed.source.is_held(),
-        };
         match self.pump.waiting {
-            Waiting::Source if is_held() => Stage::Held,
+            Waiting::Source if self.body.reader().is_held() => Stage::Held,
             _ => Stage::Responding(&self.pump),
+        }
+    }
+
+    /// Tells a flight that waits for this client whether it takes anything. The kernel makes room
+    /// in larger steps, seconds apart for a slow client.
+    fn note_progress(&mut self, down: &DownPeer) {
+        if self.pump.waiting != Waiting::Sink {
+            return;
+        }
+        let Some(flight) = self.body.reader().watched() else { return };
+        let unacknowledged = down.unacknowledged();
+        if unacknowledged != self.unacknowledged {
+            flight.note_progress();
+            self.unacknowledged = unacknowledged;
         }
     }
 
@@ -377,6 +395,7 @@ impl Giving {
             if down.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(client_gone(&PeerError::Reset(h2::Reason::CANCEL))));
             }
+            self.note_progress(down);
             patience.poll(cx, &idle, self.stage()).map(Err)
         })
         .await;

@@ -41,8 +41,8 @@ const MOST_OF_A_PART: u64 = 1 << 20;
 const KNOWN_MISS: u64 = 120_000;
 
 /// How long a client may take nothing while others wait for it: a quarter of the time that it may
-/// be slow for itself, within these bounds.
-const GRACE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// be slow for itself, within these bounds. Whether it takes anything is looked at once a second.
+const GRACE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
 
 /// Looks at the response to one request, and takes it if it can be used again.
 #[derive(Debug)]

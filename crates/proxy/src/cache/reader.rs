@@ -143,6 +143,11 @@ impl BodyReader {
         self.from.flight().is_some_and(FlightReader::is_held)
     }
 
+    /// The flight that it comes from now, if others may have to wait for this client.
+    pub(crate) fn watched(&self) -> Option<&FlightReader> {
+        self.from.flight().filter(|flight| flight.is_watched())
+    }
+
     /// What is in a file may be sent from there.
     pub(crate) fn offer_files(&mut self) {
         self.offers_files = true;

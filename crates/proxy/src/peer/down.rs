@@ -178,6 +178,14 @@ impl DownPeer {
         matches!(self, Self::H1(peer) if peer.takes_files())
     }
 
+    /// Bytes that the client has not taken from the kernel, where the connection is its own.
+    pub(crate) fn unacknowledged(&self) -> Option<u64> {
+        match self {
+            Self::H1(peer) => peer.wire.io.tcp().and_then(net::unacknowledged),
+            Self::H2(_) | Self::Nobody => None,
+        }
+    }
+
     /// The raw socket, where what goes there may go past us.
     pub(crate) fn raw_output(&self) -> Option<&TcpStream> {
         match self {
