@@ -78,6 +78,9 @@ impl<'a> Host<'a> {
         if text.len() > 253 {
             return Err(AuthorityError::BadLabel);
         }
+        if let Some(address) = dotted_quad(text) {
+            return Ok(Self::Address(IpAddr::V4(address)));
+        }
         let (mut upper, mut label) = (false, 0);
         for &byte in text {
             match byte {
@@ -98,10 +101,8 @@ impl<'a> Host<'a> {
             return Err(AuthorityError::BadLabel);
         }
         let text = std::str::from_utf8(text).map_err(|_| AuthorityError::BadCharacter)?;
-        if ends_in_number(text) {
-            // Nearly all are written in the one way that the standard library reads.
-            let usual = text.parse().ok().or_else(|| ipv4_in_any_spelling(text));
-            let address = usual.ok_or(AuthorityError::BadAddress)?;
+        if is_number(&text.as_bytes()[text.len() - label..]) {
+            let address = ipv4_in_any_spelling(text).ok_or(AuthorityError::BadAddress)?;
             return Ok(Self::Address(IpAddr::V4(address)));
         }
         Ok(Self::Name(if upper { Cow::Owned(text.to_ascii_lowercase()) } else { text.into() }))
@@ -145,15 +146,33 @@ fn parse_port(text: &[u8]) -> Result<Option<u16>, AuthorityError> {
     u16::try_from(port).ok().filter(|&port| port > 0).map(Some).ok_or(AuthorityError::BadPort)
 }
 
-/// Whether the last label is a number, so that the whole is an IPv4 address or nothing
+/// Four decimal numbers without leading zeros: the way nearly all addresses are written.
+fn dotted_quad(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0u8; 4];
+    let (mut at, mut digits) = (0, 0);
+    for &byte in text {
+        match byte {
+            // What begins with a zero is in base 8.
+            b'0'..=b'9' if digits > 0 && octets[at] == 0 => return None,
+            b'0'..=b'9' => {
+                octets[at] = octets[at].checked_mul(10)?.checked_add(byte - b'0')?;
+                digits += 1;
+            }
+            b'.' if digits > 0 && at < 3 => (at, digits) = (at + 1, 0),
+            _ => return None,
+        }
+    }
+    (at == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
+}
+
+/// Whether a last label is a number, so that the whole is an IPv4 address or nothing
 /// (WHATWG URL, "ends in a number checker"; the C library reads names in this way too).
-fn ends_in_number(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    last.bytes().all(|byte| byte.is_ascii_digit())
-        || last
-            .strip_prefix("0x")
-            .or_else(|| last.strip_prefix("0X"))
-            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+fn is_number(label: &[u8]) -> bool {
+    label.iter().all(u8::is_ascii_digit)
+        || label
+            .strip_prefix(b"0x")
+            .or_else(|| label.strip_prefix(b"0X"))
+            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// `inet_aton`: one to four numbers in base 8, 10 or 16, the last one filling what is left.
@@ -208,6 +227,9 @@ mod tests {
         assert_eq!(host("[::ffff:127.0.0.1]:80"), "127.0.0.1");
         assert_eq!(host("[::1]"), "[::1]");
         assert_eq!(host("0"), "0.0.0.0");
+        assert_eq!(host("10.0.200.255."), "10.0.200.255");
+        // In base 8.
+        assert_eq!(host("10.020.0.1"), "10.16.0.1");
     }
 
     #[test]
