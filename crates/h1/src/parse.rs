@@ -1,5 +1,8 @@
 //! Heads: from bytes to ranges.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use message::{Block, Method, RequestHead, ResponseHead, Version};
 
 use crate::fields::{line_end, parse_fields};
@@ -27,6 +30,9 @@ pub enum Completeness {
     },
 }
 
+/// What a head ends with. Made once: for a search of its own it would take longer than the search.
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+
 /// Looks for the end of a head in what has been received. `scanned` is what an earlier call
 /// returned (0 at first), so that a slow peer does not make it look at the same bytes again.
 ///
@@ -40,7 +46,7 @@ pub fn completeness(
 ) -> Result<Completeness, ParseError> {
     let within = &received[..received.len().min(limits.bytes)];
     let from = scanned.saturating_sub(3).min(within.len());
-    if let Some(at) = memchr::memmem::find(&within[from..], b"\r\n\r\n") {
+    if let Some(at) = END.find(&within[from..]) {
         return Ok(Completeness::Complete(from + at + 4));
     }
     for at in memchr::memchr2_iter(b'\n', 0, &within[from..]).map(|at| from + at) {
