@@ -168,15 +168,18 @@ impl Cache {
         let swept = self.purges.swept();
         let (first, others): (_, Vec<_>) = {
             let shard = self.shard(key.hash());
-            let mut variants = shard.variants(key).cloned();
+            let mut variants = shard.variants(key);
             let Some(first) = variants.next() else { return Found::Nothing };
-            // Matching takes longer than a lock is held.
             let is_for_all = first.vary.fields.is_empty();
-            let others = if is_for_all { Vec::new() } else { variants.collect() };
-            (first, others)
+            let others = if is_for_all { Vec::new() } else { variants.cloned().collect() };
+            (Arc::clone(first), others)
         };
-        let mut variants = std::iter::once(first).chain(others);
-        match variants.find(|stored| matches(&stored.vary, fields)) {
+        // Matching takes longer than a lock is held.
+        let selected = match matches(&first.vary, fields) {
+            true => Some(first),
+            false => others.into_iter().find(|stored| matches(&stored.vary, fields)),
+        };
+        match selected {
             Some(stored) if self.is_out_of_reach(&stored) => Found::OtherVariants,
             Some(stored) => self.given(stored, swept),
             None => Found::OtherVariants,

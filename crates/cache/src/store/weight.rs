@@ -19,7 +19,7 @@ pub(crate) fn of(stored: &Stored) -> u64 {
     });
     let unshown = &stored.facts.unshown;
     let sum = allocation(COUNTS + size_of::<Stored>())
-        + allocation(COUNTS + stored.key.text().len())
+        + allocation(stored.key.text().len())
         + allocation(size_of_val(&**vary))
         + values.sum::<usize>()
         + allocation(size_of_val(&*stored.tags))
