@@ -27,4 +27,4 @@ pub use block::{Block, Field, is_alias};
 pub use field::FieldId;
 pub use head::{RequestHead, ResponseHead, Version};
 pub use method::Method;
-pub use pool::BlockPool;
+pub use pool::{BlockPool, FreeList};

@@ -86,7 +86,7 @@ impl BlockPool {
 
 /// A stack of free things that knows how many of them were never needed lately.
 #[derive(Debug)]
-struct FreeList<T> {
+pub struct FreeList<T> {
     free: RefCell<Vec<T>>,
     /// The fewest there were since the last trim.
     fewest: Cell<usize>,
@@ -99,21 +99,25 @@ impl<T> Default for FreeList<T> {
 }
 
 impl<T> FreeList<T> {
-    fn take(&self) -> Option<T> {
+    /// The one that was given last.
+    #[must_use]
+    pub fn take(&self) -> Option<T> {
         let mut free = self.free.borrow_mut();
         let taken = free.pop();
         self.fewest.set(self.fewest.get().min(free.len()));
         taken
     }
 
-    fn give(&self, one: T, max: usize) {
+    /// Keeps one, unless there are `max` already.
+    pub fn give(&self, one: T, max: usize) {
         let mut free = self.free.borrow_mut();
         if free.len() < max {
             free.push(one);
         }
     }
 
-    fn trim(&self) {
+    /// Frees those that nobody needed since the last call.
+    pub fn trim(&self) {
         let mut free = self.free.borrow_mut();
         // The oldest are at the bottom, where nobody got to.
         let unused = self.fewest.get().min(free.len());

@@ -134,7 +134,7 @@ pub(crate) async fn serve<'a, O: Origin<'a>>(
     let versions = place.versions(x, &key);
     let turns = Turns { place, origin, asked, key, versions };
     if let Some(begun) = turns.at_hand(x) {
-        return turns.finish(x, begun?).await;
+        return turns.finish(x, &mut begun?).await;
     }
     if let Some(size) = place.plan.slice
         && Box::pin(turns.by_slices(x, size)).await?
@@ -182,9 +182,10 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         let Found::Here(stored) = x.core.cache.find(&self.key, &x.request.fields) else {
             return None;
         };
+        let now = Time::now();
         let ready = stored.is_whole()
             && !load::is_out_of_reach(&x.core.cache, &stored)
-            && rules::judge(&stored.facts, &self.asked, Time::now()) == Use::Fresh
+            && rules::judge(&stored.facts, &self.asked, now) == Use::Fresh
             && self.place.packing.is_none_or(|packing| {
                 coded::wanted(packing, &stored, &x.request.fields, self.versions.as_deref())
                     .is_none()
@@ -194,7 +195,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         }
         x.record.cache = Some(CacheResult::Hit);
         let hit = CacheStatus { hit: true, ..CacheStatus::default() };
-        Some(self.begin_lent(x, stored, hit))
+        Some(self.begin_lent(x, stored, hit, now))
     }
 
     async fn run(&self, x: &mut Exchange<'a>) -> Result<(), Failure> {
@@ -283,8 +284,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             let at = (x.core, x.guard);
             coded::make(at, packing, &stored, &x.request.fields, versions).await;
         }
-        let begun = self.begin_lent(x, stored, status)?;
-        self.finish(x, begun).await
+        let mut begun = self.begin_lent(x, stored, status, Time::now())?;
+        self.finish(x, &mut begun).await
     }
 
     /// Begins to give something stored to the request as it came.
@@ -293,10 +294,11 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         x: &mut Exchange<'a>,
         stored: Arc<Stored>,
         status: CacheStatus,
+        now: Time,
     ) -> Result<Option<Giving>, Failure> {
         // Lent for a moment: a copy would cost more than all the rest.
         let request = std::mem::take(&mut x.request.fields);
-        let begun = self.begin(x, stored, &request, status);
+        let begun = self.begin(x, stored, &request, status, now);
         x.request.fields = request;
         begun
     }
@@ -313,8 +315,8 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             let (at, versions) = ((x.core, x.guard), self.versions.as_deref());
             coded::make(at, packing, &stored, request, versions).await;
         }
-        let begun = self.begin(x, stored, request, status)?;
-        self.finish(x, begun).await
+        let mut begun = self.begin(x, stored, request, status, Time::now())?;
+        self.finish(x, &mut begun).await
     }
 
     fn begin(
@@ -323,14 +325,19 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         stored: Arc<Stored>,
         request: &Block,
         status: CacheStatus,
+        now: Time,
     ) -> Result<Option<Giving>, Failure> {
         let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| self.origin.dress(x, head);
-        let gift = self.gift(request, status, &dress);
+        let gift = self.gift(request, status, now, &dress);
         Giving::begin(x, reader::From::Stored(stored), &gift)
     }
 
     /// Sends it. No server had to send what goes out here.
-    async fn finish(&self, x: &mut Exchange<'a>, begun: Option<Giving>) -> Result<(), Failure> {
+    async fn finish(
+        &self,
+        x: &mut Exchange<'a>,
+        begun: &mut Option<Giving>,
+    ) -> Result<(), Failure> {
         let before = x.record.bytes_out;
         let outcome = match begun {
             Some(giving) => giving.finish(x).await,
@@ -344,6 +351,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         &'g self,
         request: &'g Block,
         status: CacheStatus,
+        now: Time,
         dress: &'g dyn Fn(&mut Exchange<'_>, &mut ResponseHead),
     ) -> Gift<'g> {
         Gift {
@@ -352,6 +360,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
             packing: self.place.packing,
             versions: self.versions.as_deref(),
             status,
+            now,
             led: !(status.hit || status.collapsed),
             own: None,
             tells: self.place.plan.status_field,
@@ -437,7 +446,7 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 x.core.counters.cache_stored.inc();
                 outcome?;
                 match giving {
-                    Some(giving) => giving.finish(x).await,
+                    Some(mut giving) => giving.finish(x).await,
                     None => x.flush_answer().await,
                 }
             }
@@ -536,9 +545,9 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
                 let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| {
                     self.origin.dress(x, head);
                 };
-                let gift = self.gift(&request, status, &dress);
-                let begun = Giving::begin(x, reader::From::Flight(flight), &gift)?;
-                self.finish(x, begun).await?;
+                let gift = self.gift(&request, status, Time::now(), &dress);
+                let mut begun = Giving::begin(x, reader::From::Flight(flight), &gift)?;
+                self.finish(x, &mut begun).await?;
                 Ok(Turn::Done)
             }
             Some(Followed::Stored(stored)) if !self.answers(&stored, &x.request.fields) => {

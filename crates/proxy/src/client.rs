@@ -41,27 +41,41 @@ pub(crate) struct AddressText {
 impl AddressText {
     pub(crate) fn new(address: IpAddr) -> Self {
         let mut text = Self { text: [0; 46], length: 0 };
-        // 39 characters are the most an address has.
-        let _ = match address {
+        match address {
             IpAddr::V4(address) => text.write_ipv4(address),
-            IpAddr::V6(address) => write!(text, "{address}"),
-        };
+            // 39 characters are the most an address has.
+            IpAddr::V6(address) => drop(write!(text, "{address}")),
+        }
         text
     }
 
     /// Without the formatting machinery, for it is done for every request.
-    fn write_ipv4(&mut self, address: Ipv4Addr) -> std::fmt::Result {
+    fn write_ipv4(&mut self, address: Ipv4Addr) {
         for (at, octet) in address.octets().into_iter().enumerate() {
             if at > 0 {
-                self.write_str(".")?;
+                self.push(b'.');
             }
-            self.write_str(itoa::Buffer::new().format(octet))?;
+            if octet >= 100 {
+                self.push(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                self.push(b'0' + octet / 10 % 10);
+            }
+            self.push(b'0' + octet % 10);
         }
-        Ok(())
+    }
+
+    fn push(&mut self, character: u8) {
+        self.text[self.length] = character;
+        self.length += 1;
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.length]
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

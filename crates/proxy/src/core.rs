@@ -19,6 +19,7 @@ use telemetry::{CoreCounters, CoreLog};
 use upstream::{Cluster, ClusterPlan, OriginPool};
 
 use crate::auth::{self, Decision};
+use crate::downstream::room::Rooms;
 use crate::failure::Kind;
 use crate::slot::{ListenerSlot, Serving};
 use crate::snapshot::{Listener, Snapshot};
@@ -50,6 +51,7 @@ pub struct Core {
     /// The access log.
     pub log: CoreLog,
     pub(crate) blocks: BlockPool,
+    pub(crate) rooms: Rooms,
     pub(crate) buffers: BufferPool,
     pub(crate) pipes: PipePool,
     pub(crate) verified: VerifiedCache,
@@ -136,6 +138,7 @@ impl Core {
             counters: parts.counters,
             log: parts.log,
             blocks: BlockPool::new(FREE_BUFFERS),
+            rooms: Rooms::default(),
             buffers: BufferPool::new(net::buffer::DEFAULT_BUFFER_SIZE, FREE_BUFFERS),
             pipes: PipePool::new(PIPES),
             verified: parts.verified,
@@ -286,6 +289,7 @@ impl Core {
         }
         self.origins.tidy();
         self.blocks.trim();
+        self.rooms.trim();
         self.log.flush();
     }
 }

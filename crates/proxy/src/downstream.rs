@@ -4,6 +4,7 @@ pub(crate) mod carry;
 mod h1;
 mod h2;
 pub(crate) mod pac;
+pub(crate) mod room;
 mod socks;
 mod socks_bind;
 pub(crate) mod transparent;
@@ -107,8 +108,8 @@ pub fn serve_connection(
         let Some((mut connection, tunnel)) = opening.await else { return };
         if let Some(tunnel) = tunnel {
             Box::pin(connection.carry(tunnel)).await;
-        } else if let Some(wire) = connection.serve().await {
-            Box::pin(connection.into_http2(wire)).await;
+        } else if let Some(connection) = connection.serve().await {
+            Box::pin(connection.into_http2()).await;
         }
     }
 }
@@ -127,11 +128,11 @@ fn serve_inside(
         let mut connection = Box::new(h1::Connection::new(core, accepted, wire));
         let spoken = match connection.enter(inside).await {
             Some(h1::Spoken::Http1) => connection.serve().await,
-            Some(h1::Spoken::Http2(wire)) => Some(wire),
+            Some(h1::Spoken::Http2) => Some(connection),
             None => None,
         };
-        if let Some(wire) = spoken {
-            connection.into_http2(wire).await;
+        if let Some(connection) = spoken {
+            connection.into_http2().await;
         }
     })
 }

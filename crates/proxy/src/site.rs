@@ -1,9 +1,9 @@
 //! Sites and routes as they are looked up: which of them a request belongs to.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use config::{Action, ByteLimit, ConfigError, HostPattern, PathPattern, PathRule};
 use h1::HeadLimits;
 use message::target::CanonicalPath;
@@ -20,10 +20,10 @@ use crate::unpacking::Unpacking;
 #[derive(Debug, Default)]
 pub(crate) struct SiteTable {
     pub(crate) sites: Vec<Arc<Site>>,
-    exact: HashMap<String, usize>,
+    exact: AHashMap<String, usize>,
     /// By the suffix behind the `*`, with its dot.
-    wildcard: HashMap<String, usize>,
-    addresses: HashMap<IpAddr, usize>,
+    wildcard: AHashMap<String, usize>,
+    addresses: AHashMap<IpAddr, usize>,
     default: Option<usize>,
 }
 
@@ -79,8 +79,8 @@ pub(crate) struct RouteTable {
 /// Routes by their paths, as indices.
 #[derive(Debug, Default)]
 struct Paths {
-    exact: HashMap<Box<[u8]>, Vec<usize>>,
-    prefix: HashMap<Box<[u8]>, Vec<usize>>,
+    exact: AHashMap<Box<[u8]>, Vec<usize>>,
+    prefix: AHashMap<Box<[u8]>, Vec<usize>>,
     /// The longest prefix in bytes: nothing longer needs to be looked up.
     longest: usize,
 }

@@ -33,6 +33,8 @@ pub(crate) struct Gift<'g> {
     pub(crate) versions: Option<&'g Versions>,
     /// How it came about.
     pub(crate) status: CacheStatus,
+    /// When it is given.
+    pub(crate) now: Time,
     /// It came for this very request, which may have what is for nobody else.
     pub(crate) led: bool,
     /// Fields that came for this client alone.
@@ -292,12 +294,11 @@ impl Giving {
         x: &mut Exchange<'_>,
         head: ResponseHead,
         length: BodyLength,
-        body: GivenBody,
+        mut body: GivenBody,
     ) -> Result<Option<Self>, Failure> {
         // Nothing of a body that is empty is left to be sent but its end.
         let size = x.begin_final(head.status, 0..0, head.fields, length)?;
         charge_heads(x, size);
-        let mut body = body;
         if let GivenBody::AsItIs(reader) = &mut body
             && x.down.takes_files()
         {
@@ -363,7 +364,7 @@ impl Giving {
     }
 
     /// Sends the rest of it.
-    pub(crate) async fn finish(mut self, x: &mut Exchange<'_>) -> Result<(), Failure> {
+    pub(crate) async fn finish(&mut self, x: &mut Exchange<'_>) -> Result<(), Failure> {
         match self.until_wanted(x).await? {
             None => Ok(()),
             Some(_) => Err(Failure::internal("a slice that nobody brings")),
@@ -416,7 +417,7 @@ fn charge_heads(x: &mut Exchange<'_>, size: u64) {
 /// Adds what a cache says of an answer (RFC 9111 §5.1, RFC 9211), and takes away what may not be
 /// said again.
 fn finish_fields(fields: &mut Block, from: &From, gift: &Gift<'_>) {
-    let (facts, now) = (from.facts(), Time::now());
+    let (facts, now) = (from.facts(), gift.now);
     let hit = gift.status.hit;
     if matches!(from, From::Slice(_)) {
         fields.remove(FieldId::ContentRange);

@@ -120,7 +120,7 @@ impl CachePlan {
         if self.usual {
             push_path(&mut text, path);
             text.extend_from_slice(query);
-            return Key::new(&text);
+            return Key::from(text);
         }
         // The URL comes first, and is one word ([`Key::url_text`]).
         if self.key.contains(&KeyPart::Path) {
@@ -136,7 +136,7 @@ impl CachePlan {
         for part in &self.key {
             push_named_part(&mut text, part, query, of.fields);
         }
-        Key::new(&text)
+        Key::from(text)
     }
 }
 
@@ -218,11 +218,11 @@ fn push_authority(text: &mut Vec<u8>, of: &Effective<'_>) {
     match &authority.host {
         Host::Name(name) => text.extend_from_slice(name.as_bytes()),
         Host::Address(address @ IpAddr::V4(_)) => {
-            text.extend_from_slice(AddressText::new(*address).as_str().as_bytes());
+            text.extend_from_slice(AddressText::new(*address).as_bytes());
         }
         Host::Address(address @ IpAddr::V6(_)) => {
             text.push(b'[');
-            text.extend_from_slice(AddressText::new(*address).as_str().as_bytes());
+            text.extend_from_slice(AddressText::new(*address).as_bytes());
             text.push(b']');
         }
     }

@@ -67,6 +67,26 @@ pub(crate) enum Span {
     },
 }
 
+impl Span {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Range { at, end: Some(end) } if at >= end)
+    }
+
+    /// What of it is in memory, which leaves together with the head, and what is left of it.
+    fn begin(self, from: &From) -> (Bytes, Option<Self>) {
+        match (self, from) {
+            (Self::Literal(bytes), _) => (bytes, None),
+            (Self::Range { at, end: Some(end) }, From::Stored(stored)) => {
+                let mut piece = stored.body.piece(at).unwrap_or_default();
+                piece.truncate(usize::try_from(end - at).unwrap_or(usize::MAX));
+                let rest = Self::Range { at: at + piece.len() as u64, end: Some(end) };
+                (piece, Some(rest).filter(|rest| !rest.is_empty()))
+            }
+            (span, _) => (Bytes::new(), Some(span)),
+        }
+    }
+}
+
 /// A body, or parts of one, as it is read from the cache.
 #[derive(Debug)]
 pub(crate) struct BodyReader {
@@ -84,34 +104,19 @@ pub(crate) struct BodyReader {
 
 impl BodyReader {
     pub(crate) fn new(from: From, spans: impl IntoIterator<Item = Span>) -> Self {
-        let mut reader = Self {
+        let mut spans = spans.into_iter().filter(|span| !span.is_empty());
+        let (piece, rest) = match spans.next() {
+            Some(first) => first.begin(&from),
+            None => (Bytes::new(), None),
+        };
+        Self {
             from,
-            spans: spans.into_iter().collect(),
-            piece: Bytes::new(),
+            // Mostly there is nothing left, and no room is taken for it.
+            spans: rest.into_iter().chain(spans).collect(),
+            piece,
             reading: None,
             offers_files: false,
             at_hand: 0..0,
-        };
-        reader.skip_empty();
-        reader.take_what_is_there();
-        reader
-    }
-
-    /// What is in memory is at hand from the beginning: it leaves together with the head.
-    fn take_what_is_there(&mut self) {
-        match (self.spans.front_mut(), &self.from) {
-            (Some(Span::Literal(bytes)), _) => {
-                self.piece = std::mem::take(bytes);
-                self.spans.pop_front();
-            }
-            (Some(Span::Range { at, end: Some(end) }), From::Stored(stored)) => {
-                if let Some(mut piece) = stored.body.piece(*at) {
-                    piece.truncate(usize::try_from(*end - *at).unwrap_or(usize::MAX));
-                    self.piece = piece;
-                    self.skip(self.piece.len() as u64);
-                }
-            }
-            _ => {}
         }
     }
 
@@ -205,7 +210,7 @@ impl BodyReader {
     }
 
     fn skip_empty(&mut self) {
-        while matches!(self.spans.front(), Some(Span::Range { at, end: Some(end) }) if at >= end) {
+        while self.spans.front().is_some_and(Span::is_empty) {
             self.spans.pop_front();
         }
     }

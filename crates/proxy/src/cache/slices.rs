@@ -89,9 +89,9 @@ impl<'a, O: Origin<'a>> Turns<'_, 'a, '_, O> {
         let dress = |x: &mut Exchange<'_>, head: &mut message::ResponseHead| {
             self.origin.dress(x, head);
         };
-        let gift = self.gift(&request, status, &dress);
-        let begun = Giving::begin(x, From::Slice(Box::new(slice)), &gift)?;
-        self.finish(x, begun).await?;
+        let gift = self.gift(&request, status, Time::now(), &dress);
+        let mut begun = Giving::begin(x, From::Slice(Box::new(slice)), &gift)?;
+        self.finish(x, &mut begun).await?;
         Ok(true)
     }
 }

@@ -40,8 +40,8 @@ pub(super) struct Connection {
 pub(super) enum Spoken {
     /// HTTP/1; the connection has it.
     Http1,
-    /// HTTP/2.
-    Http2(Wire),
+    /// HTTP/2; the connection has it.
+    Http2,
 }
 
 impl Connection {
@@ -49,23 +49,25 @@ impl Connection {
         Self { core, accepted, wire: Some(wire), requests: 0, hurried: false }
     }
 
-    /// Serves requests until the connection ends. What a request needs is boxed and goes with
-    /// it.
+    /// Serves requests until the connection ends, each in a room that is free afterwards.
     ///
     /// Gives the connection back where the client speaks HTTP/2 by prior knowledge.
-    pub(super) async fn serve(&mut self) -> Option<Wire> {
+    pub(super) async fn serve(mut self: Box<Self>) -> Option<Box<Self>> {
+        let core = Rc::clone(&self.core);
         while self.wait().await {
-            match Box::pin(self.request_until_cut()).await {
+            let next;
+            (self, next) = core.rooms.serve(self).await;
+            match next {
                 Next::Request => {}
                 Next::Close { .. } => return None,
-                Next::Http2 => return self.wire.take(),
+                Next::Http2 => return Some(self),
                 Next::Tunnel(tunnel) => {
                     Box::pin(self.carry(tunnel)).await;
                     return None;
                 }
                 Next::Inside(inside) => match Box::pin(self.enter(inside)).await {
                     Some(Spoken::Http1) => {}
-                    Some(Spoken::Http2(wire)) => return Some(wire),
+                    Some(Spoken::Http2) => return Some(self),
                     None => return None,
                 },
             }
@@ -82,11 +84,9 @@ impl Connection {
         self.accepted.inside = Some(inside);
         self.accepted.client.secure = true;
         self.requests = 0;
-        if wire.io.info().is_some_and(|info| info.alpn.as_deref() == Some(b"h2")) {
-            return Some(Spoken::Http2(wire));
-        }
+        let is_http2 = wire.io.info().is_some_and(|info| info.alpn.as_deref() == Some(b"h2"));
         self.wire = Some(wire);
-        Some(Spoken::Http1)
+        Some(if is_http2 { Spoken::Http2 } else { Spoken::Http1 })
     }
 
     /// Carries the tunnel that the connection has become, until it ends or the time is over that
@@ -105,8 +105,9 @@ impl Connection {
     }
 
     /// Serves what is found to be HTTP/2.
-    pub(super) async fn into_http2(self: Box<Self>, wire: Wire) {
-        super::h2::serve(self.core, self.accepted, wire).await;
+    pub(super) async fn into_http2(self: Box<Self>) {
+        let Self { core, accepted, wire: Some(wire), .. } = *self else { return };
+        super::h2::serve(core, accepted, wire).await;
     }
 
     /// Waits for the beginning of a request; `false`: there will be none.
@@ -147,7 +148,7 @@ impl Connection {
     }
 
     /// Serves one request, until the time is over that a listener which went has left.
-    async fn request_until_cut(&mut self) -> Next {
+    pub(super) async fn request_until_cut(&mut self) -> Next {
         let slot = Rc::clone(&self.accepted.slot);
         let mut request = pin!(self.request());
         poll_fn(|cx| match slot.is_cut() {

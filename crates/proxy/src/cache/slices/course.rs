@@ -137,7 +137,8 @@ impl<'c, 't, 'a, 'b, O: Origin<'a>> Course<'c, 't, 'a, 'b, O> {
         let origin = self.turns.origin;
         let dress = |x: &mut Exchange<'_>, head: &mut ResponseHead| origin.dress(x, head);
         // Fields that only those may have for whom they came are not shown from the store.
-        let gift = Gift { led: false, ..self.turns.gift(self.request, status, &dress) };
+        let gift = self.turns.gift(self.request, status, Time::now(), &dress);
+        let gift = Gift { led: false, ..gift };
         let giving = Giving::begin(x, From::Slice(Box::new(slice)), &gift)?;
         self.begun = giving.map(|giving| Begun { giving, version });
         Ok(self.begun.is_some())

@@ -266,6 +266,7 @@ impl Intake<'_> {
                     packing: self.packing,
                     versions: self.versions,
                     status,
+                    now: received,
                     led: true,
                     own: own.as_ref(),
                     tells: self.plan.status_field,
