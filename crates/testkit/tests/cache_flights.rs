@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use site::until;
 use socket2::SockRef;
+use testkit::h2::{Client, Frame, code};
 use testkit::{Message, Origin, Peer, Proxy};
 
 const CHUNK: usize = 100_000;
@@ -117,6 +118,36 @@ fn who_stalls_for_good_holds_nobody_back() {
     let received = stalled.recv_until_gone();
     assert!(received.len() < body().len(), "{} bytes", received.len());
     assert!(!received.ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn a_stream_that_leads_is_waited_for_until_it_is_given_up() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&format!(
+        "{MEMORY}\nlimits {{ min-rate \"off\" grace=\"1s\" }}\n\
+         site \"http://127.0.0.1:0\" {{ cache; to \"{}\" }}",
+        origin.url()
+    ));
+    let mut leader = Client::connect(proxy.first());
+    leader.habits.open_windows = false;
+    let stream = leader.open_get("/big");
+    let mut server = origin.accept();
+    server.recv_request();
+    server.send(HEAD);
+    server.send(framed(0));
+    leader.expect_headers(stream);
+    let mut follower = proxy.client();
+    follower.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(follower.recv_head().status(), 200);
+    thread::scope(|scope| {
+        scope.spawn(|| send_rest(&mut server));
+        let follower = scope.spawn(move || follower.recv_chunked().0);
+        until("there is no more room", || in_flight(&proxy) > MUCH);
+        assert!(!follower.is_finished());
+        leader.send(&Frame::reset(stream, code::CANCEL));
+        assert!(follower.join().expect("client") == body());
+    });
+    assert!(leader.sync(), "its connection goes on");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Slices to clients of HTTP/2, on the forward face, in codings, and in place of what fails.
 
+mod site;
 mod slices;
 
 use coding::Coding;
+use site::until;
 use slices::{Object, SLICE, STRONG, Store, body, get, sliced, status_of};
 use testkit::h2::{Client, Frame, Response, code};
 use testkit::{Message, Origin, Peer, Proxy};
@@ -72,6 +74,22 @@ fn a_stream_that_is_given_up_stops_further_slices() {
     assert!(client.sync());
     proxy.stop();
     assert!(store.ranges().len() < 200, "{} slices", store.ranges().len());
+}
+
+#[test]
+fn a_stream_that_waits_for_its_client_is_in_nobodys_way() {
+    let store = Store::new(20 * SLICE, STRONG);
+    let proxy = sliced(&store.origin.url(), "");
+    let mut client = Client::connect(proxy.first());
+    client.habits.open_windows = false;
+    let streams = [(); 2].map(|()| open(&mut client, &[]));
+    let much = 4 << 20;
+    client.send(&Frame::window_update(0, much));
+    client.send(&Frame::window_update(streams[1], much));
+    assert!(client.response(streams[1]).body == store.body());
+    client.send(&Frame::window_update(streams[0], much));
+    assert!(client.response(streams[0]).body == store.body());
+    assert_eq!(store.ranges().len(), 20, "{:?}", store.ranges());
 }
 
 /// A proxy for all that is asked for with slices.
@@ -187,6 +205,18 @@ fn slices_are_packed_as_one_body() {
     let head = client.recv_head();
     assert_eq!(head.get("Content-Encoding").as_deref(), Some("gzip"), "{}", head.text());
     assert_eq!(get(&mut client, "If-None-Match: W/\"v1\"\r\n").status(), 304);
+}
+
+#[test]
+fn a_client_that_knows_no_chunks_gets_packed_slices() {
+    let store = Store::new(3 * SLICE, TEXT);
+    let proxy = packed(&store, "");
+    let mut client = proxy.client();
+    client.send("GET /big HTTP/1.0\r\nHost: a.example\r\nAccept-Encoding: gzip\r\n\r\n");
+    let answer = client.recv_response();
+    assert!(!answer.has("Transfer-Encoding"), "{}", answer.text());
+    assert_eq!(answer.get("Content-Encoding").as_deref(), Some("gzip"));
+    assert!(unpacked(&answer) == store.body());
 }
 
 #[test]
@@ -364,6 +394,39 @@ fn what_is_missing_of_stale_slices_is_not_made_up() {
     h2.expect_reset(stream, code::INTERNAL_ERROR);
     store.change(|object| object.fails = false);
     assert!(get(&mut proxy.client(), "").body == store.body(), "it was not thrown away");
+}
+
+#[test]
+fn stale_slices_are_not_mixed_with_those_of_an_origin_that_is_back() {
+    let store = Store::new(3 * SLICE, STALE);
+    let proxy = sliced(&store.origin.url(), "");
+    // The first two slices are there.
+    assert_eq!(get(&mut proxy.client(), "Range: bytes=0-70000\r\n").body.len(), 70_001);
+    let old = store.body();
+    let before = store.ranges().len();
+    store.change(|object| object.fails = true);
+    let mut client = Client::connect(proxy.first());
+    client.habits.open_windows = false;
+    let stream = open(&mut client, &[]);
+    client.expect_headers(stream);
+    // It waits for its window at the end of the first slice, when the origin is back.
+    until("that was asked for", || store.ranges().len() == before + 1);
+    store.change(|object| {
+        object.fails = false;
+        object.body = body(3 * SLICE, 9);
+        object.fields = STALE.replace("v1", "v2");
+    });
+    client.send(&Frame::window_update(0, 1 << 20));
+    client.send(&Frame::window_update(stream, 1 << 20));
+    let mut received = Vec::new();
+    while received.len() < SLICE {
+        let (bytes, end) = client.expect_data(stream);
+        assert!(!end);
+        received.extend(bytes);
+    }
+    assert!(received == old[..SLICE]);
+    client.expect_reset(stream, code::INTERNAL_ERROR);
+    assert!(get(&mut proxy.client(), "").body == store.body(), "the new version");
 }
 
 #[test]
