@@ -17,7 +17,7 @@ const SHARDS: usize = 64;
 const VARIANTS: usize = 64;
 
 /// What an answer takes in memory, bytes: its place, and the free ones of a table that has grown.
-pub(super) const COST: u64 = 40;
+pub(super) const COST: u64 = 50;
 
 /// Where a record is: 24 bytes, see [`COST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
