@@ -1,11 +1,12 @@
-//! Bodies in other codings, kept beside the answer that they are made of.
+//! Bodies in other forms, kept beside the answer that they are made of.
 
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::Image;
 use crate::store::weight;
 
 /// How many bodies that were made by dictionaries are kept of one answer. When there are more, the
@@ -18,6 +19,8 @@ const MOST: usize = 8;
 pub struct Coded {
     alone: [OnceLock<Bytes>; 3],
     by_dictionary: Mutex<Vec<ByDictionary>>,
+    /// The same body as a file.
+    image: OnceLock<Arc<Image>>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,12 +55,24 @@ impl Coded {
         keeps
     }
 
+    /// The body as it is, as a file.
+    #[must_use]
+    pub fn image(&self) -> Option<&Arc<Image>> {
+        self.image.get()
+    }
+
+    /// Keeps it; `false`: there is one.
+    pub(crate) fn keep_image(&self, image: Image) -> bool {
+        self.image.set(Arc::new(image)).is_ok()
+    }
+
     /// What all of them cost.
     pub(crate) fn weight(&self) -> u64 {
         let alone = self.alone.iter().filter_map(OnceLock::get).map(weight::bytes);
         let kept = self.by_dictionary.lock();
         alone.sum::<usize>() as u64
             + kept.iter().map(|kept| weight::by_dictionary(&kept.bytes)).sum::<u64>()
+            + self.image.get().map_or(0, |image| weight::image(image.length()))
     }
 }
 
@@ -72,7 +87,7 @@ impl Deref for Coded {
 impl Clone for Coded {
     fn clone(&self) -> Self {
         let by_dictionary = Mutex::new(self.by_dictionary.lock().clone());
-        Self { alone: self.alone.clone(), by_dictionary }
+        Self { alone: self.alone.clone(), by_dictionary, image: self.image.clone() }
     }
 }
 

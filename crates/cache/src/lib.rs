@@ -13,6 +13,7 @@
 mod coded;
 pub mod disk;
 mod flight;
+mod image;
 mod key;
 mod purge;
 pub mod rules;
@@ -25,6 +26,7 @@ mod url;
 
 pub use coded::Coded;
 pub use flight::{Broken, Draft, FlightReader, Followed, Follower, Lead, Pace, Refused, Role};
+pub use image::Image;
 pub use key::{Key, hash, is_secret};
 pub use purge::{Purge, PurgeReport, What};
 pub use store::{Cache, Found, Held, Settings, Stats, Top};

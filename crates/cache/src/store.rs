@@ -17,6 +17,7 @@ mod sweep;
 mod tests;
 pub(crate) mod weight;
 
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -26,9 +27,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::disk::{Disk, DiskStats};
 use crate::flight::Flights;
+use crate::image::Images;
 use crate::purge::{Purges, Subject, Verdict};
 use crate::rules::vary::matches;
-use crate::{Key, Stored, Time};
+use crate::{Body, Key, Stored, Time};
 pub use ledger::Held;
 use ledger::Ledger;
 use misses::KnownMisses;
@@ -44,6 +46,12 @@ const STRIDE: usize = 0x9E37_79B1;
 /// What may be given up in vain, beyond what is asked for, until it is clear that others hold
 /// what was given up.
 const VAIN: u64 = 1 << 20;
+
+/// Bodies that are shorter are copied faster than they are sent from a file.
+const IMAGED: u64 = 32 << 10;
+
+/// How often an answer is given before it is worth a file.
+const OFTEN: u32 = 8;
 
 /// How large the cache may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +83,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Bytes that may be taken.
     pub capacity: u64,
+    /// Answers whose bodies are kept as files as well.
+    pub images: u64,
     /// Answers that are coming.
     pub flights: u64,
     /// Bytes of those.
@@ -108,6 +118,7 @@ pub struct Cache {
     counts: Counts,
     /// The second tier. It is there from the beginning, or never.
     disk: OnceLock<Disk>,
+    images: Arc<Images>,
     /// Another process has the cache now.
     retired: AtomicBool,
 }
@@ -147,6 +158,7 @@ impl Cache {
             known_misses: KnownMisses::default(),
             counts: Counts::default(),
             disk: OnceLock::new(),
+            images: Arc::default(),
             retired: AtomicBool::new(false),
         })
     }
@@ -275,6 +287,34 @@ impl Cache {
         }
     }
 
+    /// Whether the body of an answer is to be kept as a file as well ([`Cache::keep_image`]): it is large,
+    /// and given often. It says so now and then, so that not all who ask make one.
+    #[must_use]
+    pub fn wants_image(&self, stored: &Stored) -> bool {
+        let hits = stored.hits.load(Ordering::Relaxed);
+        let is_large =
+            |length| length >= IMAGED && self.images.have_room(length, self.image_capacity());
+        hits >= OFTEN
+            && hits.is_power_of_two()
+            && matches!(stored.body, Body::Memory(_))
+            && stored.coded.image().is_none()
+            && stored.is_whole()
+            && stored.length.is_some_and(is_large)
+    }
+
+    /// Keeps the body of an answer as a file, in which nothing else is, if there is room for it.
+    pub fn keep_image(&self, stored: &Arc<Stored>, file: File) {
+        let Some(length) = stored.length else { return };
+        if let Some(image) = self.images.add(file, length, self.image_capacity()) {
+            self.keep_beside(stored, weight::image(length), || stored.coded.keep_image(image));
+        }
+    }
+
+    /// A quarter of the memory at most is for images.
+    fn image_capacity(&self) -> u64 {
+        self.ledger.capacity() / 4
+    }
+
     fn keep_beside(&self, stored: &Arc<Stored>, weight: u64, keep: impl FnOnce() -> bool) {
         if !self.make_room(weight) {
             return;
@@ -325,6 +365,7 @@ impl Cache {
             objects: self.lengths.iter().map(|length| length.load(Ordering::Relaxed) as u64).sum(),
             bytes: self.ledger.used(),
             capacity: self.ledger.capacity(),
+            images: self.images.count(),
             flights: self.flights.len(),
             in_flight: self.flights.bytes(),
             known_misses: self.known_misses.len() as u64,

@@ -2,12 +2,14 @@
 //! done with a file without waiting for its disk, and what is known of when that is so.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::task::{Context, Poll, ready};
 
+use rustix::fs::MemfdFlags;
 use rustix::io::{Errno, ReadWriteFlags};
+use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -50,6 +52,37 @@ pub fn poll_send(
 fn is_unusable(error: &io::Error) -> bool {
     let unusable = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
     unusable.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// A file in memory alone, which has no name, with these bytes in it.
+///
+/// # Errors
+/// There is no memory, or too many files are open.
+pub fn image<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("image", MemfdFlags::CLOEXEC)?);
+    parts.into_iter().try_for_each(|part| file.write_all(part))?;
+    Ok(file)
+}
+
+/// Sends bytes that a file follows at once: they wait for it, to leave in one packet.
+///
+/// # Errors
+/// Those of the socket.
+pub fn poll_send_before(
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+    to: &TcpStream,
+) -> Poll<io::Result<usize>> {
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    loop {
+        ready!(to.poll_write_ready(cx))?;
+        let sent = to.try_io(Interest::WRITABLE, || Ok(rustix::net::send(to, bytes, flags)?));
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return Poll::Ready(sent),
+        }
+    }
 }
 
 /// Reads what is in memory of a file, from `offset` on, and no more. `None`: its disk would have to

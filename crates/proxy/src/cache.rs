@@ -10,6 +10,7 @@
 
 mod coded;
 mod giving;
+mod image;
 mod intake;
 mod lines;
 mod load;

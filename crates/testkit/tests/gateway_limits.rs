@@ -87,6 +87,39 @@ fn heads_count_where_the_answer_is_from_the_cache() {
 }
 
 #[test]
+fn a_quota_stops_what_leaves_as_a_file_at_the_byte() {
+    const SIZE: usize = 2_000_000;
+    let origin = Origin::serve(|_| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\nCache-Control: max-age=500\r\n\r\n"
+        );
+        let mut answer = head.into_bytes();
+        answer.resize(answer.len() + SIZE, b'x');
+        answer
+    });
+    let users = "user \"alice\" password=\"secret\" quota=\"700001B/day\"\n\
+                 user \"bob\" password=\"secret\"";
+    let proxy = gateway(users, "cache");
+    let mut bob = proxy.client();
+    // Until it is a file as well.
+    let deadline = Instant::now() + testkit::DEADLINE;
+    while proxy.server().cache().stats().images == 0 {
+        assert!(Instant::now() < deadline);
+        let answer = get(&mut bob, origin.address(), &basic("bob", "secret"));
+        assert_eq!((answer.status(), answer.body.len()), (200, SIZE));
+    }
+    let mut client = proxy.client();
+    let request = get_text(origin.address(), &alice());
+    client.send(&request);
+    let head = client.recv_head();
+    assert_eq!(head.status(), 200);
+    assert_eq!(count_body(&mut client), 700_001 - request.len() - head.head.len());
+    let answer = get(&mut proxy.client(), origin.address(), &alice());
+    expect_refused(&answer, "quota of the day", DAY);
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[test]
 fn a_quota_stops_an_upload_at_the_byte() {
     for (quota, size) in [(100_usize, 1000), (100_001, 2_000_000)] {
         let origin = Origin::start();

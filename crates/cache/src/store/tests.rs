@@ -433,3 +433,34 @@ fn covers(what: &What, path: u8, tags: &[u8]) -> bool {
         What::TagAt(..) | What::Host(_) | What::All => true,
     }
 }
+
+#[test]
+fn images_count_as_memory_for_as_long_as_their_answers_are_there() {
+    let cache = cache(4 * MIB);
+    let large = cache.insert(stored("large", vec![b'x'; 200_000]));
+    cache.insert(stored("small", vec![b'x'; 20_000]));
+    let file = || File::open("/dev/null").unwrap();
+    let wanted = |path: &str| cache.wants_image(&found(&cache, path).unwrap());
+    let wanted_large: Vec<_> = (1..=20).filter(|_| wanted("large")).collect();
+    assert_eq!(wanted_large, [8, 16]);
+    assert!(!(1..=20).any(|_| wanted("small")));
+    let before = cache.stats().bytes;
+    cache.keep_image(&large, file());
+    assert_eq!(large.coded.image().unwrap().length(), 200_000);
+    assert_eq!((cache.stats().images, cache.stats().bytes), (1, before + weight::image(200_000)));
+    cache.keep_image(&large, file());
+    assert_eq!((cache.stats().images, cache.stats().bytes), (1, before + weight::image(200_000)));
+    assert!(!(21..=40).any(|_| wanted("large")), "it has one");
+    // No more than a quarter of the memory.
+    let mut made = 0;
+    for path in 0..9 {
+        let stored = cache.insert(stored(&path.to_string(), vec![b'x'; 200_000]));
+        cache.keep_image(&stored, file());
+        made += u32::from(stored.coded.image().is_some());
+    }
+    assert_eq!(made, 4);
+    drop(large);
+    purge(&cache, What::All);
+    let tables: usize = cache.shards.iter().map(|shard| shard.lock().allocated()).sum();
+    assert_eq!((cache.stats().images, cache.stats().bytes), (0, tables as u64));
+}

@@ -56,6 +56,11 @@ pub(crate) fn by_dictionary(bytes: &Bytes) -> u64 {
     self::bytes(bytes) as u64 + 128
 }
 
+/// What one costs that is a file: its pages, and what the kernel keeps of it.
+pub(crate) fn image(length: u64) -> u64 {
+    length.next_multiple_of(4096) + 4096
+}
+
 /// What the allocator takes for so many bytes: steps of 16 up to 128, then four for each
 /// doubling, then pages.
 fn allocation(bytes: usize) -> usize {

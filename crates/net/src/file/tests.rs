@@ -61,3 +61,33 @@ fn what_was_just_written_is_in_memory() {
     bring(&file, 0, 100_000).unwrap();
     assert!(bring(&file, 1, 100_000).is_err());
 }
+
+#[test]
+fn an_image_is_sent_behind_what_goes_before_it() {
+    run_local(async {
+        let bytes = bytes(200_000);
+        let file = image([&bytes[..1000], &bytes[1000..]]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut from, _) = listener.accept().await.unwrap();
+        let send = async {
+            assert_eq!(poll_fn(|cx| poll_send_before(cx, b"head", &to)).await.unwrap(), 4);
+            let mut at = 0;
+            while at < bytes.len() {
+                let most = bytes.len() - at;
+                at += poll_fn(|cx| poll_send(cx, &file, at as u64, most, &to)).await.unwrap();
+            }
+            // Nothing waits for more: the other side sees all of it before this one closes.
+            std::future::pending::<()>().await
+        };
+        let receive = async {
+            let mut received = vec![0; 4 + bytes.len()];
+            from.read_exact(&mut received).await.unwrap();
+            received
+        };
+        let received =
+            tokio::select! { () = send => unreachable!(), received = receive => received };
+        assert_eq!(&received[..4], b"head");
+        assert!(received[4..] == bytes);
+    });
+}

@@ -10,6 +10,7 @@ use coding::Dictionary;
 use message::framing::BodyLength;
 use message::{Block, BlockPool, FieldId, Method, ResponseHead};
 
+use super::image;
 use super::reader::{BodyReader, From, SliceBody, Span};
 use crate::exchange::{Exchange, client_gone};
 use crate::failure::Failure;
@@ -302,6 +303,9 @@ impl Giving {
         if let GivenBody::AsItIs(reader) = &mut body
             && x.down.takes_files()
         {
+            if let Some(stored) = reader.stored() {
+                image::make(x.core, stored);
+            }
             reader.offer_files();
         }
         let pacer = x.record.noted.pacer.take().map(Pacing::by_pacer);

@@ -1,6 +1,7 @@
 //! Bodies as they are read from the cache.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
@@ -95,6 +96,8 @@ pub(crate) struct BodyReader {
     piece: Bytes,
     /// A piece of a file that is on its way.
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// It is all of it, and nothing else.
+    is_whole: bool,
     /// Files may be sent as they are.
     offers_files: bool,
     /// Which bytes of the body, where it is in a file, were last seen to be in memory. The next span
@@ -115,6 +118,7 @@ impl BodyReader {
             spans: rest.into_iter().chain(spans).collect(),
             piece,
             reading: None,
+            is_whole: false,
             offers_files: false,
             at_hand: 0..0,
         }
@@ -127,7 +131,7 @@ impl BodyReader {
             From::Flight(_) => None,
             From::Slice(slice) => Some(slice.complete),
         };
-        Self::new(from, [Span::Range { at: 0, end }])
+        Self { is_whole: true, ..Self::new(from, [Span::Range { at: 0, end }]) }
     }
 
     /// The first byte of the slice that it cannot go on without.
@@ -153,9 +157,24 @@ impl BodyReader {
         self.from.flight().filter(|flight| flight.is_watched())
     }
 
-    /// What is in a file may be sent from there.
+    /// What it is read from, where that is all stored.
+    pub(crate) fn stored(&self) -> Option<&Arc<Stored>> {
+        match &self.from {
+            From::Stored(stored) => Some(stored),
+            From::Flight(_) | From::Slice(_) => None,
+        }
+    }
+
+    /// What is in a file may be sent from there. Nothing was read yet.
     pub(crate) fn offer_files(&mut self) {
         self.offers_files = true;
+        if let From::Stored(stored) = &self.from
+            && let Some(image) = stored.coded.image().filter(|_| self.is_whole)
+        {
+            self.at_hand = 0..image.length();
+            self.spans = [Span::Range { at: 0, end: stored.length }].into();
+            self.piece = Bytes::new();
+        }
     }
 
     /// The next part of a file: from where in the body to where.
@@ -165,6 +184,16 @@ impl BodyReader {
                 Body::Disk(disk) => Some((disk, *at, end.unwrap_or(disk.length).min(disk.length))),
                 Body::Memory(_) => None,
             },
+            _ => None,
+        }
+    }
+
+    /// The image of what is in memory, and where to go on in it.
+    fn next_in_image(&self) -> Option<(&File, u64)> {
+        match (self.spans.front(), &self.from) {
+            (Some(Span::Range { at, .. }), From::Stored(stored)) if self.is_whole => {
+                Some((stored.coded.image()?.file(), *at))
+            }
             _ => None,
         }
     }
@@ -362,6 +391,9 @@ impl Source for BodyReader {
     fn file(&self) -> Option<FilePiece<'_>> {
         if !self.offers_files || !self.piece.is_empty() {
             return None;
+        }
+        if let Some((file, at)) = self.next_in_image().filter(|(_, at)| self.at_hand.contains(at)) {
+            return Some(FilePiece { file, offset: at, length: self.at_hand.end - at });
         }
         let (disk, at, end) = self.next_in_file()?;
         if at >= end || !self.at_hand.contains(&at) {

@@ -211,10 +211,15 @@ impl Sink for H1Peer {
         cx: &mut Context<'_>,
         piece: &FilePiece<'_>,
     ) -> Poll<Result<usize, PeerError>> {
-        ready!(self.poll_drain(cx))?;
-        let Some(to) = self.raw_output() else {
+        let raw = net::Stream::raw(&self.wire.io);
+        let Some(to) = raw.filter(|_| self.encoder == BodyEncoder::Identity) else {
             return Poll::Ready(Err(PeerError::Io(io::ErrorKind::Unsupported.into())));
         };
+        while self.sent < self.out.len() {
+            self.sent += ready!(net::file::poll_send_before(cx, &self.out[self.sent..], to))?;
+        }
+        self.out.clear();
+        self.sent = 0;
         let most = usize::try_from(piece.length).unwrap_or(usize::MAX);
         Poll::Ready(Ok(ready!(net::file::poll_send(cx, piece.file, piece.offset, most, to))?))
     }
