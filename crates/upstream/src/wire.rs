@@ -191,10 +191,15 @@ impl Wire {
         blocks: &BlockPool,
     ) -> Poll<Result<Block, HeadError>> {
         loop {
-            match h1::completeness(self.received(), self.scanned as usize, limits) {
-                Ok(Completeness::Complete(end)) => return Poll::Ready(Ok(self.cut(end, blocks))),
-                Ok(Completeness::Partial { scanned }) => self.scanned = scanned as u32,
-                Err(error) => return Poll::Ready(Err(HeadError::Parse(error))),
+            // What was looked at before is not looked at again, and neither is nothing.
+            if self.received().len() > self.scanned as usize {
+                match h1::completeness(self.received(), self.scanned as usize, limits) {
+                    Ok(Completeness::Complete(end)) => {
+                        return Poll::Ready(Ok(self.cut(end, blocks)));
+                    }
+                    Ok(Completeness::Partial { scanned }) => self.scanned = scanned as u32,
+                    Err(error) => return Poll::Ready(Err(HeadError::Parse(error))),
+                }
             }
             if !self.has_buffer() {
                 // Whoever waits for a head holds no buffer meanwhile.
