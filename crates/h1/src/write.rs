@@ -16,7 +16,7 @@ pub fn write_request_line(out: &mut Vec<u8>, method: &[u8], target: &[&[u8]]) {
 /// Writes a status line. An empty `reason` is replaced by the usual one.
 pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     // Nearly all.
-    if status == 200 && reason.is_empty() {
+    if status == 200 && matches!(reason, b"" | b"OK") {
         return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     }
     out.extend_from_slice(b"HTTP/1.1 ");

@@ -78,6 +78,11 @@ impl Block {
         if id == FieldId::Other && memchr::memchr(b'_', text).is_some() {
             self.underscored = true;
         }
+        self.list(id, name, value);
+        id
+    }
+
+    fn list(&mut self, id: FieldId, name: std::ops::Range<usize>, value: std::ops::Range<usize>) {
         self.present |= id.bit();
         self.fields.push(Field {
             id,
@@ -87,7 +92,6 @@ impl Block {
             value: value.start as u32,
             value_length: value.len() as u32,
         });
-        id
     }
 
     /// Adds a field behind the others; the value is the concatenation of `parts`.
@@ -95,13 +99,29 @@ impl Block {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(b": ");
-        let value = self.bytes.len();
+        let value = self.push_value(parts);
+        self.note(start..start + name.len(), value);
+    }
+
+    /// The same for a name with a number of its own, as it is usually written: nothing has to be
+    /// looked up.
+    pub fn push_known(&mut self, id: FieldId, parts: &[&[u8]]) {
+        debug_assert!(id != FieldId::Other, "a name is needed");
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(id.line_start());
+        let value = self.push_value(parts);
+        self.list(id, start..value.start - b": ".len(), value);
+    }
+
+    /// Writes a value and the end of its line; returns where the value stands.
+    fn push_value(&mut self, parts: &[&[u8]]) -> std::ops::Range<usize> {
+        let start = self.bytes.len();
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
         let end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
-        self.note(start..start + name.len(), value..end);
+        start..end
     }
 
     /// Adds the fields of another block behind these, in their order. It should be compact: all
@@ -270,11 +290,13 @@ impl Block {
         self.present = left;
     }
 
-    /// Removes all fields whose name differs from `name` only in case and in `_` for `-`: a
-    /// program behind a CGI-like gateway cannot tell the two apart.
-    pub fn remove_aliases(&mut self, name: &[u8]) {
+    /// Removes all fields whose name differs from one of `names` only in case and in `_` for `-`:
+    /// a program behind a CGI-like gateway cannot tell the two apart.
+    pub fn remove_aliases(&mut self, names: &[&[u8]]) {
         if self.underscored {
-            self.remove_where(|id, found| id == FieldId::Other && is_alias(found, name));
+            self.remove_where(|id, found| {
+                id == FieldId::Other && names.iter().any(|name| is_alias(found, name))
+            });
         }
     }
 }
@@ -315,7 +337,7 @@ mod tests {
     #[test]
     fn aliases_go_and_removed_fields_stay_readable_for_the_log() {
         let mut block = block();
-        block.remove_aliases(b"x-forwarded-for");
+        block.remove_aliases(&[b"x-forwarded-for"]);
         block.remove(FieldId::Host);
         let mut out = Vec::new();
         block.write_lines(&mut out, |_| false);
@@ -331,13 +353,13 @@ mod tests {
         let compact = other.compacted();
         assert_eq!(compact.bytes(), b"X_Forwarded_For: 1.2.3.4\r\nAccept: x/y\r\n");
         let mut joint = Block::over(b"HTTP/1.1 200 OK\r\n".to_vec());
-        joint.push(b"Age", &[b"1"]);
+        joint.push_known(FieldId::Age, &[b"1"]);
         joint.extend(&compact);
         joint.push(b"Host", &[b"b"]);
         let mut out = Vec::new();
         joint.write_lines(&mut out, |_| false);
         assert_eq!(out, b"Age: 1\r\nX_Forwarded_For: 1.2.3.4\r\nAccept: x/y\r\nHost: b\r\n");
-        joint.remove_aliases(b"x-forwarded-for");
+        joint.remove_aliases(&[b"x-forwarded-for"]);
         assert_eq!(joint.len(), 3);
     }
 

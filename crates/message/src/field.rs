@@ -13,113 +13,116 @@ macro_rules! field_ids {
         }
 
         /// Every known name, in lower case, with its number.
-        const KNOWN: &[(&[u8], FieldId)] = &[$(($name.as_bytes(), FieldId::$id),)*];
+        const KNOWN: &[(&[u8], FieldId)] = &[$((&lower::<{ $name.len() }>($name), FieldId::$id),)*];
+
+        /// What a line begins with, by number.
+        const LINE_STARTS: &[&[u8]] = &[b"", $(concat!($name, ": ").as_bytes(),)*];
     };
 }
 
 field_ids! {
     /// RFC 9110 §7.2.
-    Host = "host",
+    Host = "Host",
     /// RFC 9110 §7.6.1.
-    Connection = "connection",
+    Connection = "Connection",
     /// RFC 2068 §19.7.1; hop-by-hop.
-    KeepAlive = "keep-alive",
+    KeepAlive = "Keep-Alive",
     /// Never standardised; hop-by-hop.
-    ProxyConnection = "proxy-connection",
+    ProxyConnection = "Proxy-Connection",
     /// RFC 9112 §6.1.
-    TransferEncoding = "transfer-encoding",
+    TransferEncoding = "Transfer-Encoding",
     /// RFC 9110 §8.6.
-    ContentLength = "content-length",
+    ContentLength = "Content-Length",
     /// RFC 9110 §10.1.4.
-    Te = "te",
+    Te = "TE",
     /// RFC 9110 §6.6.2.
-    Trailer = "trailer",
+    Trailer = "Trailer",
     /// RFC 9110 §7.8.
-    Upgrade = "upgrade",
+    Upgrade = "Upgrade",
     /// RFC 9110 §10.1.1.
-    Expect = "expect",
+    Expect = "Expect",
     /// RFC 9110 §7.6.2.
-    MaxForwards = "max-forwards",
+    MaxForwards = "Max-Forwards",
     /// RFC 9110 §7.6.3.
-    Via = "via",
+    Via = "Via",
     /// RFC 7239.
-    Forwarded = "forwarded",
+    Forwarded = "Forwarded",
     /// De facto: addresses the request came through.
-    XForwardedFor = "x-forwarded-for",
+    XForwardedFor = "X-Forwarded-For",
     /// De facto: scheme the client used.
-    XForwardedProto = "x-forwarded-proto",
+    XForwardedProto = "X-Forwarded-Proto",
     /// De facto: `Host` the client used.
-    XForwardedHost = "x-forwarded-host",
+    XForwardedHost = "X-Forwarded-Host",
     /// De facto: port the client used.
-    XForwardedPort = "x-forwarded-port",
+    XForwardedPort = "X-Forwarded-Port",
     /// De facto: the client's address.
-    XRealIp = "x-real-ip",
+    XRealIp = "X-Real-IP",
     /// RFC 9110 §11.7.2.
-    ProxyAuthorization = "proxy-authorization",
+    ProxyAuthorization = "Proxy-Authorization",
     /// RFC 9110 §11.7.1.
-    ProxyAuthenticate = "proxy-authenticate",
+    ProxyAuthenticate = "Proxy-Authenticate",
     /// RFC 9110 §11.7.3.
-    ProxyAuthenticationInfo = "proxy-authentication-info",
+    ProxyAuthenticationInfo = "Proxy-Authentication-Info",
     /// RFC 9110 §11.6.2.
-    Authorization = "authorization",
+    Authorization = "Authorization",
     /// RFC 9209.
-    ProxyStatus = "proxy-status",
+    ProxyStatus = "Proxy-Status",
     /// No field at all, but CGI programs take it for a proxy setting (httpoxy).
-    Proxy = "proxy",
+    Proxy = "Proxy",
     /// RFC 9113 §3.1; hop-by-hop.
-    Http2Settings = "http2-settings",
+    Http2Settings = "HTTP2-Settings",
     /// RFC 9110 §10.2.2.
-    Location = "location",
+    Location = "Location",
     /// RFC 9110 §8.7.
-    ContentLocation = "content-location",
+    ContentLocation = "Content-Location",
     /// RFC 6265 §4.1.
-    SetCookie = "set-cookie",
+    SetCookie = "Set-Cookie",
     /// RFC 9110 §10.2.4.
-    Server = "server",
+    Server = "Server",
     /// De facto.
-    XPoweredBy = "x-powered-by",
+    XPoweredBy = "X-Powered-By",
     /// RFC 9110 §6.6.1.
-    Date = "date",
+    Date = "Date",
     /// RFC 9110 §10.1.5.
-    UserAgent = "user-agent",
+    UserAgent = "User-Agent",
     /// RFC 9110 §10.1.3.
-    Referer = "referer",
+    Referer = "Referer",
     /// RFC 9110 §8.3.
-    ContentType = "content-type",
+    ContentType = "Content-Type",
     /// RFC 9111 §5.2.
-    CacheControl = "cache-control",
+    CacheControl = "Cache-Control",
     /// RFC 9111 §5.4; deprecated.
-    Pragma = "pragma",
+    Pragma = "Pragma",
     /// RFC 9111 §5.3.
-    Expires = "expires",
+    Expires = "Expires",
     /// RFC 9111 §5.1.
-    Age = "age",
+    Age = "Age",
     /// RFC 9110 §12.5.5.
-    Vary = "vary",
+    Vary = "Vary",
     /// RFC 9110 §8.8.3.
-    ETag = "etag",
+    ETag = "ETag",
     /// RFC 9110 §8.8.2.
-    LastModified = "last-modified",
+    LastModified = "Last-Modified",
     /// RFC 9110 §13.1.1.
-    IfMatch = "if-match",
+    IfMatch = "If-Match",
     /// RFC 9110 §13.1.2.
-    IfNoneMatch = "if-none-match",
+    IfNoneMatch = "If-None-Match",
     /// RFC 9110 §13.1.3.
-    IfModifiedSince = "if-modified-since",
+    IfModifiedSince = "If-Modified-Since",
     /// RFC 9110 §13.1.4.
-    IfUnmodifiedSince = "if-unmodified-since",
+    IfUnmodifiedSince = "If-Unmodified-Since",
     /// RFC 9110 §13.1.5.
-    IfRange = "if-range",
+    IfRange = "If-Range",
     /// RFC 9110 §14.2.
-    Range = "range",
+    Range = "Range",
     /// RFC 9110 §14.4.
-    ContentRange = "content-range",
+    ContentRange = "Content-Range",
     /// RFC 9110 §8.4.
-    ContentEncoding = "content-encoding",
+    ContentEncoding = "Content-Encoding",
     /// RFC 9110 §12.5.3.
-    AcceptEncoding = "accept-encoding",
+    AcceptEncoding = "Accept-Encoding",
     /// RFC 6265 §4.2.
-    Cookie = "cookie",
+    Cookie = "Cookie",
 }
 
 impl FieldId {
@@ -141,10 +144,25 @@ impl FieldId {
         Self::Other
     }
 
+    /// What a line of this name begins with as it is usually written: the name, a colon and a
+    /// space. Nothing for [`FieldId::Other`].
+    pub(crate) fn line_start(self) -> &'static [u8] {
+        LINE_STARTS[self as usize]
+    }
+
     /// The bit that stands for this name in a set; none for [`FieldId::Other`].
     pub(crate) const fn bit(self) -> u64 {
         (1u64 << self as u8) & !1
     }
+}
+
+const fn lower<const LENGTH: usize>(name: &str) -> [u8; LENGTH] {
+    let (mut lower, mut at) = ([0; LENGTH], 0);
+    while at < LENGTH {
+        lower[at] = name.as_bytes()[at].to_ascii_lowercase();
+        at += 1;
+    }
+    lower
 }
 
 /// Whether a name is this known one, in any case. Of two bytes of a token that differ in bit 5
@@ -215,6 +233,8 @@ mod tests {
         for &(name, id) in KNOWN {
             assert_eq!(FieldId::of(name), id);
             assert_eq!(FieldId::of(&name.to_ascii_uppercase()), id);
+            let line = [name, b": "].concat();
+            assert!(id.line_start().eq_ignore_ascii_case(&line));
         }
     }
 

@@ -13,7 +13,7 @@ pub struct Client<'a> {
     /// Its address.
     pub address: IpAddr,
     /// The same as text.
-    pub address_text: &'a str,
+    pub address_text: &'a [u8],
     /// Whether what it says about clients before it is believed.
     pub trusted: bool,
     /// `http` or `https`.
@@ -44,9 +44,7 @@ pub(crate) const OWNED: [&[u8]; 7] = [
 /// Removes what an untrusted peer said about itself, and in every case the aliases of the
 /// names that we make ourselves.
 pub fn distrust(fields: &mut Block, trusted: bool) {
-    for name in OWNED {
-        fields.remove_aliases(name);
-    }
+    fields.remove_aliases(&OWNED);
     if !trusted {
         for id in X_FORWARDED {
             fields.remove(id);
@@ -72,16 +70,16 @@ fn apply_x_forwarded(fields: &mut Block, mode: ForwardedMode, client: &Client<'_
         return;
     }
     if mode == ForwardedMode::Append {
-        append(fields, FieldId::XForwardedFor, b"X-Forwarded-For", client.address_text.as_bytes());
+        append(fields, FieldId::XForwardedFor, client.address_text);
     } else if !fields.has(FieldId::XForwardedFor) {
-        fields.push(b"X-Forwarded-For", &[client.address_text.as_bytes()]);
+        fields.push_known(FieldId::XForwardedFor, &[client.address_text]);
     }
     // Scheme and host are those of the client itself: what a trusted peer said of them stays.
     if !fields.has(FieldId::XForwardedProto) {
-        fields.push(b"X-Forwarded-Proto", &[client.scheme.as_bytes()]);
+        fields.push_known(FieldId::XForwardedProto, &[client.scheme.as_bytes()]);
     }
     if !fields.has(FieldId::XForwardedHost) && !client.host.is_empty() {
-        fields.push(b"X-Forwarded-Host", &[client.host]);
+        fields.push_known(FieldId::XForwardedHost, &[client.host]);
     }
 }
 
@@ -96,11 +94,11 @@ fn apply_forwarded(fields: &mut Block, mode: ForwardedMode, client: &Client<'_>)
     match client.address {
         IpAddr::V4(_) => {
             element.extend_from_slice(b"for=");
-            element.extend_from_slice(client.address_text.as_bytes());
+            element.extend_from_slice(client.address_text);
         }
         IpAddr::V6(_) => {
             element.extend_from_slice(b"for=\"[");
-            element.extend_from_slice(client.address_text.as_bytes());
+            element.extend_from_slice(client.address_text);
             element.extend_from_slice(b"]\"");
         }
     }
@@ -112,13 +110,13 @@ fn apply_forwarded(fields: &mut Block, mode: ForwardedMode, client: &Client<'_>)
     }
     element.extend_from_slice(b";proto=");
     element.extend_from_slice(client.scheme.as_bytes());
-    append(fields, FieldId::Forwarded, b"Forwarded", &element);
+    append(fields, FieldId::Forwarded, &element);
 }
 
 /// Adds our element to a list field: all earlier ones and ours become one field at the end.
-pub fn append(fields: &mut Block, id: FieldId, name: &[u8], element: &[u8]) {
+pub fn append(fields: &mut Block, id: FieldId, element: &[u8]) {
     if !fields.has(id) {
-        return fields.push(name, &[element]);
+        return fields.push_known(id, &[element]);
     }
     let mut joined = Vec::with_capacity(64);
     for value in fields.values(id).filter(|value| !value.is_empty()) {
@@ -126,7 +124,7 @@ pub fn append(fields: &mut Block, id: FieldId, name: &[u8], element: &[u8]) {
         joined.extend_from_slice(b", ");
     }
     fields.remove(id);
-    fields.push(name, &[&joined, element]);
+    fields.push_known(id, &[&joined, element]);
 }
 
 /// Adds us to `Via`: `number` is the version in which the message came, `pseudonym` is ours.
@@ -135,14 +133,14 @@ pub fn add_via(fields: &mut Block, number: &str, pseudonym: &str) {
     let text = [number.as_bytes(), b" ", pseudonym.as_bytes()];
     let length = text.iter().map(|part| part.len()).sum::<usize>();
     if length > element.len() {
-        return append(fields, FieldId::Via, b"Via", &text.concat());
+        return append(fields, FieldId::Via, &text.concat());
     }
     let mut at = 0;
     for part in text {
         element[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }
-    append(fields, FieldId::Via, b"Via", &element[..length]);
+    append(fields, FieldId::Via, &element[..length]);
 }
 
 /// Whether `Via` names this pseudonym: the message has been here before. What stands before our
@@ -172,7 +170,7 @@ mod tests {
         }
         let client = Client {
             address: address.parse().unwrap(),
-            address_text: address,
+            address_text: address.as_bytes(),
             trusted,
             scheme: "https",
             host: b"h:1",

@@ -237,7 +237,7 @@ impl<'a> Forwarding<'a, '_> {
         let host = request.fields.received(FieldId::Host).unwrap_or_default().to_vec();
         let about = forwarding::Client {
             address: client.address,
-            address_text: address.as_str(),
+            address_text: address.as_bytes(),
             trusted: client.trusted,
             scheme: client.scheme(),
             host: &host,

@@ -101,6 +101,6 @@ impl Name {
             FieldId::Other => fields.remove_named(&self.text),
             id => fields.remove(id),
         }
-        fields.remove_aliases(&self.text);
+        fields.remove_aliases(&[&self.text]);
     }
 }

@@ -439,7 +439,7 @@ fn finish_fields(fields: &mut Block, from: &From, gift: &Gift<'_>) {
     }
     let age = rules::age(facts, now);
     if hit || age > 0 {
-        fields.push(b"Age", &[itoa::Buffer::new().format(age).as_bytes()]);
+        fields.push_known(FieldId::Age, &[itoa::Buffer::new().format(age).as_bytes()]);
     }
     if gift.tells {
         let mut status = gift.status;
@@ -466,7 +466,7 @@ fn random() -> u128 {
 }
 
 fn push_length(fields: &mut Block, length: u64) {
-    fields.push(b"Content-Length", &[itoa::Buffer::new().format(length).as_bytes()]);
+    fields.push_known(FieldId::ContentLength, &[itoa::Buffer::new().format(length).as_bytes()]);
 }
 
 /// Fields that say something of a body which does not come (RFC 9110 §15.4.5).

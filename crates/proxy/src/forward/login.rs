@@ -57,7 +57,7 @@ fn take(fields: &mut Block) -> Result<Shown, Failure> {
         },
     };
     fields.remove(FieldId::ProxyAuthorization);
-    fields.remove_aliases(b"proxy-authorization");
+    fields.remove_aliases(&[b"proxy-authorization"]);
     if several {
         return Err(unauthenticated("credentials in more than one field"));
     }

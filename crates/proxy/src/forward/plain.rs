@@ -347,7 +347,7 @@ impl<'a> Plain<'a, '_> {
         match anonymity {
             Anonymity::Transparent => {
                 let text = address.as_str().as_bytes();
-                forwarding::append(fields, FieldId::XForwardedFor, b"X-Forwarded-For", text);
+                forwarding::append(fields, FieldId::XForwardedFor, text);
                 forwarding::add_via(fields, number, pseudonym);
             }
             Anonymity::Anonymous => forwarding::add_via(fields, number, pseudonym),

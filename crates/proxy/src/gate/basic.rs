@@ -73,7 +73,7 @@ pub(crate) fn take_credentials(
     let shown = fields.get(id).map(basic::parse);
     let several = fields.values(id).nth(1).is_some();
     fields.remove(id);
-    fields.remove_aliases(name);
+    fields.remove_aliases(&[name]);
     match shown {
         _ if several => Err("credentials in more than one field"),
         None => Err(NONE_SHOWN),

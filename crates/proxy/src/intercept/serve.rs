@@ -23,7 +23,7 @@ pub(crate) async fn serve<'a>(
 ) -> Result<(), Failure> {
     // Whoever is asked inside for credentials of ours is asked by somebody else.
     x.request.fields.remove(FieldId::ProxyAuthorization);
-    x.request.fields.remove_aliases(b"proxy-authorization");
+    x.request.fields.remove_aliases(&[b"proxy-authorization"]);
     x.record.user.clone_from(&inside.user);
     if let Some(guest) = &inside.guest {
         x.guest = Some(Box::new(Guest::of_tunnel(guest)));
