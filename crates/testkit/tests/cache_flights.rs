@@ -154,7 +154,7 @@ fn a_stream_that_leads_is_waited_for_until_it_is_given_up() {
 fn who_takes_a_little_now_and_then_is_waited_for() {
     let (origin, silent) = (Origin::start(), Origin::start());
     let proxy = Proxy::start(&format!(
-        "{MEMORY}\nlimits {{ min-rate \"off\" grace=\"8s\" }}\ntimeouts {{ response \"50ms\" }}\n\
+        "{MEMORY}\nlimits {{ min-rate \"off\" grace=\"20s\" }}\ntimeouts {{ response \"50ms\" }}\n\
          site \"http://127.0.0.1:0\" {{ cache; route \"/silent\" {{ to \"{}\" }}; \
          route \"/*\" {{ to \"{}\" }} }}",
         silent.url(),
@@ -168,7 +168,7 @@ fn who_takes_a_little_now_and_then_is_waited_for() {
         // Too little for the kernel to want more of us: that it is taken shows elsewhere.
         let mut taken = Vec::new();
         let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(3) {
+        while began.elapsed() < Duration::from_secs(6) {
             taken.extend(slow.recv_exact(20_000));
             assert_eq!(site::get(&mut proxy.client(), "/silent").status(), 504);
         }

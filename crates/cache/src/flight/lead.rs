@@ -175,13 +175,13 @@ impl Lead {
     /// behind, but for the request that leads: its own patience with its client ends that.
     /// Where it waits it is to be asked again from time to time, since time wakes nobody here.
     pub fn poll_room(&mut self, cx: &mut Context<'_>, pace: Pace) -> Poll<()> {
-        while !self.take_room() {
+        while let Err(used) = self.take_room() {
             let mut state = self.flight.state.lock();
             (state.is_window, state.is_short) = (true, true);
             self.flight.is_watched.store(true, Ordering::Relaxed);
-            let before = state.used;
             let gone = state.slide();
-            let is_stuck = state.used == before && !state.leave_behind(pace.now, pace.grace);
+            // Or somebody has made room meanwhile, and knew of nobody to wake.
+            let is_stuck = state.used == used && !state.leave_behind(pace.now, pace.grace);
             if is_stuck {
                 state.pacer = Some(Pacer { waker: cx.waker().clone(), for_room: true });
             }
@@ -200,27 +200,29 @@ impl Lead {
         Poll::Pending
     }
 
-    /// Takes room for the next piece, so that what comes has its room already; `false`: there is
-    /// none, or as much is kept as could be stored.
-    fn take_room(&mut self) -> bool {
+    /// Takes room for the next piece, so that what comes has its room already.
+    ///
+    /// # Errors
+    /// There is none, or as much is kept as could be stored: what that costs.
+    fn take_room(&mut self) -> Result<(), u64> {
         let cache = &self.flight.cache;
-        let needed = {
+        let (needed, used) = {
             let state = self.flight.state.lock();
             let length = state.draft.as_ref().and_then(|draft| draft.length);
             let left = length.map_or(PIECE, |length| length.saturating_sub(state.end) + OVERHEAD);
             let (kept, most) = (state.kept(), cache.max_object().max(FLOOR));
             if state.is_window && kept > 0 && kept + left.min(PIECE) > most {
-                return false;
+                return Err(state.used);
             }
-            state.wants(left.min(PIECE))
+            (state.wants(left.min(PIECE)), state.used)
         };
         if needed > 0 && !cache.take_flight_room(needed) {
-            return false;
+            return Err(used);
         }
         let mut state = self.flight.state.lock();
         state.charged += needed;
         state.is_short &= needed == 0;
-        true
+        Ok(())
     }
 
     /// All has come: it is stored, and given to those who read. `None`: it was too much to be

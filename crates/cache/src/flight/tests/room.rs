@@ -278,6 +278,46 @@ fn flights_that_are_short_of_room_do_not_wait_for_one_another() {
 }
 
 #[test]
+fn on_many_threads_no_wakeup_is_lost() {
+    const PIECES: u64 = 300;
+    let cache = cache(2 * MIB);
+    let read_all = |mut reader: FlightReader, until: u64| {
+        let mut at = 0;
+        while at < until {
+            match wait(|cx| reader.poll_piece(cx, at)) {
+                Ok(Some(piece)) => {
+                    assert!(piece == text(at, piece.len()), "other bytes at {at}");
+                    at += piece.len() as u64;
+                }
+                other => panic!("{other:?} at {at}"),
+            }
+        }
+    };
+    let begun = ["a", "b", "c"].map(|path| {
+        let mut lead = lead(&cache, path);
+        let own = lead.begin(draft(path, None, None)).unwrap();
+        let others = [(); 2].map(|()| reader(&mut follow(&cache, path, "")));
+        (lead, own, others)
+    });
+    thread::scope(|scope| {
+        for (mut lead, own, [other, leaver]) in begun {
+            scope.spawn(move || read_all(own, PIECES * 50_000));
+            scope.spawn(move || read_all(other, PIECES * 50_000));
+            scope.spawn(move || read_all(leaver, PIECES * 20_000));
+            scope.spawn(move || {
+                for number in 0..PIECES {
+                    // No time passes: whoever waits is woken.
+                    wait(|cx| lead.poll_room(cx, Pace { now: 0, grace: GRACE }));
+                    lead.push(text(number * 50_000, 50_000));
+                }
+                assert!(lead.finish(None).is_none());
+            });
+        }
+    });
+    assert_eq!((cache.stats().in_flight, cache.stats().bytes), (0, 0));
+}
+
+#[test]
 fn small_pieces_in_front_of_a_window_are_let_go() {
     let cache = cache(MIB);
     let mut lead = lead(&cache, "a");
