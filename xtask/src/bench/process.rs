@@ -137,8 +137,9 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
+impl Server {
+    /// Ends it: asks first, and kills what has not ended in time.
+    pub fn stop(&mut self) {
         // Listed first: the children of a killed master are nobody's children.
         let tree = tree(self.child.id()).unwrap_or_default();
         signal(self.child.id(), Signal::TERM);
@@ -156,6 +157,12 @@ impl Drop for Server {
             }
         }
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -145,6 +145,7 @@ pub struct Proxy {
     pub dir: PathBuf,
     /// Its processes.
     pub server: Server,
+    command: Command,
     /// How many requests of a trace it has got.
     pub asked: Cell<u64>,
 }
@@ -173,7 +174,19 @@ impl Proxy {
             Kind::Dante => dante::command(&place),
         }?;
         let server = Server::start(kind.name(), &command, bed.core, listen, &place.dir)?;
-        Ok(Self { kind, address: listen, admin, dir: place.dir, server, asked: Cell::new(0) })
+        let asked = Cell::new(0);
+        Ok(Self { kind, address: listen, admin, dir: place.dir, server, command, asked })
+    }
+
+    /// Ends it, and starts it again where it was.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&mut self, bed: &Bed) -> Result {
+        self.server.stop();
+        let name = self.kind.name();
+        self.server = Server::start(name, &self.command, bed.core, self.address, &self.dir)?;
+        Ok(())
     }
 }
 
@@ -197,7 +210,6 @@ impl Place<'_> {
     /// Memory for what is kept, MiB.
     fn kept_mib(&self) -> u64 {
         match self.face {
-            Face::CachedOnDisk => 1,
             Face::CachedQuarter => (objects::total() / 4) >> 20,
             _ => 256,
         }

@@ -48,7 +48,7 @@ pub enum Face {
     Socks,
     /// Plain HTTP in front of one origin, whose answers are kept in memory.
     Cached,
-    /// The same with so little memory that they are kept on the disk.
+    /// The same, and they are on the disk: it was started again since they came.
     CachedOnDisk,
     /// The same with memory for a quarter of all objects of [`Load::Trace`].
     CachedQuarter,
@@ -470,8 +470,8 @@ pub const SCENARIOS: &[Scenario] = &[
             Target::Times(0.90, Kind::Squid),
         ],
     },
-    // One object, which is larger than all memory for objects: the file is in the page cache of
-    // the system, and what is compared is how its bytes get into the socket.
+    // One object, which a process before this one has kept: the file is in the page cache of the
+    // system, and what is compared is how its bytes get into the socket.
     Scenario {
         name: "cache-disk-1m",
         title: "hit on the disk, 1 MiB, keep-alive",

@@ -174,7 +174,18 @@ impl BodyReader {
             self.at_hand = 0..image.length();
             self.spans = [Span::Range { at: 0, end: stored.length }].into();
             self.piece = Bytes::new();
+        } else if let Some((disk, at, until)) = self.next_window()
+            && net::file::is_cached(&disk.file, disk.offset + at, until - at) == Some(true)
+        {
+            // It leaves together with the head.
+            self.at_hand = at..until;
         }
+    }
+
+    /// What is made sure of next to be in memory of a body in a file: from where in it to where.
+    fn next_window(&self) -> Option<(&DiskBody, u64, u64)> {
+        let (disk, at, end) = self.next_in_file()?;
+        (at < end).then(|| (disk, at, (at + FILE_WINDOW).min(end)))
     }
 
     /// The next part of a file: from where in the body to where.
@@ -201,10 +212,7 @@ impl BodyReader {
     /// Makes sure that what is next of a file is in memory: a core does not wait for a disk.
     /// `false`: the file is to be read instead.
     fn poll_file(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, PeerError>> {
-        let Some((disk, at, end)) = self.next_in_file().filter(|(_, at, end)| at < end) else {
-            return Poll::Ready(Ok(false));
-        };
-        let until = (at + FILE_WINDOW).min(end);
+        let Some((disk, at, until)) = self.next_window() else { return Poll::Ready(Ok(false)) };
         let (offset, length) = (disk.offset + at, until - at);
         if self.reading.is_none() {
             match net::file::is_cached(&disk.file, offset, length) {
