@@ -7,7 +7,7 @@ use super::entry::IndexEntry;
 use super::index::Place;
 use super::load::{Unreadable, read, read_header};
 use super::record::Kind;
-use super::trouble::Attempt;
+use super::trouble::{self, Attempt};
 use super::volume::{Ends, Volume, read_index};
 use super::writer::Writer;
 
@@ -60,8 +60,12 @@ impl Writer {
             return false;
         }
         let used: u64 = self.slots.iter().map(|slot| slot.volume.bytes()).sum();
-        let until = self.shared.now() + CEILING;
-        self.ceiling = Some((used + self.limits().volume / 2, until));
+        let now = self.shared.now();
+        let ceiling = used + self.limits().volume / 2;
+        self.ceiling = Some((ceiling, now + CEILING));
+        if self.shared.trouble.may_warn(now) {
+            trouble::warn_full(self.shared.folder.path(), ceiling);
+        }
         true
     }
 

@@ -81,3 +81,13 @@ pub(super) fn warn(folder: &std::path::Path, attempt: Attempt, error: &io::Error
         folder.display()
     );
 }
+
+/// Warns that there is less room than there was said to be.
+pub(super) fn warn_full(folder: &std::path::Path, ceiling: u64) {
+    tracing::warn!(
+        "{}: the disk is full: the oldest answers there were given up, and no more than {} MiB are used for \
+         ten minutes",
+        folder.display(),
+        ceiling >> 20
+    );
+}
