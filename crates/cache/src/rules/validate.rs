@@ -195,6 +195,10 @@ pub fn freshened_by_head(
     if differs(FieldId::ETag) || differs(FieldId::LastModified) || length {
         return ByHead::Invalid;
     }
+    // Without a validator that is the same, nobody says that it is the same answer.
+    if ![FieldId::ETag, FieldId::LastModified].into_iter().any(|id| new.get(id).is_some()) {
+        return ByHead::Unrelated;
+    }
     match freshened(stored, terms, request, asked, head, times) {
         (fresh, None) => ByHead::Freshened(Box::new(fresh)),
         (_, Some(_)) => ByHead::Unrelated,

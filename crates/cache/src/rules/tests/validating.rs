@@ -128,6 +128,9 @@ fn an_answer_to_head_renews_or_ends_what_is_stored() {
     assert!(matches!(of(200, &[("Content-Length", "5")]), ByHead::Invalid));
     assert!(matches!(of(200, &[("Last-Modified", &date(0))]), ByHead::Invalid));
     assert!(matches!(of(404, &same), ByHead::Unrelated));
+    // An answer of the same length is not the same answer.
+    assert!(matches!(of(200, &[OK[0], ("Content-Length", "4")]), ByHead::Unrelated));
+    assert!(matches!(of(200, &[OK[0]]), ByHead::Unrelated));
     assert!(matches!(of(200, &[("Cache-Control", "no-store")]), ByHead::Unrelated));
 }
 
