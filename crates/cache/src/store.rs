@@ -126,7 +126,7 @@ pub struct Cache {
 /// What became of an answer that was to be kept. What it replaced is given back without the lock.
 struct Linked {
     stored: Arc<Stored>,
-    _old: Option<Arc<Stored>>,
+    _old: Vec<Arc<Stored>>,
 }
 
 #[derive(Debug, Default)]
@@ -247,12 +247,14 @@ impl Cache {
         }
         if verdict == Verdict::Gone || !fits {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
-            return Linked { stored, _old: None };
+            let gone = if verdict == Verdict::Gone { vec![] } else { shard.remove_older(&stored) };
+            self.settle(index, &mut shard);
+            return Linked { stored, _old: gone };
         }
         self.counts.inserted.fetch_add(1, Ordering::Relaxed);
         let old = shard.insert(Arc::clone(&stored), weight);
         self.settle(index, &mut shard);
-        Linked { stored, _old: old }
+        Linked { stored, _old: old.into_iter().collect() }
     }
 
     /// Takes this very answer out.
@@ -442,8 +444,14 @@ impl Cache {
         let index = if length(one) >= length(other) { one } else { other };
         let mut shard = self.shards[index].lock();
         let victim = shard.evict();
+        // Of what stays on the disk, none may be hidden by what is older and in memory.
+        let older = match &victim {
+            Some((stored, _)) if self.disk.get().is_some() => shard.remove_older(stored),
+            _ => Vec::new(),
+        };
         self.settle(index, &mut shard);
         drop(shard);
+        drop(older);
         self.counts.evicted.fetch_add(u64::from(victim.is_some()), Ordering::Relaxed);
         if let Some((stored, _)) = &victim {
             self.touch_on_disk(stored);

@@ -164,7 +164,21 @@ impl Body {
     }
 }
 
+impl Vary {
+    /// Whether no request selects both: they depend on the same fields, in other values.
+    pub(crate) fn excludes(&self, other: &Self) -> bool {
+        let names = self.fields.iter().map(|(name, _)| name);
+        self != other && names.eq(other.fields.iter().map(|(name, _)| name))
+    }
+}
+
 impl Stored {
+    /// What makes one answer more recent than another that the same request selects: its date
+    /// (RFC 9111 §4), and where that is the same, when it came.
+    pub(crate) fn recency(&self) -> (Time, Time) {
+        (self.facts.date, self.facts.received)
+    }
+
     /// Whether the whole body is there.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -19,7 +20,7 @@ use super::{Cache, Found, Held, Settings, weight};
 use crate::disk::{Disk, DiskError, Loaded, NotedPurge, Upper};
 use crate::purge::{Lasting, Purge, Subject, Verdict};
 use crate::rules::vary::matches;
-use crate::{Body, Key, Stored};
+use crate::{Body, Key, Stored, Vary};
 
 /// How the disk reaches the cache above it.
 struct Link(Weak<Cache>);
@@ -35,8 +36,16 @@ impl Cache {
         folder: &Path,
         size: u64,
     ) -> Result<Arc<Self>, DiskError> {
+        Self::above(settings, |upper| Disk::open(folder, size, upper))
+    }
+
+    /// The same, above the disk that `open` opens.
+    pub(crate) fn above(
+        settings: &Settings,
+        open: impl FnOnce(Arc<dyn Upper>) -> Result<Disk, DiskError>,
+    ) -> Result<Arc<Self>, DiskError> {
         let cache = Self::new(settings);
-        let disk = Disk::open(folder, size, Arc::new(Link(Arc::downgrade(&cache))))?;
+        let disk = open(Arc::new(Link(Arc::downgrade(&cache))))?;
         let noted = disk.take_purges();
         let newest = noted.iter().map(|purge| purge.number).max().unwrap_or(0);
         let purges = noted
@@ -97,9 +106,22 @@ impl Cache {
         let Some(disk) = self.disk.get().filter(|_| !self.is_retired()) else {
             return self.find(key, fields);
         };
-        let loaded = disk.load(key, |vary| matches(vary, fields));
-        let newest = loaded.into_iter().max_by_key(|loaded| loaded.stored.facts.date);
+        let kinds = RefCell::new(Vec::new());
+        let loaded = disk.load(key, |vary| {
+            kinds.borrow_mut().push(vary.clone());
+            matches(vary, fields)
+        });
+        let newest = loaded.into_iter().max_by_key(|loaded| loaded.stored.recency());
         let Some(loaded) = newest else { return self.find(key, fields) };
+        let may_hide =
+            |vary: &Vary| *vary != loaded.stored.vary && !vary.excludes(&loaded.stored.vary);
+        if kinds.borrow().iter().any(may_hide) {
+            // Requests that select those too are not to be answered with this, when it is in memory.
+            let others = disk.load(key, may_hide).into_iter();
+            others
+                .filter(|other| other.stored.recency() > loaded.stored.recency())
+                .for_each(|other| drop(self.link_loaded(disk, other)));
+        }
         match self.link_loaded(disk, loaded) {
             Some(stored) => {
                 let swept = self.purges.swept();
@@ -146,10 +168,15 @@ impl Cache {
         }
         loaded.stored.facts.marked_stale |= verdict == Verdict::Stale;
         let stored = Arc::new(loaded.stored);
+        let mut older = Vec::new();
         if fits {
             shard.insert(Arc::clone(&stored), weight);
-            self.settle(index, &mut shard);
+        } else {
+            older = shard.remove_older(&stored);
         }
+        self.settle(index, &mut shard);
+        drop(shard);
+        drop(older);
         Some(stored)
     }
 

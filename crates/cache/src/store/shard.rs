@@ -209,6 +209,18 @@ impl Shard {
         stored
     }
 
+    /// Takes out what this supersedes, and the older answers of its key that some requests select
+    /// as well as this one: without it they would be taken for the newest.
+    pub(super) fn remove_older(&mut self, than: &Stored) -> Vec<Arc<Stored>> {
+        let is_older = |found: &&Arc<Stored>| {
+            found.vary == than.vary
+                || (found.recency() <= than.recency() && !found.vary.excludes(&than.vary))
+        };
+        let older: Vec<_> = self.variants(&than.key).filter(is_older).cloned().collect();
+        let slots: Vec<_> = older.iter().filter_map(|stored| self.slot_of(stored)).collect();
+        slots.into_iter().filter_map(|slot| self.remove(slot)).collect()
+    }
+
     /// Takes out the one that is worth least, with its weight.
     pub(super) fn evict(&mut self) -> Option<(Arc<Stored>, u64)> {
         for spared in 0..=PATIENCE {
@@ -271,10 +283,10 @@ impl Shard {
     fn chain(&mut self, index: u32) {
         let Some(stored) = self.get(index as usize).cloned() else { return };
         let date = |slots: &[Slot], at: u32| {
-            slots[at as usize].stored.as_ref().map(|stored| stored.facts.date)
+            slots[at as usize].stored.as_ref().map(|stored| stored.recency())
         };
         let (mut before, mut at) = (NONE, self.first(&stored.key));
-        while at != NONE && date(&self.slots, at) > Some(stored.facts.date) {
+        while at != NONE && date(&self.slots, at) > Some(stored.recency()) {
             (before, at) = (at, self.slots[at as usize].next);
         }
         self.slots[index as usize].next = at;

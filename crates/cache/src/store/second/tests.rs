@@ -4,6 +4,13 @@ use super::*;
 use crate::purge::What;
 use crate::samples::{MIB, body, fields, found, has, key, stored, url, variant};
 
+impl Cache {
+    /// The disk below it.
+    pub(crate) fn lower(&self) -> &Disk {
+        self.disk.get().expect("it was made with one")
+    }
+}
+
 fn open(folder: &Path) -> Arc<Cache> {
     open_sized(folder, 8 * MIB, 64 * MIB)
 }
@@ -219,4 +226,40 @@ fn large_answers_on_a_disk_that_hangs_are_not_found() {
     cache.note_hanging_disk();
     assert!(!has(&cache, "large"), "its body cannot be read");
     assert!(has(&cache, "small"));
+}
+
+/// The body of what there is for requests of a kind.
+fn of_kind(found: Found) -> Option<Vec<u8>> {
+    match found {
+        Found::Here(stored) => Some(body(&stored)),
+        Found::OtherVariants | Found::Nothing => None,
+    }
+}
+
+#[test]
+fn what_was_loaded_for_others_hides_nothing_newer_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    keep(&cache, stored("a", "for all"));
+    keep(&cache, variant("a", "red", 2));
+    drop(cache);
+    let cache = open(folder.path());
+    let of = |kind| fields(&[("x-kind", kind)]);
+    assert_eq!(of_kind(cache.load(&key("a"), &of("blue"))).as_deref(), Some(&b"for all"[..]));
+    assert_eq!(of_kind(cache.find(&key("a"), &of("red"))).as_deref(), Some(&b"red"[..]));
+}
+
+#[test]
+fn what_is_given_up_in_memory_is_hidden_by_nothing_older() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    keep(&cache, variant("a", "red", 2));
+    keep(&cache, stored("a", "for all"));
+    let red = fields(&[("x-kind", "red")]);
+    assert_eq!(cache.stats().objects, 2);
+    while cache.stats().evicted == 0 {
+        cache.evict();
+    }
+    assert_eq!(of_kind(cache.find(&key("a"), &red)), None);
+    assert_eq!(of_kind(cache.load(&key("a"), &red)).as_deref(), Some(&b"red"[..]));
 }
