@@ -23,7 +23,7 @@ mod reclaim;
 mod record;
 mod scan;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trouble;
 mod urls;
 mod volume;

@@ -38,7 +38,11 @@ impl Io {
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
         #[cfg(test)]
         self.faults.before_change()?;
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        #[cfg(test)]
+        self.faults.after_create(&file)?;
+        Ok(file)
     }
 
     /// A file, made where it is missing, to which all writes go at the end.
@@ -78,8 +82,7 @@ impl Io {
         #[cfg(test)]
         {
             // No test takes the power away, and all of them would wait.
-            let _ = file;
-            self.faults.before_change()
+            self.faults.before_sync(file)
         }
         #[cfg(not(test))]
         file.sync_data()

@@ -2,7 +2,7 @@
 
 mod basics;
 mod crashes;
-pub(super) mod faults;
+pub(crate) mod faults;
 mod folders;
 mod room;
 mod torn;
@@ -18,7 +18,7 @@ use super::io::Io;
 use super::{Disk, NotedPurge, Upper};
 use crate::samples::{fields, key, stored};
 use crate::{Body, Facts, Stored, Vary};
-use faults::Faults;
+pub(crate) use faults::Faults;
 
 const KIB: usize = 1024;
 const MIB: u64 = 1 << 20;
@@ -65,6 +65,31 @@ fn open_with(folder: &Path, size: u64, faults: &Faults) -> Arc<Disk> {
     disk.start().unwrap();
     disk.settle();
     Arc::new(disk)
+}
+
+impl Disk {
+    /// The same as [`Disk::open`], on a disk that may fail.
+    pub(crate) fn open_failing(
+        folder: &Path,
+        size: u64,
+        upper: Arc<dyn Upper>,
+        faults: &Faults,
+    ) -> Result<Self, super::DiskError> {
+        Self::open_with(folder, size, upper, Io { faults: faults.clone() })
+    }
+
+    /// Goes on to a later time.
+    pub(crate) fn pass(&self, millis: u64) {
+        later(self, millis);
+    }
+
+    /// Waits until all is written that is written later, purges included, and what is due is done.
+    pub(crate) fn settle_all(&self) {
+        self.settle();
+        // The writer takes purges before what was handed over. There is nothing to be ended.
+        self.forget(&crate::Key::new(b"nothing"));
+        self.settle();
+    }
 }
 
 /// All answers under a key.

@@ -234,6 +234,8 @@ impl Writer {
         if let Err(error) = self.lates.find(&shared.folder) {
             shared.note_trouble(Attempt::Read, &error);
         }
+        // Whoever wrote before may have been killed before that.
+        self.sync_at = Some(shared.now());
         self.late_at = Some(shared.now());
         self.look_for_late_purges();
     }
@@ -521,6 +523,10 @@ impl Writer {
     fn open_current(&mut self, length: u64, volume_size: u64) -> io::Result<()> {
         let shared = self.shared.clone();
         let had = self.current.take().is_some();
+        if had {
+            // What was forgotten in this volume is not written in the next one.
+            self.sync();
+        }
         let has_share = self.has_its_share();
         if let Some(slot) = self.slots.back().filter(|_| !had && !self.must_begin && !has_share)
             && (slot.ends.data == 0 || slot.ends.data + length <= volume_size)
@@ -679,13 +685,16 @@ impl Writer {
         }
     }
 
-    /// Brings the current volume to the disk itself, if something was forgotten.
+    /// Brings the last volume to the disk itself, if something was forgotten.
     fn sync(&mut self) {
-        let is_due = self.sync_at.take().is_some();
-        let Some(current) = self.current.as_ref().filter(|_| is_due) else { return };
-        let io = &self.shared.io;
-        if let Err(error) = io.sync(&current.data).and_then(|()| io.sync(&current.index)) {
-            self.shared.note_trouble(Attempt::Write, &error);
+        let is_due = self.sync_at.take().is_some() && self.is_owner;
+        let Some(slot) = self.slots.back().filter(|_| is_due) else { return };
+        let shared = &self.shared;
+        let index = File::open(shared.folder.index(slot.volume.id));
+        let synced =
+            shared.io.sync(&slot.volume.data).and_then(|()| index.and_then(|i| shared.io.sync(&i)));
+        if let Err(error) = synced {
+            shared.note_trouble(Attempt::Write, &error);
         }
     }
 }

@@ -177,3 +177,29 @@ proptest! {
         run(&ops);
     }
 }
+
+#[test]
+fn what_was_forgotten_in_a_volume_that_is_done_outlives_a_loss_of_power() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Faults::default();
+    let disk = open_with(folder.path(), SIZE, &faults);
+    let forget = |name| {
+        disk.forget(&key(name));
+        disk.settle();
+    };
+    put(&disk, stored("gone", "body"));
+    put(&disk, stored("other", "body"));
+    forget("other");
+    disk.pass(1000);
+    disk.settle_all();
+    forget("gone");
+    (0..4).for_each(|number| put(&disk, stored(&number.to_string(), noise(number, 100 * KIB))));
+    disk.pass(1000);
+    disk.settle_all();
+    assert!(disk.stats().volumes > 1);
+    faults.die_after(0);
+    drop(disk);
+    faults.lose_power(folder.path(), |bytes, synced| bytes.truncate(synced));
+    let disk = open(folder.path());
+    assert!(bodies(&disk, "gone").is_empty());
+}

@@ -1,8 +1,9 @@
 //! Files that fail.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 
 /// What goes wrong. The default: nothing.
 #[derive(Clone, Default)]
-pub(in crate::disk) struct Faults(Arc<Inner>);
+pub(crate) struct Faults(Arc<Inner>);
 
 struct Inner {
     /// A folder, and the bytes that there is room for in it.
@@ -20,6 +21,8 @@ struct Inner {
     life: AtomicI64,
     fail_reads: AtomicBool,
     fail_writes: Mutex<Option<io::ErrorKind>>,
+    /// How long files were when they were brought to the disk itself, by the number of their inode.
+    synced: Arc<Mutex<HashMap<u64, u64>>>,
 }
 
 impl Default for Inner {
@@ -29,13 +32,41 @@ impl Default for Inner {
             life: AtomicI64::new(i64::MAX),
             fail_reads: AtomicBool::new(false),
             fail_writes: Mutex::new(None),
+            synced: Arc::default(),
         }
     }
 }
 
 impl Faults {
+    /// For the next process on the same files.
+    pub(crate) fn reborn(&self) -> Self {
+        Self(Arc::new(Inner { synced: self.0.synced.clone(), ..Inner::default() }))
+    }
+
+    /// The power was lost. Of each file that begins to be written where it was synced, `keep`
+    /// says what is there afterwards: it gets what was written, and that length.
+    pub(crate) fn lose_power(&self, folder: &Path, mut keep: impl FnMut(&mut Vec<u8>, usize)) {
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        let mut synced = self.0.synced.lock();
+        for path in files {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name == "purges" || name.ends_with(".data") || name.ends_with(".index") {
+                let number = std::fs::metadata(&path).unwrap().ino();
+                let mut bytes = std::fs::read(&path).unwrap();
+                let sure = synced.get(&number).map_or(0, |length| *length as usize);
+                if sure < bytes.len() {
+                    keep(&mut bytes, sure);
+                    std::fs::write(&path, &bytes).unwrap();
+                }
+                synced.insert(number, bytes.len() as u64);
+            }
+        }
+    }
+
     /// Dies after so many bytes; making or removing a file counts as one.
-    pub(super) fn die_after(&self, bytes: i64) {
+    pub(crate) fn die_after(&self, bytes: i64) {
         self.0.life.store(bytes, Ordering::SeqCst);
     }
 
@@ -44,7 +75,7 @@ impl Faults {
         *self.0.room.lock() = Some((folder.to_owned(), bytes));
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.0.life.load(Ordering::SeqCst) <= 0
     }
 
@@ -93,6 +124,23 @@ impl Faults {
             self.0.life.store(0, Ordering::SeqCst);
             return Err(io::Error::other("dead"));
         }
+        Ok(())
+    }
+
+    /// No test waits for a disk: it is taken down what would be there after a loss of power.
+    pub(in crate::disk) fn before_sync(&self, file: &File) -> io::Result<()> {
+        // What has no effect on files does not wear out its life: when it is done depends on a clock.
+        if self.is_dead() {
+            return Err(io::Error::other("dead"));
+        }
+        let about = file.metadata()?;
+        self.0.synced.lock().insert(about.ino(), about.len());
+        Ok(())
+    }
+
+    pub(in crate::disk) fn after_create(&self, file: &File) -> io::Result<()> {
+        // The number may be that of a file that is gone.
+        self.0.synced.lock().remove(&file.metadata()?.ino());
         Ok(())
     }
 
