@@ -19,6 +19,8 @@ mod purge;
 pub mod rules;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod stored;
 mod time;
