@@ -244,6 +244,8 @@ impl Disk {
         if shared.is_paused(Attempt::Read) {
             return Vec::new();
         }
+        // What another process has answered a purge for is not given here.
+        shared.learn_purges();
         let mut places = Vec::new();
         shared.index.each(key.hash() as u64, |place| {
             if !place.is_hidden()
@@ -479,6 +481,18 @@ impl Shared {
         }
     }
 
+    /// Learns what the process that writes has purged, if that is another one.
+    fn learn_purges(&self) {
+        if self.counters.writes.load(Ordering::Relaxed) {
+            return;
+        }
+        let learned = self.log.lock().read_new(&self.folder);
+        match learned {
+            Ok(learned) => learned.iter().for_each(|purge| self.upper.learn(purge)),
+            Err(error) => self.note_trouble(Attempt::Read, &error),
+        }
+    }
+
     fn volume(&self, id: u32) -> Option<Arc<Volume>> {
         self.volumes.read().get(&(id as u16)).filter(|volume| volume.id == id).cloned()
     }
@@ -516,6 +530,17 @@ impl Shared {
                 if self.trouble.may_warn(self.now()) {
                     let folder = self.folder.path().display();
                     tracing::warn!("{folder}: a stored answer is damaged, and is not used");
+                }
+            }
+            // It may be only this one: nobody needs to try it again.
+            Unreadable::Io(error) if !self.trouble.is_repeated(self.now()) => {
+                self.forget(hash);
+                self.trouble.count();
+                if self.trouble.may_warn(self.now()) {
+                    let folder = self.folder.path().display();
+                    tracing::warn!(
+                        "{folder}: a stored answer cannot be read, and is not used: {error}"
+                    );
                 }
             }
             Unreadable::Io(error) => self.note_trouble(Attempt::Read, &error),

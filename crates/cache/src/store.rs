@@ -410,6 +410,9 @@ impl Cache {
         found: Option<&Arc<Stored>>,
     ) -> Option<Arc<Stored>> {
         let now = self.variants(key).into_iter().find(|stored| matches(&stored.vary, fields))?;
+        if self.is_out_of_reach(&now) {
+            return None;
+        }
         (!found.is_some_and(|found| Arc::ptr_eq(found, &now))).then_some(now)
     }
 

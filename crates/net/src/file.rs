@@ -49,6 +49,12 @@ pub fn poll_send(
     }
 }
 
+/// Whether it was the disk that failed when a file was sent, and not the socket.
+#[must_use]
+pub fn is_of_disk(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
 fn is_unusable(error: &io::Error) -> bool {
     let unusable = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
     unusable.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))

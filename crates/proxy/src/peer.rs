@@ -37,6 +37,8 @@ pub(crate) trait Source {
     }
     /// Takes note that so many bytes of the file were sent.
     fn file_sent(&mut self, _: u64) {}
+    /// What is next of the file has to wait for the other side: it may be gone from memory by then.
+    fn file_waits(&mut self) {}
     /// Nothing can be sent from files there: the bytes are wanted.
     fn refuse_files(&mut self) {}
 }

@@ -191,7 +191,11 @@ impl<'a> Pump<'a> {
             return Poll::Pending;
         }
         let piece = FilePiece { length: piece.length.min(self.allowed), ..piece };
-        match ready!(sink.poll_send_file(cx, &piece)) {
+        let Poll::Ready(sent) = sink.poll_send_file(cx, &piece) else {
+            source.file_waits();
+            return Poll::Pending;
+        };
+        match sent {
             // The file ends before the body does.
             Ok(0) => Poll::Ready(Err(PumpError::Source(PeerError::Incomplete))),
             Ok(sent) => {
@@ -201,6 +205,9 @@ impl<'a> Pump<'a> {
             Err(PeerError::Io(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 source.refuse_files();
                 Poll::Ready(Ok(None))
+            }
+            Err(PeerError::Io(error)) if net::file::is_of_disk(&error) => {
+                Poll::Ready(Err(PumpError::Source(PeerError::Io(error))))
             }
             Err(error) => Poll::Ready(Err(PumpError::Sink(error))),
         }

@@ -71,7 +71,11 @@ impl Lates {
     /// been taken over meanwhile.
     pub(super) fn read(&mut self, io: &Io) -> io::Result<Vec<NotedPurge>> {
         for ended in self.0.extract_if(.., |late| late.ended) {
-            io.remove(&ended.path)?;
+            match io.remove(&ended.path) {
+                // Somebody else has read it too.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         let mut purges = Vec::new();
         for late in &mut self.0 {

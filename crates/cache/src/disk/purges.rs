@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use parking_lot::Mutex;
 
@@ -54,6 +55,8 @@ pub(super) struct PurgeLog {
     /// Until this process writes: the lines that it knows, and its own purges, which the other one
     /// may have written over.
     reader: Option<(HashSet<u128>, Vec<NotedPurge>)>,
+    /// Which file was read last, and how long it was.
+    seen: (u64, u64),
 }
 
 impl PurgeLog {
@@ -70,6 +73,7 @@ impl PurgeLog {
             compacted: 0,
             floor: 0,
             reader: Some((known, Vec::new())),
+            seen: (0, 0),
         };
         log.count_in(&purges);
         Ok((log, purges))
@@ -131,6 +135,23 @@ impl PurgeLog {
     /// Whether there are more purges than are kept.
     pub(super) fn is_crowded(&self) -> bool {
         self.count > MOST
+    }
+
+    /// What the process that writes has noted since the file was read, as long as this one does not. A look at
+    /// the file's name costs a system call.
+    pub(super) fn read_new(&mut self, folder: &Folder) -> io::Result<Vec<NotedPurge>> {
+        let Some((known, own)) = &mut self.reader else { return Ok(Vec::new()) };
+        let file = fs::metadata(folder.purges())?;
+        let seen = (file.ino(), file.len());
+        if seen == self.seen {
+            return Ok(Vec::new());
+        }
+        let (purges, _) = parse(&fs::read(folder.purges())?);
+        self.seen = seen;
+        let is_new = |purge: &&NotedPurge| {
+            !own.contains(purge) && known.insert(crate::hash(&line_of(purge)))
+        };
+        Ok(purges.iter().filter(is_new).cloned().collect())
     }
 
     /// From here on this process writes: returns what others have noted since the file was read.

@@ -255,7 +255,7 @@ impl Queue {
     pub(super) fn idle(&self, most: Duration, still: impl FnOnce() -> bool) -> Batch {
         let mut inner = self.inner.lock();
         let asked = inner.close || (inner.hand_over && !inner.handed_over);
-        if !asked && inner.done >= inner.last && inner.purges.is_empty() {
+        if !asked && inner.done >= inner.last && inner.purges.is_empty() && !inner.sync {
             self.work.wait_for(&mut inner, most);
         }
         if !still() {
@@ -278,7 +278,7 @@ impl Queue {
             jobs: Vec::from(stores),
             wipe: None,
             purges: std::mem::take(&mut inner.purges),
-            sync: false,
+            sync: std::mem::take(&mut inner.sync),
             hand_over: inner.hand_over && !inner.handed_over,
             close: inner.close,
         }

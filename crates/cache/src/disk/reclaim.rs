@@ -1,6 +1,7 @@
 //! Making room: the oldest volume goes, and what was used of it is written again.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::entry::IndexEntry;
@@ -91,7 +92,7 @@ impl Writer {
         if kept.is_err() {
             self.discard();
         }
-        self.let_go(&volume, &entries);
+        self.let_go(volume, &entries);
         kept
     }
 
@@ -103,7 +104,7 @@ impl Writer {
             if self.slots.len() == 1 {
                 self.close_current();
             }
-            self.let_go(&volume, &[]);
+            self.let_go(volume, &[]);
         }
     }
 
@@ -155,7 +156,7 @@ impl Writer {
     }
 
     /// Removes a volume from the table and the folder. Who has it open can go on reading.
-    fn let_go(&mut self, volume: &Volume, entries: &[IndexEntry]) {
+    fn let_go(&mut self, volume: Arc<Volume>, entries: &[IndexEntry]) {
         let shared = self.shared.clone();
         let mut removed = 0;
         for entry in entries.iter().filter(|entry| entry.kind != Kind::Forget) {
@@ -179,17 +180,37 @@ impl Writer {
         if !self.is_owner {
             return;
         }
-        // The data first: what is left of a volume without data is removed at the next start.
-        let data = shared.io.remove(&shared.folder.data(volume.id));
-        let result = data.and_then(|()| shared.io.remove(&shared.folder.index(volume.id)));
-        if let Err(error) = result {
-            shared.note_trouble(Attempt::Write, &error);
-        }
+        self.leaving.push((volume.id, volume.data.clone(), false));
+        // Where nobody reads from it, its room is free from here on.
+        drop(volume);
+        self.remove_leaving();
         shared.log.lock().expect_less();
         if let Err(error) =
             super::purges::compact(&shared.log, &shared.io, &shared.folder, shared.oldest())
         {
             shared.note_trouble(Attempt::Write, &error);
         }
+    }
+
+    /// Removes the files of volumes that were let go of. One that cannot be removed is tried again: its answers
+    /// would be there after a restart. The last who has a file open closes it, which may take the disk a
+    /// while: that is this thread, and no core.
+    pub(super) fn remove_leaving(&mut self) {
+        let shared = self.shared.clone();
+        for (id, _, is_removed) in &mut self.leaving {
+            // The data first: what is left of a volume without data is removed at the next start.
+            let files = [shared.folder.data(*id), shared.folder.index(*id)];
+            let result = files.iter().filter(|_| !*is_removed).try_for_each(|file| {
+                match shared.io.remove(file) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                }
+            });
+            match result {
+                Ok(()) => *is_removed = true,
+                Err(error) => shared.note_trouble(Attempt::Write, &error),
+            }
+        }
+        self.leaving.retain(|(_, file, is_removed)| !is_removed || Arc::strong_count(file) > 1);
     }
 }

@@ -29,6 +29,8 @@ impl Writer {
         // fewer of these than of records.
         let mut forgotten = HashSet::new();
         for at in (0..self.slots.len()).rev() {
+            // It is looked up meanwhile.
+            self.listen();
             let scan = match self.look_at(at) {
                 Ok(scan) => scan,
                 Err(error) => {

@@ -19,6 +19,8 @@ pub(super) struct Trouble {
     /// No warning before this moment.
     quiet: AtomicU64,
     errors: AtomicU64,
+    /// When something could not be read, whatever it was.
+    alone: AtomicU64,
 }
 
 /// What was tried.
@@ -38,6 +40,12 @@ impl Trouble {
         };
         until.store(now + PAUSE, Ordering::Relaxed);
         self.may_warn(now)
+    }
+
+    /// Whether something else could not be read a short while before: then it is the disk.
+    pub(super) fn is_repeated(&self, now: u64) -> bool {
+        let before = self.alone.swap(now, Ordering::Relaxed);
+        before != 0 && now.saturating_sub(before) < PAUSE
     }
 
     /// Whether a warning is due; if it is, the next one is due a minute later.
@@ -62,6 +70,11 @@ impl Trouble {
             Attempt::Read => self.reads.load(Ordering::Relaxed),
             Attempt::Write => self.writes.load(Ordering::Relaxed),
         }
+    }
+
+    /// Counts a failure that says nothing of the rest.
+    pub(super) fn count(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often something failed.

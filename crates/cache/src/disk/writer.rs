@@ -50,11 +50,15 @@ pub(super) struct Writer {
     pub is_owner: bool,
     /// The next record begins a volume.
     pub must_begin: bool,
+    /// Behind the end of the current volume may be what is not to be found.
+    must_cut: bool,
     /// The volume that is being let go of: nothing may need it any more.
     pub victim: Option<u32>,
     /// The disk was full: no more than so many bytes until that moment.
     pub ceiling: Option<(u64, u64)>,
     is_retired: bool,
+    /// Volumes that were let go of: their numbers, and whether their files are removed.
+    pub leaving: Vec<(u32, Arc<File>, bool)>,
     /// What processes purge that have left the folder to this one, and when that is looked at.
     lates: Lates,
     late_at: Option<u64>,
@@ -106,9 +110,11 @@ impl Writer {
             number: 0,
             is_owner: false,
             must_begin: false,
+            must_cut: false,
             victim: None,
             ceiling: None,
             is_retired: false,
+            leaving: Vec::new(),
             lates: Lates::default(),
             late_at: None,
             current: None,
@@ -130,6 +136,7 @@ impl Writer {
 
     fn run_until_closed(mut self) {
         self.is_owner = self.try_lock();
+        self.listen();
         self.scan_all();
         self.begin_to_write();
         let shared = self.shared.clone();
@@ -148,10 +155,14 @@ impl Writer {
             self.forget_all(&batch);
             if pause.is_none() {
                 self.look_for_late_purges();
+                self.remove_leaving();
                 self.write(batch.jobs);
             } else {
                 self.give_up(&batch.jobs);
                 shared.queue.all_done();
+            }
+            if !self.is_owner && !self.is_retired {
+                self.listen();
             }
             if pause.is_some() && !self.is_owner && !self.is_retired && self.try_lock() {
                 self.is_owner = true;
@@ -179,6 +190,17 @@ impl Writer {
         }
         let left = self.shared.trouble.resumes(Attempt::Write).saturating_sub(self.shared.now());
         (left > 0).then(|| Duration::from_millis(left))
+    }
+
+    /// Learns what others have purged: who writes, and those that did.
+    pub(super) fn listen(&mut self) {
+        let shared = self.shared.clone();
+        shared.learn_purges();
+        if let Err(error) = self.lates.find(&shared.folder) {
+            shared.note_trouble(Attempt::Read, &error);
+        }
+        self.late_at = Some(shared.now());
+        self.look_for_late_purges();
     }
 
     /// How long there is nothing to do but what comes.
@@ -231,13 +253,9 @@ impl Writer {
             Ok(learned) => learned.iter().for_each(|purge| shared.upper.learn(purge)),
             Err(error) => shared.note_trouble(Attempt::Write, &error),
         }
-        if let Err(error) = self.lates.find(&shared.folder) {
-            shared.note_trouble(Attempt::Read, &error);
-        }
         // Whoever wrote before may have been killed before that.
         self.sync_at = Some(shared.now());
-        self.late_at = Some(shared.now());
-        self.look_for_late_purges();
+        self.listen();
     }
 
     /// Leaves the folder to another process.
@@ -326,6 +344,7 @@ impl Writer {
 
     /// Writes everything of a batch that is not written yet.
     fn try_write(&mut self, jobs: &[(u64, Job)]) -> io::Result<()> {
+        self.cut()?;
         let shared = self.shared.clone();
         let floor = {
             let mut log = shared.log.lock();
@@ -627,11 +646,28 @@ impl Writer {
         Ok(())
     }
 
-    /// Forgets what was not written to its end. The next record is written over it.
+    /// Forgets what was not written to its end. What is there of it is cut off, before anything else is
+    /// written: whole records may be, which the next start would find.
     pub(super) fn discard(&mut self) {
+        let has_written = self.written > 0 || !self.pending.is_empty();
         self.buffer.clear();
         self.pending.clear();
         self.written = 0;
+        self.must_cut |= has_written && self.current.is_some();
+        // If it fails, it is tried again with the next batch.
+        let _ = self.cut();
+    }
+
+    /// Makes both files end where what is sound ends, if that is due.
+    fn cut(&mut self) -> io::Result<()> {
+        if let (Some(current), Some(slot)) = (&self.current, self.slots.back())
+            && self.must_cut
+        {
+            self.shared.io.truncate(&current.data, slot.ends.data)?;
+            self.shared.io.truncate(&current.index, slot.ends.index)?;
+        }
+        self.must_cut = false;
+        Ok(())
     }
 
     /// Where in the current volume the next record begins.

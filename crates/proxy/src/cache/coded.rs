@@ -61,7 +61,7 @@ pub(super) async fn make(
     if wanted.is_made(stored) {
         return;
     }
-    let reading = (!in_memory).then(Reading::begin);
+    let reading = (!in_memory).then(|| Reading::begin(PATIENCE));
     let pack = move || {
         let bytes = bytes_of(&body).ok()?;
         drop(reading);

@@ -386,10 +386,12 @@ impl Giving {
         let idle = Pump::idle();
         let pool = &x.core.blocks;
         let down = &mut *x.down;
+        let mut is_unreadable = false;
         let outcome = poll_fn(|cx| {
             match self.poll(cx, down, pool) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Err(error)) => {
+                    is_unreadable = matches!(error, PumpError::Source(_));
                     return Poll::Ready(Err(download_failure(&error, &self.pump)));
                 }
                 Poll::Pending => {}
@@ -407,7 +409,18 @@ impl Giving {
         if !matches!(outcome, Ok(Some(_))) {
             x.record.bytes_out += self.pump.moved;
         }
+        if is_unreadable && let Some(stored) = self.reader().on_disk() {
+            // Nobody is to be cut off by it again.
+            x.core.cache.remove(stored);
+        }
         outcome
+    }
+
+    fn reader(&self) -> &BodyReader {
+        match &self.body {
+            GivenBody::AsItIs(reader) => reader,
+            GivenBody::Packed(packed) => &packed.source,
+        }
     }
 }
 

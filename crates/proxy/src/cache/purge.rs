@@ -30,6 +30,9 @@ pub(crate) fn admit(fields: &Block, plan: &CachePlan) -> Result<(), Failure> {
 /// How long a purge may take. It looks at all that is in memory, and is written to the disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Why nothing is purged here.
+const ELSEWHERE: &str = "another process serves now: purge by another connection\n";
+
 /// What is purged.
 enum Order {
     /// What has one of these tags, of one site: what others keep by the same name is not touched.
@@ -51,7 +54,7 @@ enum Order {
 pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Result<(), Failure> {
     admit(&x.request.fields, place.plan)?;
     if x.core.cache.is_retired() {
-        return refuse(x, "another process serves now: purge by another connection\n").await;
+        return refuse(x, ELSEWHERE).await;
     }
     let flag = |name: &[u8]| x.request.fields.values_named(name).any(|value| value == b"1");
     let soft = flag(b"soft-purge") || flag(b"fastly-soft-purge");
@@ -60,6 +63,8 @@ pub(super) async fn serve<'a>(x: &mut Exchange<'a>, place: &Place<'a, '_>) -> Re
     // It looks at much, and waits for the disk: the core serves others meanwhile.
     let purging = tokio::task::spawn_blocking(move || order.carry_out(soft, &cache, &known));
     let objects = match x.guard.within(PATIENCE, purging).await {
+        // It may have come too late for the other one to hear of it before this is answered.
+        Ok(Ok(_)) if x.core.cache.is_retired() => return refuse(x, ELSEWHERE).await,
         Ok(Ok(objects)) => objects,
         Ok(Err(_)) => return Err(Failure::internal("a purge has failed")),
         Err(_) => return refuse(x, "the purge takes long, and may not outlive a restart\n").await,

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
-use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
@@ -13,9 +12,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use cache::{Body, Broken, DiskBody, FlightReader, Stored};
 use message::{Block, BlockPool};
-use tokio::task::JoinHandle;
 
-use super::load::Reading;
+use super::load::{self, Piece};
 use crate::peer::{FilePiece, PeerError, Source};
 
 /// Bytes that are read from a file at once.
@@ -95,7 +93,7 @@ pub(crate) struct BodyReader {
     spans: VecDeque<Span>,
     piece: Bytes,
     /// A piece of a file that is on its way.
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    reading: Option<Piece>,
     /// It is all of it, and nothing else.
     is_whole: bool,
     /// Files may be sent as they are.
@@ -157,12 +155,18 @@ impl BodyReader {
         self.from.flight().filter(|flight| flight.is_watched())
     }
 
+    /// The answer whose body is read from a disk.
+    pub(crate) fn on_disk(&self) -> Option<&Arc<Stored>> {
+        let stored = match &self.from {
+            From::Slice(slice) => slice.body.stored(),
+            from => from.stored(),
+        };
+        stored.filter(|stored| matches!(stored.body, Body::Disk(_)))
+    }
+
     /// What it is read from, where that is all stored.
     pub(crate) fn stored(&self) -> Option<&Arc<Stored>> {
-        match &self.from {
-            From::Stored(stored) => Some(stored),
-            From::Flight(_) | From::Slice(_) => None,
-        }
+        self.from.stored()
     }
 
     /// What is in a file may be sent from there. Nothing was read yet.
@@ -225,9 +229,8 @@ impl BodyReader {
                     return Poll::Ready(Ok(true));
                 }
                 Some(false) => {
-                    let (file, begun) = (Arc::clone(&disk.file), Reading::begin());
-                    self.reading = Some(tokio::task::spawn_blocking(move || {
-                        let _begun = begun;
+                    let file = Arc::clone(&disk.file);
+                    self.reading = Some(load::read(move || {
                         net::file::bring(&file, offset, length).map(|()| Bytes::new())
                     }));
                 }
@@ -285,6 +288,13 @@ impl BodyReader {
 }
 
 impl From {
+    fn stored(&self) -> Option<&Arc<Stored>> {
+        match self {
+            Self::Stored(stored) => Some(stored),
+            Self::Flight(_) | Self::Slice(_) => None,
+        }
+    }
+
     /// The flight that it comes from now, if it does.
     fn flight(&self) -> Option<&FlightReader> {
         match self {
@@ -298,7 +308,7 @@ impl From {
     fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
-        reading: &mut Option<JoinHandle<io::Result<Bytes>>>,
+        reading: &mut Option<Piece>,
         at: u64,
         end: Option<u64>,
     ) -> Poll<Result<Option<Bytes>, PeerError>> {
@@ -327,9 +337,7 @@ impl From {
                         buffer.truncate(read);
                         return Poll::Ready(Ok(Some(buffer.into())));
                     }
-                    let begun = Reading::begin();
-                    *reading = Some(tokio::task::spawn_blocking(move || {
-                        let _begun = begun;
+                    *reading = Some(load::read(move || {
                         file.read_exact_at(&mut buffer, offset)?;
                         Ok(buffer.into())
                     }));
@@ -342,13 +350,12 @@ impl From {
 
 /// Waits for what reads a file.
 fn poll_reading(
-    reading: &mut Option<JoinHandle<io::Result<Bytes>>>,
+    reading: &mut Option<Piece>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Bytes, PeerError>> {
     let Some(running) = reading else { return Poll::Ready(Ok(Bytes::new())) };
     let read = ready!(Pin::new(running).poll(cx));
     *reading = None;
-    let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
     Poll::Ready(read.map_err(PeerError::Io))
 }
 
@@ -413,6 +420,13 @@ impl Source for BodyReader {
 
     fn file_sent(&mut self, count: u64) {
         self.skip(count);
+    }
+
+    fn file_waits(&mut self) {
+        // By then it may be gone from memory; an image may not.
+        if self.next_in_image().is_none() {
+            self.at_hand = 0..0;
+        }
     }
 
     fn refuse_files(&mut self) {

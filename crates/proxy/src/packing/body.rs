@@ -247,6 +247,10 @@ impl<S: Source> Source for &mut S {
         (**self).file_sent(count);
     }
 
+    fn file_waits(&mut self) {
+        (**self).file_waits();
+    }
+
     fn refuse_files(&mut self) {
         (**self).refuse_files();
     }

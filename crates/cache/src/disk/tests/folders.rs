@@ -121,15 +121,23 @@ fn a_disk_that_cannot_be_read_is_left_alone_for_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let faults = Faults::default();
     let disk = open_with(folder.path(), 64 * MIB, &faults);
-    put(&disk, stored("a", "body"));
+    for path in ["a", "b", "c"] {
+        put(&disk, stored(path, "body"));
+    }
     faults.fail_reads(true);
-    assert!(all(&disk, &key("a")).is_empty());
-    assert!(!disk.may_have(key("a").hash()));
+    assert!(all(&disk, &key("c")).is_empty());
+    assert!(disk.may_have(key("a").hash()) && !disk.stats().failing, "it may be that one only");
+    assert!(all(&disk, &key("b")).is_empty());
+    assert!(!disk.may_have(key("a").hash()) && disk.stats().failing);
+    assert_eq!(disk.stats().errors, 2);
     faults.fail_reads(false);
     assert!(all(&disk, &key("a")).is_empty(), "not yet");
     later(&disk, 10_001);
     assert!(disk.may_have(key("a").hash()));
-    assert_eq!(bodies(&disk, "a"), [b"body"]);
+    assert_eq!((bodies(&disk, "a").len(), bodies(&disk, "b").len()), (1, 1));
+    assert!(all(&disk, &key("c")).is_empty(), "nobody tries that one again");
+    drop(disk);
+    assert!(all(&open(folder.path()), &key("c")).is_empty());
 }
 
 #[test]

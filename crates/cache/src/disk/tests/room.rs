@@ -181,3 +181,26 @@ fn a_disk_that_is_smaller_than_its_size_is_filled_again_and_again() {
     assert!(stats.bytes > 16 * MIB && stats.bytes <= 40 * MIB, "{stats:?}");
     assert_eq!((bodies(&disk, "59").len(), stats.failing), (1, false));
 }
+
+#[test]
+fn the_room_of_a_volume_is_free_as_soon_as_nobody_reads_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open_sized(folder.path(), SIZE);
+    put(&disk, stored("read", noise(1, 100 * KIB)));
+    let reads = all(&disk, &key("read"));
+    let held = || {
+        let files = std::fs::read_dir("/proc/self/fd").unwrap();
+        let names = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+        let gone = names.filter(|name| {
+            name.starts_with(folder.path()) && name.to_string_lossy().ends_with(".data (deleted)")
+        });
+        gone.count()
+    };
+    fill(&disk, "other", 200);
+    assert!(all(&disk, &key("read")).is_empty());
+    assert!(disk.stats().evicted > 50 && held() > 0, "it is read from");
+    assert_eq!(body_of(&reads[0]), noise(1, 100 * KIB));
+    drop(reads);
+    put(&disk, stored("last", "body"));
+    assert_eq!(held(), 0);
+}

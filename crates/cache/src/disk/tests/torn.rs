@@ -144,3 +144,33 @@ fn torn_lines_of_purges_hide_no_others() {
         assert_eq!(numbers.last(), Some(&3), "{end}");
     }
 }
+
+#[test]
+fn what_was_given_up_is_not_found_by_the_next_start() {
+    let size = |folder: &Path| -> u64 {
+        let files = fs::read_dir(folder).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let before = size(other.path());
+    assert_eq!(before, 0);
+    let disk = open(other.path());
+    put(&disk, stored("a", "body"));
+    let one = size(other.path());
+    put(&disk, stored("b", "body"));
+    let record = size(other.path()) - one - 64;
+    let faults = Faults::default();
+    let disk = open_with(folder.path(), 64 * MIB, &faults);
+    put(&disk, stored("a", "body"));
+    // There is room for the record, but not for what says where it is.
+    faults.room_for(folder.path(), size(folder.path()) + record + 10);
+    put(&disk, stored("b", "body"));
+    assert!(disk.stats().failing && all(&disk, &key("b")).is_empty());
+    // Nobody writes its end: it was never there.
+    disk.forget(&key("b"));
+    faults.die_after(0);
+    drop(disk);
+    let disk = open(folder.path());
+    assert!(all(&disk, &key("b")).is_empty());
+    assert_eq!(bodies(&disk, "a"), [b"body"]);
+}

@@ -150,3 +150,21 @@ fn what_one_that_has_left_purged_is_known_at_the_next_start() {
         lates(folder.path()) == 0
     });
 }
+
+#[test]
+fn what_the_one_that_writes_has_purged_is_known_before_anything_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(folder.path());
+    put(&old, stored("a", "body"));
+    let (recorder, new) = open_recorded(folder.path());
+    new.settle();
+    for number in 1..=3 {
+        old.note_purge(number, format!("purge {number}").as_bytes()).unwrap();
+        let _ = all(&new, &key("a"));
+        let learned = recorder.learned.lock();
+        assert_eq!(learned.iter().filter(|purge| purge.number == number).count(), 1);
+    }
+    drop(old);
+    wait_for(|| new.stats().writes);
+    assert_eq!(recorder.learned.lock().len(), 3, "and once only");
+}
