@@ -32,19 +32,28 @@ pub fn poll_send(
     most: usize,
     to: &TcpStream,
 ) -> Poll<io::Result<usize>> {
+    let sent = ready!(poll_write(cx, to, || {
+        let mut at = offset;
+        rustix::fs::sendfile(to, file, Some(&mut at), most)
+    }));
+    Poll::Ready(sent.map_err(|error| match is_unusable(&error) {
+        true => io::ErrorKind::Unsupported.into(),
+        false => error,
+    }))
+}
+
+/// Writes to a socket as soon as it takes anything.
+fn poll_write(
+    cx: &mut Context<'_>,
+    to: &TcpStream,
+    mut write: impl FnMut() -> rustix::io::Result<usize>,
+) -> Poll<io::Result<usize>> {
     loop {
         ready!(to.poll_write_ready(cx))?;
-        let sent = to.try_io(Interest::WRITABLE, || {
-            let mut at = offset;
-            Ok(rustix::fs::sendfile(to, file, Some(&mut at), most)?)
-        });
-        match sent {
+        match to.try_io(Interest::WRITABLE, || Ok(write()?)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if is_unusable(&error) => {
-                return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
-            }
-            sent => return Poll::Ready(sent),
+            written => return Poll::Ready(written),
         }
     }
 }
@@ -80,15 +89,7 @@ pub fn poll_send_before(
     to: &TcpStream,
 ) -> Poll<io::Result<usize>> {
     let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-    loop {
-        ready!(to.poll_write_ready(cx))?;
-        let sent = to.try_io(Interest::WRITABLE, || Ok(rustix::net::send(to, bytes, flags)?));
-        match sent {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            sent => return Poll::Ready(sent),
-        }
-    }
+    poll_write(cx, to, || rustix::net::send(to, bytes, flags))
 }
 
 /// Reads what is in memory of a file, from `offset` on, and no more. `None`: its disk would have to

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cache::{Purge, What};
-use site::{request, until};
+use site::{noise, request, until};
 use testkit::{Message, Origin, Peer, Proxy, Scratch, Served};
 
 const TOKEN: &str = "let-me-purge";
@@ -26,18 +26,6 @@ fn numbered() -> Served {
         )
         .into()
     })
-}
-
-/// Bytes that are not the same anywhere.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..length).map(step).collect()
 }
 
 /// A cache in one folder, through many lives.
@@ -218,7 +206,7 @@ fn what_a_request_has_changed_is_not_there_after_a_restart() {
 
 /// A house in which a large answer was kept before this life, and the answer.
 fn with_large(length: usize) -> (House, Proxy, Vec<u8>) {
-    let bytes = noise(length);
+    let bytes = noise(7, length);
     let sent = bytes.clone();
     let house = House::new(Origin::serve(move |request| {
         if request.has("If-None-Match") {

@@ -101,14 +101,19 @@ fn a_slow_client_gets_every_byte_whether_it_leads_or_follows() {
     }
 }
 
-#[test]
-fn who_stalls_for_good_holds_nobody_back() {
-    let origin = Origin::start();
-    let proxy = Proxy::start(&format!(
+/// Where nobody is too slow for himself.
+fn unhurried(origin: &Origin) -> Proxy {
+    Proxy::start(&format!(
         "{MEMORY}\nlimits {{ min-rate \"off\" grace=\"1s\" }}\n\
          site \"http://127.0.0.1:0\" {{ cache; to \"{}\" }}",
         origin.url()
-    ));
+    ))
+}
+
+#[test]
+fn who_stalls_for_good_holds_nobody_back() {
+    let origin = Origin::start();
+    let proxy = unhurried(&origin);
     let (mut leader, mut stalled, mut server) = two(&proxy, &origin);
     thread::scope(|scope| {
         scope.spawn(|| send_rest(&mut server));
@@ -123,11 +128,7 @@ fn who_stalls_for_good_holds_nobody_back() {
 #[test]
 fn a_stream_that_leads_is_waited_for_until_it_is_given_up() {
     let origin = Origin::start();
-    let proxy = Proxy::start(&format!(
-        "{MEMORY}\nlimits {{ min-rate \"off\" grace=\"1s\" }}\n\
-         site \"http://127.0.0.1:0\" {{ cache; to \"{}\" }}",
-        origin.url()
-    ));
+    let proxy = unhurried(&origin);
     let mut leader = Client::connect(proxy.first());
     leader.habits.open_windows = false;
     let stream = leader.open_get("/big");

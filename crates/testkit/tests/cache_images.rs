@@ -2,26 +2,14 @@
 
 mod site;
 
-use site::{request, until};
+use site::{noise, request, until};
 use testkit::{Origin, Peer, Proxy, Served};
 
 const LENGTH: usize = 3_000_000;
 
-/// Bytes that are not the same anywhere.
-fn noise(seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..LENGTH).map(step).collect()
-}
-
 /// A cached site with a large answer, which has been asked for so often that it is a file too.
 fn hot() -> (Proxy, Served, Vec<u8>) {
-    let bytes = noise(7);
+    let bytes = noise(7, LENGTH);
     let body = bytes.clone();
     let origin = Origin::serve(move |_| {
         let mut answer = format!(

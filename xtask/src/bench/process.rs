@@ -135,9 +135,7 @@ impl Server {
         }
         Ok(tree)
     }
-}
 
-impl Server {
     /// Ends it: asks first, and kills what has not ended in time.
     pub fn stop(&mut self) {
         // Listed first: the children of a killed master are nobody's children.

@@ -26,13 +26,13 @@ pub(super) const EVERY: u64 = 200;
 /// Makes the file of this process, and locks it. The lock of the folder is still held: nobody
 /// looks for it before it is locked.
 pub(super) fn begin(io: &Io, folder: &Folder) -> io::Result<File> {
-    let file = io.append_to(&folder.late(&uuid()))?;
+    let file = io.append_to(&folder.late(&unique_name()))?;
     file.try_lock().map_err(io::Error::from)?;
     Ok(file)
 }
 
-/// Of one process in the time of all of them.
-fn uuid() -> String {
+/// That no other process has, nor had.
+fn unique_name() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     format!("{:08x}{:016x}", std::process::id(), now.map_or(0, |now| now.as_nanos() as u64))
 }

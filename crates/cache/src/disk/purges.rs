@@ -45,9 +45,8 @@ pub(super) struct PurgeLog {
     file: Option<File>,
     /// Purges that could not be written yet.
     owed: Vec<NotedPurge>,
-    /// How many there are in the file, and the lowest number of them.
+    /// How many there are in the file.
     count: usize,
-    first: u64,
     /// How long the file was when it was made anew.
     compacted: u64,
     /// The highest number that was removed: what is older cannot be stored any more.
@@ -69,13 +68,12 @@ impl PurgeLog {
             file: Some(file),
             owed: Vec::new(),
             count: 0,
-            first: u64::MAX,
             compacted: 0,
             floor: 0,
             reader: Some((known, Vec::new())),
             seen: (0, 0),
         };
-        log.count_in(&purges);
+        log.count = purges.len();
         Ok((log, purges))
     }
 
@@ -118,7 +116,7 @@ impl PurgeLog {
         let lines: Vec<u8> = self.owed.iter().flat_map(line_of).collect();
         io.append(file, &lines)?;
         let paid = std::mem::take(&mut self.owed);
-        self.count_in(&paid);
+        self.count += paid.len();
         Ok(())
     }
 
@@ -159,9 +157,8 @@ impl PurgeLog {
         let file = io.append_to(&folder.purges())?;
         let (purges, _) = parse(&fs::read(folder.purges())?);
         self.file = Some(file);
-        self.count = 0;
+        self.count = purges.len();
         self.compacted = 0;
-        self.count_in(&purges);
         let Some((known, own)) = self.reader.take() else { return Ok(Vec::new()) };
         let there: HashSet<_> = purges.iter().collect();
         for purge in own.iter().filter(|purge| !there.contains(purge)) {
@@ -195,12 +192,6 @@ impl PurgeLog {
     /// Records went, and with them perhaps the need for many: the next time it is worthwhile.
     pub(super) fn expect_less(&mut self) {
         self.compacted /= 2;
-    }
-
-    fn count_in(&mut self, purges: &[NotedPurge]) {
-        self.count += purges.len();
-        let first = purges.iter().map(|purge| purge.number).min();
-        self.first = self.first.min(first.unwrap_or(u64::MAX));
     }
 }
 
@@ -246,11 +237,8 @@ pub(super) fn compact(
     io.rename(&path, &folder.purges())?;
     log.file = Some(file);
     log.floor = log.floor.max(floor);
-    log.count = 0;
-    log.first = u64::MAX;
     log.compacted = file_length;
-    purges.extend(parse(since).0);
-    log.count_in(&purges);
+    log.count = purges.len() + parse(since).0.len();
     Ok(())
 }
 

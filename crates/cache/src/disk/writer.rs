@@ -154,7 +154,9 @@ impl Writer {
             }
             self.forget_all(&batch);
             if pause.is_none() {
-                self.look_for_late_purges();
+                if self.late_at.is_some_and(|at| at <= shared.now()) {
+                    self.read_late_purges();
+                }
                 self.remove_leaving();
                 self.write(batch.jobs);
             } else {
@@ -199,8 +201,7 @@ impl Writer {
         if let Err(error) = self.lates.find(&shared.folder) {
             shared.note_trouble(Attempt::Read, &error);
         }
-        self.late_at = Some(shared.now());
-        self.look_for_late_purges();
+        self.read_late_purges();
     }
 
     /// How long there is nothing to do but what comes.
@@ -210,11 +211,8 @@ impl Writer {
     }
 
     /// Purges what those have purged that wrote here before, and still finish what runs.
-    fn look_for_late_purges(&mut self) {
+    fn read_late_purges(&mut self) {
         let shared = self.shared.clone();
-        if self.late_at.is_none_or(|at| at > shared.now()) {
-            return;
-        }
         match self.lates.read(&shared.io) {
             Ok(purges) => purges.iter().for_each(|purge| shared.upper.purge(&purge.what)),
             Err(error) => shared.note_trouble(Attempt::Read, &error),
@@ -225,12 +223,10 @@ impl Writer {
     /// The same for the last time: where those have ended, their files go.
     fn end_late_purges(&mut self) {
         if self.is_owner && !self.lates.is_empty() {
-            self.late_at = Some(self.shared.now());
-            self.look_for_late_purges();
+            self.read_late_purges();
             let batch = self.shared.queue.take(Some(Duration::ZERO));
             self.work(&batch);
-            self.late_at = Some(self.shared.now());
-            self.look_for_late_purges();
+            self.read_late_purges();
         }
     }
 

@@ -409,18 +409,11 @@ impl Giving {
         if !matches!(outcome, Ok(Some(_))) {
             x.record.bytes_out += self.pump.moved;
         }
-        if is_unreadable && let Some(stored) = self.reader().on_disk() {
+        if is_unreadable && let Some(stored) = self.body.reader().on_disk() {
             // Nobody is to be cut off by it again.
             x.core.cache.remove(stored);
         }
         outcome
-    }
-
-    fn reader(&self) -> &BodyReader {
-        match &self.body {
-            GivenBody::AsItIs(reader) => reader,
-            GivenBody::Packed(packed) => &packed.source,
-        }
     }
 }
 
